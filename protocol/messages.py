@@ -1,0 +1,538 @@
+"""What crosses the network, as msgspec structs.
+
+A body is MessagePack or JSON, as Content-Type and Accept say; in JSON, bytes are base64 (RFC 4648). Errors
+are problem details (RFC 9457) with a machine-readable ``code``.
+
+**Changes.** A mount sends its changes in numbered batches, one at a time, each one transaction per change in
+order; the server keeps the answers of the last batch, so that a batch whose reply was lost can be sent again
+at any later time. The answer to a batch carries every change of the workspace after the ``after`` that the mount has
+applied, its own included: the mount drops what they outdate first, then keeps the nodes that the answers carry.
+
+**seq.** Each reply states the number of the last change that it is true at.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from protocol.ids import BlockId, DeviceId, JournalId, NodeId, Seq, UserId, VersionNumber, WorkspaceId
+
+API: Final = "v1"
+MSGPACK: Final = "application/msgpack"
+JSON: Final = "application/json"
+PROBLEM_JSON: Final = "application/problem+json"
+OCTETS: Final = "application/octet-stream"
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of everything that is sent."""
+
+
+# ── nodes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Kind(StrEnum):
+    """What an inode is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    CHARACTER = "character"
+    BLOCK = "block"
+
+
+class State(StrEnum):
+    """Whether a file has content yet: pending from its create, uploaded from its first commit."""
+
+    PENDING = "pending"
+    UPLOADED = "uploaded"
+
+
+class Node(Message):
+    """A node's attributes, all that a mount needs to answer stat, readlink, getxattr and open."""
+
+    id: NodeId
+    kind: Kind
+    mode: int
+    """Permission bits with suid, sgid and sticky: 0 to 0o7777."""
+    uid: int
+    gid: int
+    nlink: int
+    mtime_ns: int
+    ctime_ns: int
+    atime_ns: int
+    size: int = 0
+    """Bytes of content; of a symlink, the length of its target."""
+    data_bytes: int = 0
+    """Bytes of content that are not in holes."""
+    rdev: int = 0
+    version: VersionNumber = VersionNumber(0)
+    state: State = State.UPLOADED
+    target: bytes = b""
+    """A symlink's target."""
+    manifest: bytes | None = None
+    """A file's content (see ``protocol.manifest``), where it has at most INLINE_MANIFEST_PIECES pieces."""
+    xattrs: dict[str, bytes] = {}
+    """Names are bytes decoded as Latin-1, one character a byte: JSON needs text for keys."""
+    conflict_of: NodeId | None = None
+
+
+class NodeReply(Message):
+    """One node, true at ``seq``."""
+
+    seq: Seq
+    node: Node
+
+
+class LookupReply(Message):
+    """What a name of a folder means; ``node`` is None where there is no such entry (that is no error)."""
+
+    seq: Seq
+    node: Node | None = None
+
+
+class Entry(Message, array_like=True):
+    """A name in a folder, and its node."""
+
+    name: bytes
+    node: Node
+
+
+class ListingReply(Message):
+    """A page of a folder in order of names' bytes. ``generation`` changes with each change of its entries."""
+
+    seq: Seq
+    generation: int
+    entries: list[Entry]
+    more: bool = False
+
+
+class ManifestReply(Message):
+    """The content of one version."""
+
+    seq: Seq
+    node: NodeId
+    version: VersionNumber
+    size: int
+    manifest: bytes
+
+
+class UsageReply(Message):
+    """For statfs: bytes that the workspace may hold and still has; how many nodes it has."""
+
+    total_bytes: int
+    free_bytes: int
+    nodes: int
+
+
+# ── changes that a mount sends ───────────────────────────────────────────────────────────────────────
+
+
+class OnClash(StrEnum):
+    """What a create does where the name is taken."""
+
+    REFUSE = "refuse"
+    """EEXIST: O_EXCL, mkdir, mknod, symlink, link."""
+    KEEP_BOTH = "keep both"
+    """The new file gets a conflict name beside the other: two mounts created one name at once."""
+
+
+class Change(Message, tag_field="change"):
+    """Base of the changes. ``time_ns`` is when the mount did it, for ctime and the parents' mtime."""
+
+    time_ns: int
+
+
+class Create(Change, tag="create"):
+    """Make a node and its first entry. Files begin in state pending.
+
+    Sent again with the same node id for the same name it is answered like the first time.
+    Refused with: ENOENT (no parent), ENOTDIR, EEXIST, ENAMETOOLONG, EINVAL (kind or id).
+    """
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    rdev: int = 0
+    target: bytes = b""
+    on_clash: OnClash = OnClash.REFUSE
+
+
+class SealedBlock(Message, array_like=True):
+    """A block that travels inside a commit."""
+
+    id: BlockId
+    sealed: bytes
+
+
+class Commit(Change, tag="commit"):
+    """A file's new content, made from version ``base``. Compare-and-set: where ``base`` is no longer the head,
+    the content becomes a conflict copy beside it (``Applied.conflict``). Where the file has been unlinked
+    meanwhile, it comes back under its last name.
+
+    Refused with: ENOENT (never was), EINVAL (not a file); a manifest whose blocks the server lacks is
+    answered ``MissingBlocks`` and one that is wrong fails the request with 422.
+    """
+
+    node: NodeId
+    base: VersionNumber
+    size: int
+    manifest: bytes
+    mtime_ns: int
+    blocks: list[SealedBlock] = []
+
+
+class SetAttributes(Change, tag="set"):
+    """Set those that are not None. Refused with ENOENT."""
+
+    node: NodeId
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    atime_ns: int | None = None
+
+
+class XattrMode(StrEnum):
+    """setxattr(2)'s flags."""
+
+    SET = "set"
+    CREATE = "create"
+    REPLACE = "replace"
+
+
+class SetXattr(Change, tag="set xattr"):
+    """Refused with EEXIST, ENODATA (as setxattr(2)), ENOSPC (over XATTRS_MAX_BYTES), ENOENT."""
+
+    node: NodeId
+    name: str
+    value: bytes
+    xattr_mode: XattrMode = XattrMode.SET
+
+
+class RemoveXattr(Change, tag="remove xattr"):
+    """Refused with ENODATA, ENOENT."""
+
+    node: NodeId
+    name: str
+
+
+class Link(Change, tag="link"):
+    """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK."""
+
+    node: NodeId
+    parent: NodeId
+    name: bytes
+
+
+class Unlink(Change, tag="unlink"):
+    """Remove an entry that is not a folder's. Refused with ENOENT, EISDIR, ESTALE (it names another node)."""
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+
+
+class Rmdir(Change, tag="rmdir"):
+    """Remove an empty folder. Refused with ENOENT, ENOTDIR, ENOTEMPTY, ESTALE (it names another node)."""
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+
+
+class RenameMode(StrEnum):
+    """renameat2(2)'s flags."""
+
+    REPLACE = "replace"
+    NOREPLACE = "noreplace"
+    EXCHANGE = "exchange"
+
+
+class Replaced(Message, array_like=True):
+    """What a mount saw under the new name when it renamed over it."""
+
+    node: NodeId
+    version: VersionNumber
+
+
+class Rename(Change, tag="rename"):
+    """Move an entry; names change atomically. ``replaced`` is what the mount saw under the new name.
+
+    Where another file is there by then, or another version of it, that content is kept as a conflict copy.
+    Refused with: ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, EISDIR, ENOTDIR, EINVAL (into itself), ESTALE
+    (the old name means another node).
+    """
+
+    node: NodeId
+    parent: NodeId
+    name: bytes
+    new_parent: NodeId
+    new_name: bytes
+    rename_mode: RenameMode = RenameMode.REPLACE
+    replaced: Replaced | None = None
+
+
+AnyChange = (
+    Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
+)
+
+
+class Batch(Message):
+    """Changes ``first`` to ``first + len(changes) - 1`` of a journal, in order."""
+
+    journal: JournalId
+    first: int
+    after: Seq
+    changes: list[AnyChange]
+
+
+class Answer(Message, tag_field="answer"):
+    """Base of the answers, one for each change of a batch."""
+
+
+class Conflict(Message):
+    """The bytes of a change that came second were kept as this node, under this name."""
+
+    node: NodeId
+    parent: NodeId
+    name: bytes
+
+
+class Applied(Answer, tag="applied"):
+    """Done at ``seq``. ``nodes`` are those that it changed, as they are after the whole batch's transaction."""
+
+    seq: Seq
+    nodes: list[Node] = []
+    conflict: Conflict | None = None
+
+
+class Refused(Answer, tag="refused"):
+    """Nothing was changed. ``errno`` is a name such as EEXIST."""
+
+    errno: str
+    reason: str
+
+
+class MissingBlocks(Answer, tag="missing"):
+    """The commit names blocks that the server lacks: put them, then send it again as a new change."""
+
+    blocks: list[BlockId]
+
+
+AnyAnswer = Applied | Refused | MissingBlocks
+
+
+class Touched(Message, array_like=True):
+    """A node that a change outdated. ``content`` says whether its content changed, and not its attributes alone."""
+
+    node: NodeId
+    content: bool = False
+
+
+class TouchedEntry(Message, array_like=True):
+    """A name whose meaning a change outdated."""
+
+    parent: NodeId
+    name: bytes
+
+
+class Notice(Message):
+    """One committed change: what it outdated, and which journal it came from (empty: not from a mount)."""
+
+    seq: Seq
+    what: str
+    """The change's tag, or "restore" and the like: for logs and people."""
+    origin: JournalId = JournalId(b"")
+    nodes: list[Touched] = []
+    entries: list[TouchedEntry] = []
+    state: State | None = None
+    """Of a file that was created (pending) or committed (uploaded)."""
+
+
+class Notices(Message):
+    """Changes after the number asked for. ``reset`` says that the log no longer reaches back so far: drop everything,
+    and go on from ``seq``. Where ``seq`` is greater than the last notice's, there are more."""
+
+    seq: Seq
+    notices: list[Notice] = []
+    reset: bool = False
+
+
+class BatchReply(Message):
+    """Answers in order of the changes, and the notices after ``Batch.after``, which go first."""
+
+    answers: list[AnyAnswer]
+    notices: Notices
+
+
+class JoinReply(Message):
+    """A mount begins: where the change log stands, and the last number that its journal's changes reached."""
+
+    seq: Seq
+    last_number: int
+
+
+class Join(Message):
+    """A mount says which journal it has."""
+
+    journal: JournalId
+
+
+# ── blocks ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BlockList(Message):
+    """Block ids: a question (which are missing? send me these) or its answer."""
+
+    blocks: list[BlockId]
+
+
+# ── accounts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Role(StrEnum):
+    """What a member may do."""
+
+    OWNER = "owner"
+    EDITOR = "editor"
+    VIEWER = "viewer"
+
+
+class Health(Message):
+    """Anyone may ask for this."""
+
+    program: str
+    version: str
+    api: str
+
+
+class Login(Message):
+    """Get a token for a device. The same name again is the same device with a new token."""
+
+    user: str
+    password: str
+    device: str
+
+
+class LoginReply(Message):
+    """The token is shown once; the server keeps its hash."""
+
+    token: str
+    device: DeviceId
+    user: UserId
+
+
+class User(Message):
+    """Someone who can log in."""
+
+    id: UserId
+    name: str
+    admin: bool = False
+    created_ns: int = 0
+
+
+class NewUser(Message):
+    """For admins."""
+
+    name: str
+    password: str
+    admin: bool = False
+
+
+class NewPassword(Message):
+    """One's own, or anyone's for admins. All of the user's devices stay logged in."""
+
+    password: str
+
+
+class Device(Message):
+    """A token's holder."""
+
+    id: DeviceId
+    name: str
+    user: str
+    created_ns: int = 0
+    seen_ns: int = 0
+    revoked: bool = False
+
+
+class Workspace(Message):
+    """A tree that the asking user is a member of. ``name`` is unique per owner."""
+
+    id: WorkspaceId
+    name: str
+    owner: str
+    role: Role
+    quota_bytes: int | None = None
+    used_bytes: int = 0
+    seq: Seq = Seq(0)
+    key: bytes = b""
+    """The workspace key, only in the answer to a question for one workspace."""
+    key_id: int = 1
+    default: bool = False
+    """This is the one that is mounted where none is named."""
+
+
+class NewWorkspace(Message):
+    """Its owner is who asks."""
+
+    name: str
+    quota_bytes: int | None = None
+
+
+class Share(Message):
+    """Make a user a member with a role, or (role None) no longer one."""
+
+    user: str
+    role: Role | None
+
+
+class Users(Message):
+    """A list."""
+
+    users: list[User]
+
+
+class Devices(Message):
+    """A list."""
+
+    devices: list[Device]
+
+
+class Workspaces(Message):
+    """A list."""
+
+    workspaces: list[Workspace]
+
+
+# ── errors ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Problem(Message):
+    """RFC 9457. ``code`` is one of ``protocol.problems``."""
+
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""
+    type: str = "about:blank"
+
+
+def xattr_name_to_wire(name: bytes) -> str:
+    """An extended attribute's name as a text of one character a byte."""
+    return name.decode("latin-1")
+
+
+def xattr_name_from_wire(name: str) -> bytes:
+    """The reverse; raises UnicodeEncodeError where the text has characters past U+00FF."""
+    return name.encode("latin-1")

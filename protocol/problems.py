@@ -1,0 +1,41 @@
+"""Machine-readable codes of the problems that a server answers with, and their HTTP status."""
+
+from __future__ import annotations
+
+from typing import Final
+
+UNAUTHORIZED: Final = "unauthorized"
+FORBIDDEN: Final = "forbidden"
+NOT_FOUND: Final = "not-found"
+CONFLICT: Final = "conflict"
+TOO_MANY_ATTEMPTS: Final = "too-many-attempts"
+BAD_REQUEST: Final = "bad-request"
+BODY_TOO_LARGE: Final = "body-too-large"
+BAD_BLOCK: Final = "bad-block"
+BAD_MANIFEST: Final = "bad-manifest"
+LISTING_CHANGED: Final = "listing-changed"
+NO_SPACE: Final = "no-space"
+QUOTA: Final = "quota"
+INTERNAL: Final = "internal"
+UNAVAILABLE: Final = "unavailable"
+METHOD_NOT_ALLOWED: Final = "method-not-allowed"
+OUT_OF_ORDER: Final = "out-of-order"
+
+STATUS: Final[dict[str, int]] = {
+    BAD_REQUEST: 400,
+    UNAUTHORIZED: 401,
+    FORBIDDEN: 403,
+    NOT_FOUND: 404,
+    METHOD_NOT_ALLOWED: 405,
+    CONFLICT: 409,
+    LISTING_CHANGED: 409,
+    OUT_OF_ORDER: 409,
+    BODY_TOO_LARGE: 413,
+    BAD_BLOCK: 422,
+    BAD_MANIFEST: 422,
+    TOO_MANY_ATTEMPTS: 429,
+    INTERNAL: 500,
+    UNAVAILABLE: 503,
+    NO_SPACE: 507,
+    QUOTA: 507,
+}
