@@ -75,8 +75,6 @@ def wrap(workspace_key: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> b
 def unwrap(wrapped: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> bytes:
     """Open what ``wrap`` sealed; raises WrongKey."""
     try:
-        return AESGCM(wrapping_key).decrypt(
-            wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], workspace.encode()
-        )
+        return AESGCM(wrapping_key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], workspace.encode())
     except (InvalidTag, ValueError):
         raise WrongKey("the key of this workspace does not open with the server's master key") from None

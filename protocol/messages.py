@@ -53,7 +53,7 @@ class State(StrEnum):
     UPLOADED = "uploaded"
 
 
-class Node(Message):
+class Node(Message, frozen=True):
     """A node's attributes, all that a mount needs to answer stat, readlink, getxattr and open."""
 
     id: NodeId
@@ -82,28 +82,28 @@ class Node(Message):
     conflict_of: NodeId | None = None
 
 
-class NodeReply(Message):
+class NodeReply(Message, frozen=True):
     """One node, true at ``seq``."""
 
     seq: Seq
     node: Node
 
 
-class LookupReply(Message):
+class LookupReply(Message, frozen=True):
     """What a name of a folder means; ``node`` is None where there is no such entry (that is no error)."""
 
     seq: Seq
     node: Node | None = None
 
 
-class Entry(Message, array_like=True):
+class Entry(Message, array_like=True, frozen=True):
     """A name in a folder, and its node."""
 
     name: bytes
     node: Node
 
 
-class ListingReply(Message):
+class ListingReply(Message, frozen=True):
     """A page of a folder in order of names' bytes. ``generation`` changes with each change of its entries."""
 
     seq: Seq
@@ -112,7 +112,7 @@ class ListingReply(Message):
     more: bool = False
 
 
-class ManifestReply(Message):
+class ManifestReply(Message, frozen=True):
     """The content of one version."""
 
     seq: Seq
@@ -122,7 +122,7 @@ class ManifestReply(Message):
     manifest: bytes
 
 
-class UsageReply(Message):
+class UsageReply(Message, frozen=True):
     """For statfs: bytes that the workspace may hold and still has; how many nodes it has."""
 
     total_bytes: int
@@ -142,13 +142,13 @@ class OnClash(StrEnum):
     """The new file gets a conflict name beside the other: two mounts created one name at once."""
 
 
-class Change(Message, tag_field="change"):
+class Change(Message, tag_field="change", frozen=True):
     """Base of the changes. ``time_ns`` is when the mount did it, for ctime and the parents' mtime."""
 
     time_ns: int
 
 
-class Create(Change, tag="create"):
+class Create(Change, tag="create", frozen=True):
     """Make a node and its first entry. Files begin in state pending.
 
     Sent again with the same node id for the same name it is answered like the first time.
@@ -167,14 +167,14 @@ class Create(Change, tag="create"):
     on_clash: OnClash = OnClash.REFUSE
 
 
-class SealedBlock(Message, array_like=True):
+class SealedBlock(Message, array_like=True, frozen=True):
     """A block that travels inside a commit."""
 
     id: BlockId
     sealed: bytes
 
 
-class Commit(Change, tag="commit"):
+class Commit(Change, tag="commit", frozen=True):
     """A file's new content, made from version ``base``. Compare-and-set: where ``base`` is no longer the head,
     the content becomes a conflict copy beside it (``Applied.conflict``). Where the file has been unlinked
     meanwhile, it comes back under its last name.
@@ -191,7 +191,7 @@ class Commit(Change, tag="commit"):
     blocks: list[SealedBlock] = []
 
 
-class SetAttributes(Change, tag="set"):
+class SetAttributes(Change, tag="set", frozen=True):
     """Set those that are not None. Refused with ENOENT."""
 
     node: NodeId
@@ -210,7 +210,7 @@ class XattrMode(StrEnum):
     REPLACE = "replace"
 
 
-class SetXattr(Change, tag="set xattr"):
+class SetXattr(Change, tag="set xattr", frozen=True):
     """Refused with EEXIST, ENODATA (as setxattr(2)), ENOSPC (over XATTRS_MAX_BYTES), ENOENT."""
 
     node: NodeId
@@ -219,14 +219,14 @@ class SetXattr(Change, tag="set xattr"):
     xattr_mode: XattrMode = XattrMode.SET
 
 
-class RemoveXattr(Change, tag="remove xattr"):
+class RemoveXattr(Change, tag="remove xattr", frozen=True):
     """Refused with ENODATA, ENOENT."""
 
     node: NodeId
     name: str
 
 
-class Link(Change, tag="link"):
+class Link(Change, tag="link", frozen=True):
     """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK."""
 
     node: NodeId
@@ -234,7 +234,7 @@ class Link(Change, tag="link"):
     name: bytes
 
 
-class Unlink(Change, tag="unlink"):
+class Unlink(Change, tag="unlink", frozen=True):
     """Remove an entry that is not a folder's. Refused with ENOENT, EISDIR, ESTALE (it names another node)."""
 
     parent: NodeId
@@ -242,7 +242,7 @@ class Unlink(Change, tag="unlink"):
     node: NodeId
 
 
-class Rmdir(Change, tag="rmdir"):
+class Rmdir(Change, tag="rmdir", frozen=True):
     """Remove an empty folder. Refused with ENOENT, ENOTDIR, ENOTEMPTY, ESTALE (it names another node)."""
 
     parent: NodeId
@@ -258,14 +258,14 @@ class RenameMode(StrEnum):
     EXCHANGE = "exchange"
 
 
-class Replaced(Message, array_like=True):
+class Replaced(Message, array_like=True, frozen=True):
     """What a mount saw under the new name when it renamed over it."""
 
     node: NodeId
     version: VersionNumber
 
 
-class Rename(Change, tag="rename"):
+class Rename(Change, tag="rename", frozen=True):
     """Move an entry; names change atomically. ``replaced`` is what the mount saw under the new name.
 
     Where another file is there by then, or another version of it, that content is kept as a conflict copy.
@@ -282,12 +282,10 @@ class Rename(Change, tag="rename"):
     replaced: Replaced | None = None
 
 
-AnyChange = (
-    Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
-)
+AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
 
 
-class Batch(Message):
+class Batch(Message, frozen=True):
     """Changes ``first`` to ``first + len(changes) - 1`` of a journal, in order."""
 
     journal: JournalId
@@ -296,11 +294,11 @@ class Batch(Message):
     changes: list[AnyChange]
 
 
-class Answer(Message, tag_field="answer"):
+class Answer(Message, tag_field="answer", frozen=True):
     """Base of the answers, one for each change of a batch."""
 
 
-class Conflict(Message):
+class Conflict(Message, frozen=True):
     """The bytes of a change that came second were kept as this node, under this name."""
 
     node: NodeId
@@ -308,7 +306,7 @@ class Conflict(Message):
     name: bytes
 
 
-class Applied(Answer, tag="applied"):
+class Applied(Answer, tag="applied", frozen=True):
     """Done at ``seq``. ``nodes`` are those that it changed, as they are after the whole batch's transaction."""
 
     seq: Seq
@@ -316,14 +314,14 @@ class Applied(Answer, tag="applied"):
     conflict: Conflict | None = None
 
 
-class Refused(Answer, tag="refused"):
+class Refused(Answer, tag="refused", frozen=True):
     """Nothing was changed. ``errno`` is a name such as EEXIST."""
 
     errno: str
     reason: str
 
 
-class MissingBlocks(Answer, tag="missing"):
+class MissingBlocks(Answer, tag="missing", frozen=True):
     """The commit names blocks that the server lacks: put them, then send it again as a new change."""
 
     blocks: list[BlockId]
@@ -332,21 +330,21 @@ class MissingBlocks(Answer, tag="missing"):
 AnyAnswer = Applied | Refused | MissingBlocks
 
 
-class Touched(Message, array_like=True):
+class Touched(Message, array_like=True, frozen=True):
     """A node that a change outdated. ``content`` says whether its content changed, and not its attributes alone."""
 
     node: NodeId
     content: bool = False
 
 
-class TouchedEntry(Message, array_like=True):
+class TouchedEntry(Message, array_like=True, frozen=True):
     """A name whose meaning a change outdated."""
 
     parent: NodeId
     name: bytes
 
 
-class Notice(Message):
+class Notice(Message, frozen=True):
     """One committed change: what it outdated, and which journal it came from (empty: not from a mount)."""
 
     seq: Seq
@@ -359,7 +357,7 @@ class Notice(Message):
     """Of a file that was created (pending) or committed (uploaded)."""
 
 
-class Notices(Message):
+class Notices(Message, frozen=True):
     """Changes after the number asked for. ``reset`` says that the log no longer reaches back so far: drop everything,
     and go on from ``seq``. Where ``seq`` is greater than the last notice's, there are more."""
 
@@ -368,21 +366,21 @@ class Notices(Message):
     reset: bool = False
 
 
-class BatchReply(Message):
+class BatchReply(Message, frozen=True):
     """Answers in order of the changes, and the notices after ``Batch.after``, which go first."""
 
     answers: list[AnyAnswer]
     notices: Notices
 
 
-class JoinReply(Message):
+class JoinReply(Message, frozen=True):
     """A mount begins: where the change log stands, and the last number that its journal's changes reached."""
 
     seq: Seq
     last_number: int
 
 
-class Join(Message):
+class Join(Message, frozen=True):
     """A mount says which journal it has."""
 
     journal: JournalId
@@ -391,7 +389,7 @@ class Join(Message):
 # ── blocks ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-class BlockList(Message):
+class BlockList(Message, frozen=True):
     """Block ids: a question (which are missing? send me these) or its answer."""
 
     blocks: list[BlockId]
@@ -408,7 +406,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-class Health(Message):
+class Health(Message, frozen=True):
     """Anyone may ask for this."""
 
     program: str
@@ -416,7 +414,7 @@ class Health(Message):
     api: str
 
 
-class Login(Message):
+class Login(Message, frozen=True):
     """Get a token for a device. The same name again is the same device with a new token."""
 
     user: str
@@ -424,7 +422,7 @@ class Login(Message):
     device: str
 
 
-class LoginReply(Message):
+class LoginReply(Message, frozen=True):
     """The token is shown once; the server keeps its hash."""
 
     token: str
@@ -432,7 +430,7 @@ class LoginReply(Message):
     user: UserId
 
 
-class User(Message):
+class User(Message, frozen=True):
     """Someone who can log in."""
 
     id: UserId
@@ -441,7 +439,7 @@ class User(Message):
     created_ns: int = 0
 
 
-class NewUser(Message):
+class NewUser(Message, frozen=True):
     """For admins."""
 
     name: str
@@ -449,13 +447,13 @@ class NewUser(Message):
     admin: bool = False
 
 
-class NewPassword(Message):
+class NewPassword(Message, frozen=True):
     """One's own, or anyone's for admins. All of the user's devices stay logged in."""
 
     password: str
 
 
-class Device(Message):
+class Device(Message, frozen=True):
     """A token's holder."""
 
     id: DeviceId
@@ -466,7 +464,7 @@ class Device(Message):
     revoked: bool = False
 
 
-class Workspace(Message):
+class Workspace(Message, frozen=True):
     """A tree that the asking user is a member of. ``name`` is unique per owner."""
 
     id: WorkspaceId
@@ -483,33 +481,33 @@ class Workspace(Message):
     """This is the one that is mounted where none is named."""
 
 
-class NewWorkspace(Message):
+class NewWorkspace(Message, frozen=True):
     """Its owner is who asks."""
 
     name: str
     quota_bytes: int | None = None
 
 
-class Share(Message):
+class Share(Message, frozen=True):
     """Make a user a member with a role, or (role None) no longer one."""
 
     user: str
     role: Role | None
 
 
-class Users(Message):
+class Users(Message, frozen=True):
     """A list."""
 
     users: list[User]
 
 
-class Devices(Message):
+class Devices(Message, frozen=True):
     """A list."""
 
     devices: list[Device]
 
 
-class Workspaces(Message):
+class Workspaces(Message, frozen=True):
     """A list."""
 
     workspaces: list[Workspace]
@@ -518,7 +516,7 @@ class Workspaces(Message):
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Problem(Message):
+class Problem(Message, frozen=True):
     """RFC 9457. ``code`` is one of ``protocol.problems``."""
 
     title: str

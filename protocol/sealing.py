@@ -79,9 +79,7 @@ def seal(keys: WorkspaceKeys, block: BlockId, plain: Buffer) -> bytearray:
     sealed[: len(header)] = header
     sealed[len(header) : len(header) + _NONCE_BYTES] = nonce
     with memoryview(sealed) as view:
-        AESGCM(keys.sealing_key).encrypt_into(
-            nonce, body, header + block, view[len(header) + _NONCE_BYTES :]
-        )
+        AESGCM(keys.sealing_key).encrypt_into(nonce, body, header + block, view[len(header) + _NONCE_BYTES :])
     return sealed
 
 

@@ -1,0 +1,97 @@
+"""Everything that a client call can fail with, named for what the caller does about it.
+
+::
+
+    DriveError                 .errno is what a system call returns
+    ├── Offline                the server can't be reached: what was closed is kept and sent later (EIO)
+    ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
+    ├── ReadOnly               the member may only read (EROFS)
+    ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
+    ├── Refused                a rule of file systems says no (its own errno)
+    ├── Stale                  the inode stands for an outdated version: look the name up again (ESTALE)
+    ├── Corrupt                bytes don't match their id: stop and tell (EIO)
+    ├── Unusable               the server speaks another protocol, or a request of ours was wrong (EPROTO)
+    └── LocalFailure           the cache folder can't be used (EIO, or its own errno)
+
+Errors of httpx become these in ``backend.http`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno as codes
+
+
+class DriveError(Exception):
+    """Base of this package's errors. ``errno`` is a number of ``errno``."""
+
+    errno: int = codes.EIO
+
+
+class Offline(DriveError):
+    """No answer from the server within the deadline."""
+
+    errno = codes.EIO
+
+
+class Unauthorized(DriveError):
+    """The server does not accept the token."""
+
+    errno = codes.EACCES
+
+
+class ReadOnly(DriveError):
+    """Viewers can't change anything."""
+
+    errno = codes.EROFS
+
+
+class NoSpace(DriveError):
+    """The server's disk or the workspace's quota is full."""
+
+    errno = codes.ENOSPC
+
+
+class Refused(DriveError):
+    """A change or a question that the tree's present state does not allow."""
+
+    def __init__(self, errno: int, reason: str) -> None:
+        super().__init__(reason)
+        self.errno = errno
+
+    @classmethod
+    def named(cls, name: str, reason: str) -> Refused:
+        """From an errno's name, as the wire has it; a name unknown here counts as EIO."""
+        return cls(getattr(codes, name, codes.EIO), reason)
+
+
+class NotFound(Refused):
+    """The node, name, block or account is not there (ENOENT)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(codes.ENOENT, reason)
+
+
+class Stale(DriveError):
+    """A kernel inode of an outdated version."""
+
+    errno = codes.ESTALE
+
+
+class Corrupt(DriveError):
+    """A block whose bytes don't match its id, from every copy that was asked."""
+
+    errno = codes.EIO
+
+
+class Unusable(DriveError):
+    """The server answered something that this program doesn't understand, or refused a request as malformed."""
+
+    errno = codes.EPROTO
+
+
+class LocalFailure(DriveError):
+    """Local disk trouble."""
+
+    def __init__(self, reason: str, errno: int = codes.EIO) -> None:
+        super().__init__(reason)
+        self.errno = errno
