@@ -35,6 +35,7 @@ class Piece(NamedTuple):
 
     @property
     def is_hole(self) -> bool:
+        """Whether it reads as zeros and has no block."""
         return self.block == HOLE
 
 
@@ -69,6 +70,7 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
+        """Length of the file."""
         return self._ends[-1] if self._ends else 0
 
     @property

@@ -1,0 +1,104 @@
+"""Sealed blocks kept on the local disk: a folder of bounded size, least recently used out first.
+
+Owns the folder. What lies there is sealed, so a lost laptop's cache tells nothing without the key, and every
+block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error. Names are the block
+id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
+
+Synchronous; callers run it off the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from protocol.ids import BlockId
+
+
+class BlockCache:
+    """One folder. Safe to call from several threads."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._sizes: OrderedDict[BlockId, int] = OrderedDict()
+        self._lock = threading.Lock()
+        self.used_bytes = 0
+        self.trouble = ""
+        """Why the last block could not be kept; empty where all is well."""
+
+    def load(self) -> None:
+        """Take up what an earlier mount left, in order of last use; remove what isn't a block."""
+        found: list[tuple[float, BlockId, int]] = []
+        for parent, _, files in os.walk(self._folder):
+            for name in files:
+                path = Path(parent, name)
+                try:
+                    block, status = BlockId(bytes.fromhex(name)), path.stat()
+                except (ValueError, OSError):
+                    path.unlink(missing_ok=True)
+                    continue
+                found.append((status.st_mtime, block, status.st_size))
+        with self._lock:
+            for _, block, size in sorted(found):
+                self._sizes[block] = size
+                self.used_bytes += size
+        self._trim()
+
+    def get(self, block: BlockId) -> bytes | None:
+        """A sealed block, unverified, or None."""
+        with self._lock:
+            if block not in self._sizes:
+                return None
+            self._sizes.move_to_end(block)
+        try:
+            path = self._path(block)
+            sealed = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            self.drop(block)
+            return None
+        return sealed
+
+    def put(self, block: BlockId, sealed: bytes | bytearray) -> None:
+        """Keep a sealed block, if it can be kept."""
+        with self._lock:
+            if block in self._sizes or len(sealed) > self._limit_bytes:
+                return
+        path = self._path(block)
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_bytes(sealed)
+            temporary.rename(path)
+        except OSError as error:
+            self.trouble = f"{path.parent}: {error.strerror}"
+            temporary.unlink(missing_ok=True)
+            return
+        with self._lock:
+            if block not in self._sizes:
+                self._sizes[block] = len(sealed)
+                self.used_bytes += len(sealed)
+        self.trouble = ""
+        self._trim()
+
+    def drop(self, block: BlockId) -> None:
+        """Remove a block: its bytes were not what they claim."""
+        with self._lock:
+            self.used_bytes -= self._sizes.pop(block, 0)
+        self._path(block).unlink(missing_ok=True)
+
+    def _trim(self) -> None:
+        while True:
+            with self._lock:
+                if self.used_bytes <= self._limit_bytes or not self._sizes:
+                    return
+                block, size = self._sizes.popitem(last=False)
+                self.used_bytes -= size
+            self._path(block).unlink(missing_ok=True)
+
+    def _path(self, block: BlockId) -> Path:
+        name = block.hex()
+        return self._folder / name[:2] / name

@@ -1,0 +1,508 @@
+"""A workspace as a file system without a kernel: what ``fs`` calls, by node and name.
+
+Owns the open files and puts the parts together: names (``names``), changes (``outbox``), the feed (``session``),
+bytes (``blocks``, ``openfile``). Everything raises ``DriveError`` with an errno.
+
+Invariants:
+
+- ``_files`` holds the one ``OpenFile`` of a node's present version while it has handles or is dirty; a file whose node got
+  a new version by somebody else is taken out (*detached*) and lives on with its handles;
+- a file that could not be committed stays in ``_unsent`` until it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import trio
+
+from backend.blocks import Blocks
+from backend.errors import DriveError, NotFound, ReadOnly, Refused
+from backend.journal import Flushed, Journal
+from backend.names import Names
+from backend.openfile import OpenFile, Services
+from backend.outbox import Outbox, Pending
+from backend.overlay import Overlay
+from backend.remote import WorkspaceRemote
+from backend.session import Session
+from backend.siblings import Siblings
+from backend.status import Status, status_of
+from backend.tree import ABSENT, Outdated, Tree
+from backend.upload import Uploader
+from protocol import manifest as manifests
+from protocol.ids import NodeId, Seq, new_node_id
+from protocol.limits import NAME_MAX_BYTES
+from protocol.manifest import EMPTY, Manifest
+from protocol.messages import (
+    AnyAnswer,
+    AnyChange,
+    Applied,
+    Commit,
+    Create,
+    Entry,
+    Kind,
+    Link,
+    Node,
+    OnClash,
+    RemoveXattr,
+    Rename,
+    RenameMode,
+    Replaced,
+    Rmdir,
+    SetAttributes,
+    SetXattr,
+    State,
+    Unlink,
+    UsageReply,
+    Workspace,
+    XattrMode,
+    xattr_name_to_wire,
+)
+from protocol.messages import Refused as RefusedAnswer
+
+RETRY_FIRST_S: Final = 1.0
+RETRY_MOST_S: Final = 30.0
+CACHE_TIMEOUT_MARGIN_S: Final = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class Drive:
+    """One mounted workspace. ``run`` must be running for anything that changes or fetches."""
+
+    def __init__(
+        self,
+        remote: WorkspaceRemote,
+        journal: Journal,
+        blocks: Blocks,
+        uploads: Uploader,
+        new_overlay: Callable[[Manifest], Overlay],
+        now_ns: Callable[[], int],
+        *,
+        workspace: Workspace,
+        seq: Seq,
+        last_number: int,
+        read_only: bool,
+    ) -> None:
+        self.workspace = workspace
+        self.read_only = read_only
+        self._remote = remote
+        self._journal = journal
+        self._now_ns = now_ns
+        self._tree = Tree(seq)
+        self.session = Session(remote, self._tree, journal.id)
+        self.outbox = Outbox(
+            remote, journal.id, last_number, lambda: self._tree.applied, self.session.absorb, self._answered
+        )
+        self._names = Names(remote, self._tree, self.session, lambda node: self._files.get(node))
+        self._siblings = Siblings(blocks)
+        self._files: dict[NodeId, OpenFile] = {}
+        self._unsent: dict[OpenFile, DriveError] = {}
+        self._retry = trio.Event()
+        self._services = Services(blocks, self.outbox, uploads, journal, new_overlay, now_ns, self._moved)
+
+    async def run(
+        self,
+        outdated: Callable[[Outdated], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Follow the feed, send changes, take up what an earlier mount left. ``outdated`` tells the kernel."""
+
+        async def listen(what: Outdated) -> None:
+            self._detach(what)
+            await outdated(what)
+
+        self._recover()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.session.run, listen)
+            nursery.start_soon(self.outbox.run)
+            nursery.start_soon(self._services.blocks.run)
+            nursery.start_soon(self._retry_unsent)
+            task_status.started()
+
+    def cache_timeout_s(self) -> float:
+        """How long the kernel may keep names and attributes: 0 while the feed is broken."""
+        return max(0.0, self.session.trust_left_s() - CACHE_TIMEOUT_MARGIN_S)
+
+    # ── questions ──
+
+    async def lookup(self, parent: NodeId, name: bytes) -> Node | None:
+        """The node of a name, or None."""
+        return await self._names.lookup(parent, name)
+
+    async def attributes(self, node: NodeId) -> Node:
+        """A node's attributes; raises NotFound."""
+        return await self._names.attributes(node)
+
+    async def entries(self, folder: NodeId) -> Sequence[Entry]:
+        """All of a folder in order of the names' bytes."""
+        entries = await self._names.entries(folder)
+        self._siblings.listed(entries)
+        return entries
+
+    async def usage(self) -> UsageReply:
+        """For statfs."""
+        return await self._remote.usage()
+
+    # ── files ──
+
+    async def open(self, node: NodeId) -> OpenFile:
+        """A handle of the node's present version; needs a ``release``."""
+        file = self._files.get(node)
+        if file is None:
+            row = await self._names.attributes(node)
+            if row.kind is not Kind.FILE:
+                raise Refused.named("EISDIR" if row.kind is Kind.FOLDER else "EINVAL", "not a regular file")
+            manifest = await self._manifest_of(row)
+            file = self._files.get(node)
+            if file is None:
+                file = self._files[node] = OpenFile(self._services, row, manifest)
+                self._siblings.opened(row)
+        file.handles += 1
+        return file
+
+    async def create(self, parent: NodeId, name: bytes, mode: int, uid: int, gid: int, *, exclusive: bool) -> OpenFile:
+        """Make a file and open it. Without ``exclusive`` nobody waits for the server before the first flush."""
+        change = self._creation(parent, name, Kind.FILE, mode, uid, gid, exclusive=exclusive)
+        row = Node(
+            id=change.node,
+            kind=Kind.FILE,
+            mode=mode & 0o7777,
+            uid=uid,
+            gid=gid,
+            nlink=1,
+            mtime_ns=change.time_ns,
+            ctime_ns=change.time_ns,
+            atime_ns=change.time_ns,
+            state=State.PENDING,
+        )
+        pending = self.outbox.submit(change) if exclusive else self.outbox.submit_later(change)
+        file = OpenFile(self._services, row, EMPTY, created=pending)
+        if exclusive:
+            await _applied(pending)
+            file.refresh(await self._names.attributes(row.id))
+        else:
+            self._names.creating[parent, name] = file
+        self._files[row.id] = file
+        file.handles += 1
+        return file
+
+    async def release(self, file: OpenFile) -> None:
+        """A handle is gone. What was dirtied after the last close (through a mapping) is committed."""
+        file.handles -= 1
+        if file.handles == 0 and file.is_dirty:
+            try:
+                await file.flush()
+            except DriveError as error:
+                self._keep_unsent(file, error)
+        self._close_if_unused(file)
+
+    async def flush(self, file: OpenFile) -> None:
+        """Commit what was written; on an error it is kept and sent later."""
+        if self.read_only and not file.is_dirty:
+            return
+        try:
+            await file.flush()
+        except DriveError as error:
+            self._keep_unsent(file, error)
+            raise
+
+    async def truncate(self, node: NodeId, size: int) -> Node:
+        """Truncate by path: a version of its own."""
+        self._writable()
+        file = await self.open(node)
+        try:
+            await file.truncate(size)
+            await self.flush(file)
+            return file.attributes()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.release(file)
+
+    # ── changes ──
+
+    async def make(
+        self,
+        parent: NodeId,
+        name: bytes,
+        kind: Kind,
+        mode: int,
+        uid: int,
+        gid: int,
+        *,
+        rdev: int = 0,
+        target: bytes = b"",
+    ) -> Node:
+        """mkdir, mknod and symlink."""
+        if kind is Kind.FILE:
+            file = await self.create(parent, name, mode, uid, gid, exclusive=True)
+            try:
+                await self.flush(file)
+                return file.attributes()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self.release(file)
+        change = self._creation(parent, name, kind, mode, uid, gid, exclusive=True, rdev=rdev, target=target)
+        return await self._change(change, change.node)
+
+    async def set_attributes(
+        self,
+        node: NodeId,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        mtime_ns: int | None = None,
+        atime_ns: int | None = None,
+    ) -> Node:
+        """chmod, chown, utimens. On a file that is new here nobody waits for it before the first flush."""
+        self._writable()
+        change = SetAttributes(
+            time_ns=self._now_ns(), node=node, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns, atime_ns=atime_ns
+        )
+        file = self._files.get(node)
+        if file is not None and file.is_dirty:
+            file.set_locally(change)
+            if file.is_new:
+                self.outbox.submit_later(change)
+                return file.attributes()
+        row = await self._change(change, node)
+        return file.attributes() if file is not None else row
+
+    async def link(self, node: NodeId, parent: NodeId, name: bytes) -> Node:
+        """A second name."""
+        self._writable(name)
+        return await self._change(Link(time_ns=self._now_ns(), node=node, parent=parent, name=name), node)
+
+    async def unlink(self, parent: NodeId, name: bytes) -> None:
+        """Remove a name that is not a folder's."""
+        self._writable()
+        node = await self._named(parent, name)
+        await self._do(Unlink(time_ns=self._now_ns(), parent=parent, name=name, node=node.id))
+
+    async def rmdir(self, parent: NodeId, name: bytes) -> None:
+        """Remove an empty folder."""
+        self._writable()
+        node = await self._named(parent, name)
+        await self._do(Rmdir(time_ns=self._now_ns(), parent=parent, name=name, node=node.id))
+
+    async def rename(self, parent: NodeId, name: bytes, new_parent: NodeId, new_name: bytes, mode: RenameMode) -> None:
+        """Move a name; over what is there, it names what this mount saw."""
+        self._writable(new_name)
+        node = await self._named(parent, name)
+        over = await self._names.lookup(new_parent, new_name)
+        replaced = None if over is None else Replaced(over.id, over.version)
+        await self._do(
+            Rename(
+                time_ns=self._now_ns(),
+                node=node.id,
+                parent=parent,
+                name=name,
+                new_parent=new_parent,
+                new_name=new_name,
+                rename_mode=mode,
+                replaced=replaced,
+            )
+        )
+
+    async def set_xattr(self, node: NodeId, name: bytes, value: bytes, mode: XattrMode) -> Node:
+        """setxattr(2)."""
+        self._writable()
+        change = SetXattr(
+            time_ns=self._now_ns(), node=node, name=xattr_name_to_wire(name), value=value, xattr_mode=mode
+        )
+        return await self._change(change, node)
+
+    async def remove_xattr(self, node: NodeId, name: bytes) -> Node:
+        """removexattr(2)."""
+        self._writable()
+        change = RemoveXattr(time_ns=self._now_ns(), node=node, name=xattr_name_to_wire(name))
+        return await self._change(change, node)
+
+    # ── the barrier, and what is going on ──
+
+    async def synced(self) -> None:
+        """Return when everything written so far is committed; raises the error of what can't be."""
+        for file in self._dirty_files():
+            await self.flush(file)
+            self._unsent.pop(file, None)
+        await self.outbox.wait_idle()
+
+    def status(self) -> Status:
+        """A snapshot for people and scripts."""
+        return status_of(
+            self._remote, self._tree, self.session, self.outbox, self._services.blocks, self._dirty_files()
+        )
+
+    def _dirty_files(self) -> list[OpenFile]:
+        return [file for file in {*self._files.values(), *self._unsent} if file.is_dirty]
+
+    # ── inside ──
+
+    def _writable(self, name: bytes = b"") -> None:
+        if self.read_only:
+            raise ReadOnly("mounted read-only")
+        if len(name) > NAME_MAX_BYTES:
+            raise Refused.named("ENAMETOOLONG", "names have at most 255 bytes")
+
+    def _creation(
+        self,
+        parent: NodeId,
+        name: bytes,
+        kind: Kind,
+        mode: int,
+        uid: int,
+        gid: int,
+        *,
+        exclusive: bool,
+        rdev: int = 0,
+        target: bytes = b"",
+    ) -> Create:
+        self._writable(name)
+        return Create(
+            time_ns=self._now_ns(),
+            parent=parent,
+            name=name,
+            node=new_node_id(),
+            kind=kind,
+            mode=mode & 0o7777,
+            uid=uid,
+            gid=gid,
+            rdev=rdev,
+            target=target,
+            on_clash=OnClash.REFUSE if exclusive else OnClash.KEEP_BOTH,
+        )
+
+    async def _named(self, parent: NodeId, name: bytes) -> Node:
+        node = await self._names.lookup(parent, name)
+        if node is None:
+            raise NotFound("no such name")
+        return node
+
+    async def _manifest_of(self, row: Node) -> Manifest:
+        if row.version == 0:
+            return EMPTY
+        encoded = row.manifest
+        if encoded is None:
+            encoded = (await self._remote.manifest(row.id, row.version)).manifest
+        return manifests.decode(encoded)
+
+    async def _do(self, change: AnyChange) -> tuple[Applied, Seq]:
+        return await _applied(self.outbox.submit(change))
+
+    async def _change(self, change: AnyChange, node: NodeId) -> Node:
+        applied, _ = await self._do(change)
+        for row in applied.nodes:
+            if row.id == node:
+                return row
+        return await self._names.attributes(node)
+
+    def _answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq) -> None:
+        """Take what an answer says into the caches; no checkpoint, and before anybody who waits sees it."""
+        if isinstance(change, Create):
+            self._names.creating.pop((change.parent, change.name), None)
+        if not isinstance(answer, Applied):
+            return
+        for row in answer.nodes:
+            self._tree.keep_node(row, seq)
+            if (file := self._files.get(row.id)) is not None and not isinstance(change, Commit):
+                file.refresh(row)
+        self._learn_names(change, answer, seq)
+
+    def _learn_names(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
+        tree = self._tree
+        match change:
+            case Create(parent=parent, name=name, node=node):
+                if answer.conflict is not None:
+                    tree.keep_name(answer.conflict.parent, answer.conflict.name, node, seq)
+                    return
+                tree.keep_name(parent, name, node, seq)
+                if change.kind is Kind.FOLDER:
+                    tree.begin_empty(node)
+            case Link(parent=parent, name=name, node=node):
+                tree.keep_name(parent, name, node, seq)
+            case Unlink(parent=parent, name=name, node=node) | Rmdir(parent=parent, name=name, node=node):
+                tree.keep_name(parent, name, ABSENT, seq)
+                self._gone_if_unlinked(node, answer)
+            case Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name, node=node):
+                if change.rename_mode is RenameMode.EXCHANGE and change.replaced is not None:
+                    tree.keep_name(parent, name, change.replaced.node, seq)
+                elif (parent, name) != (new_parent, new_name):
+                    tree.keep_name(parent, name, ABSENT, seq)
+                    if change.replaced is not None and change.replaced.node != node:
+                        self._gone_if_unlinked(change.replaced.node, answer)
+                tree.keep_name(new_parent, new_name, node, seq)
+
+    def _gone_if_unlinked(self, node: NodeId, answer: Applied) -> None:
+        file = self._files.get(node)
+        if file is not None and any(row.id == node and row.nlink == 0 for row in answer.nodes):
+            file.unlinked_here()
+
+    def _detach(self, what: Outdated) -> None:
+        for node in self._files if what.everything else what.contents:
+            if (file := self._files.get(node)) is not None:
+                file.detached = True
+        self._files = {node: file for node, file in self._files.items() if not file.detached}
+
+    def _moved(self, file: OpenFile, before: NodeId) -> None:
+        if self._files.get(before) is file:
+            del self._files[before]
+        self._files[file.node] = file
+
+    def _close_if_unused(self, file: OpenFile) -> None:
+        if file.handles == 0 and not file.is_dirty:
+            if self._files.get(file.node) is file:
+                del self._files[file.node]
+            file.close()
+
+    # ── what could not be sent ──
+
+    def _keep_unsent(self, file: OpenFile, error: DriveError) -> None:
+        self._unsent[file] = error
+        log.warning("a file could not be sent, it is kept and tried again: node %d: %s", file.node, error)
+        self._retry.set()
+
+    async def _retry_unsent(self) -> None:
+        pause_s = RETRY_FIRST_S
+        while True:
+            if not self._unsent:
+                await self._retry.wait()
+                pause_s = RETRY_FIRST_S
+            self._retry = trio.Event()
+            await trio.sleep(pause_s)
+            pause_s = min(RETRY_MOST_S, 2 * pause_s)
+            for file in list(self._unsent):
+                try:
+                    await file.flush()
+                except DriveError as error:
+                    self._unsent[file] = error
+                    continue
+                del self._unsent[file]
+                log.info("a file that was kept has been sent: node %d", file.node)
+                self._close_if_unused(file)
+
+    def _recover(self) -> None:
+        """Take up the commits that an earlier mount of this cache folder left in its journal."""
+        for number, record in self._journal.live():
+            file = OpenFile.recovered(self._services, record, number, self._create_again(record))
+            self._files.setdefault(file.node, file)
+            self._unsent[file] = DriveError("left by an earlier mount")
+            self._retry.set()
+            log.info("taking up what an earlier mount left unsent: node %d", file.node)
+
+    def _create_again(self, record: Flushed) -> Pending | None:
+        return None if record.create is None else self.outbox.submit_later(record.create)
+
+
+async def _applied(pending: Pending) -> tuple[Applied, Seq]:
+    answer, seq = await pending.answer()
+    match answer:
+        case Applied():
+            return answer, seq
+        case RefusedAnswer(errno=name, reason=reason):
+            raise Refused.named(name, reason)
+        case _:
+            raise DriveError("the server asks for blocks of a change that has none")

@@ -1,0 +1,175 @@
+"""Names and attributes as this mount sees them: what is cached, else what the server says, and what is only here yet.
+
+Owns look-ups, listings and attributes. Each question is answered from ``Tree`` while the feed may be believed, else
+by the server. Files that were created here and whose create has not been answered yet are found in ``creating``.
+
+The first look-up in a folder of which nothing is known fetches its first page with attributes, because a kernel
+walks folders name by name; concurrent look-ups there share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from backend.errors import NotFound, Refused
+from backend.remote import ListingChanged
+from backend.session import Session
+from backend.tree import ABSENT, Tree
+from protocol.ids import NodeId
+from protocol.messages import Entry, ListingReply, LookupReply, Node, NodeReply
+
+ONE_BY_ONE_MAX: Final = 8
+"""Up to so many outdated rows of a folder are asked for singly; with more, the whole listing is fetched again."""
+
+LISTING_TRIES: Final = 20
+"""A folder that changes between every two pages this often is reported as EAGAIN."""
+
+
+class TreeRemote(Protocol):
+    """The server's tree."""
+
+    async def node(self, node: NodeId) -> NodeReply:
+        """Raises NotFound."""
+        ...
+
+    async def lookup(self, folder: NodeId, name: bytes) -> LookupReply:
+        """Raises NotFound where there is no such folder."""
+        ...
+
+    async def listing_page(self, folder: NodeId, after: bytes = b"", generation: int | None = None) -> ListingReply:
+        """Raises ListingChanged."""
+        ...
+
+
+class LocalFile(Protocol):
+    """What names need of an open file."""
+
+    def attributes(self) -> Node:
+        """As its readers see it."""
+        ...
+
+    def refresh(self, row: Node) -> None:
+        """The server said this of its node."""
+        ...
+
+
+class Names:
+    """The name space of one mount."""
+
+    def __init__(
+        self, remote: TreeRemote, tree: Tree, session: Session, local_file: Callable[[NodeId], LocalFile | None]
+    ) -> None:
+        self.creating: dict[tuple[NodeId, bytes], LocalFile] = {}
+        self._remote = remote
+        self._tree = tree
+        self._session = session
+        self._local_file = local_file
+        self._fetching: dict[NodeId, trio.Event] = {}
+
+    async def lookup(self, folder: NodeId, name: bytes) -> Node | None:
+        """The node of a name, or None where there is no entry."""
+        if (file := self.creating.get((folder, name))) is not None:
+            return file.attributes()
+        if self._trusted():
+            known = self._tree.lookup(folder, name)
+            if known is None and not self._tree.knows_some_of(folder):
+                await self._first_page(folder)
+                known = self._tree.lookup(folder, name)
+            if known is ABSENT:
+                return None
+            if isinstance(known, int):
+                try:
+                    return await self.attributes(known)
+                except NotFound:
+                    pass  # The node went with its name a moment ago: ask what the name means now.
+        reply = await self._remote.lookup(folder, name)
+        if reply.node is None:
+            self._tree.keep_name(folder, name, ABSENT, reply.seq)
+            return None
+        self._tree.keep_name(folder, name, reply.node.id, reply.seq)
+        self._tree.keep_node(reply.node, reply.seq)
+        return self._with_local(reply.node)
+
+    async def attributes(self, node: NodeId) -> Node:
+        """A node's attributes; raises NotFound where it is gone."""
+        row = self._tree.node(node) if self._trusted() else None
+        file = self._local_file(node)
+        if row is None:
+            if file is not None and file in self.creating.values():
+                return file.attributes()
+            reply = await self._remote.node(node)
+            row = reply.node
+            self._tree.keep_node(row, reply.seq)
+        return self._with_local(row)
+
+    async def entries(self, folder: NodeId) -> Sequence[Entry]:
+        """All of a folder, in order of the names' bytes."""
+        entries = await self._known_entries(folder)
+        if entries is None:
+            entries = await self._fetched_entries(folder)
+        merged = {entry.name: Entry(entry.name, self._with_local(entry.node)) for entry in entries}
+        for (parent, name), file in self.creating.items():
+            if parent == folder:
+                merged[name] = Entry(name, file.attributes())
+        return [merged[name] for name in sorted(merged)]
+
+    def _trusted(self) -> bool:
+        return self._session.trust_left_s() > 0
+
+    def _with_local(self, row: Node) -> Node:
+        file = self._local_file(row.id)
+        if file is None:
+            return row
+        file.refresh(row)
+        return file.attributes()
+
+    async def _first_page(self, folder: NodeId) -> None:
+        if (under_way := self._fetching.get(folder)) is not None:
+            await under_way.wait()
+            return
+        done = self._fetching[folder] = trio.Event()
+        try:
+            reply = await self._remote.listing_page(folder)
+            if reply.more:
+                self._tree.keep_page(folder, reply)
+            else:
+                self._tree.keep_listing(folder, reply.entries, reply.seq)
+        finally:
+            del self._fetching[folder]
+            done.set()
+
+    async def _known_entries(self, folder: NodeId) -> list[Entry] | None:
+        """From the cache, with a few rows asked for; None where the listing has to be fetched."""
+        if not self._trusted():
+            return None
+        unknown = self._tree.unknown_names(folder)
+        if unknown is None or len(unknown) > ONE_BY_ONE_MAX:
+            return None
+        for name in unknown:
+            await self.lookup(folder, name)
+        names = self._tree.listing(folder)
+        if names is None:
+            return None
+        if sum(self._tree.node(node) is None for _, node in names) > ONE_BY_ONE_MAX:
+            return None
+        try:
+            return [Entry(name, self._tree.node(node) or await self.attributes(node)) for name, node in names]
+        except NotFound:
+            return None
+
+    async def _fetched_entries(self, folder: NodeId) -> list[Entry]:
+        for _ in range(LISTING_TRIES):
+            try:
+                reply = await self._remote.listing_page(folder)
+                first, entries = reply, list(reply.entries)
+                while reply.more:
+                    reply = await self._remote.listing_page(folder, entries[-1].name, first.generation)
+                    entries += reply.entries
+            except ListingChanged:
+                continue
+            self._tree.keep_listing(folder, entries, first.seq)
+            return entries
+        raise Refused.named("EAGAIN", "the folder changes faster than it can be listed")

@@ -1,0 +1,337 @@
+"""A regular file that somebody has open: one version of it, and what has been written over it here.
+
+Owns the file's overlay and its commit. Every handle of a node's present version shares one ``OpenFile``, as they share
+the kernel's inode. When another device commits a new version, this one is *detached*: its handles go on reading
+the version that they opened, and what they write is committed against that version, which the server answers with a
+conflict copy.
+
+Invariants:
+
+- one commit of a file is under way at a time, and one that may have reached the server is never followed by another
+  until its answer is known;
+- what was written stays in the overlay until it is in a committed version;
+- the journal holds a record of a commit from before its first byte is sent until it is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from backend.blocks import Blocks, ReadAhead
+from backend.errors import DriveError, Refused
+from backend.journal import Flushed, Journal
+from backend.outbox import Outbox, Pending
+from backend.overlay import FromBase, Local, Mark, Overlay
+from backend.upload import Uploaded
+from protocol import manifest as manifests
+from protocol.ids import ROOT_NODE, BlockId, NodeId
+from protocol.manifest import Manifest
+from protocol.messages import Applied, Commit, Create, MissingBlocks, Node, SetAttributes
+from protocol.messages import Refused as RefusedAnswer
+
+COMMIT_TRIES: Final = 5
+"""A commit that still names missing blocks after this many uploads is reported: the server loses what it acknowledged."""
+
+log = logging.getLogger(__name__)
+
+
+class Uploads(Protocol):
+    """Sends what an overlay holds."""
+
+    async def upload(self, overlay: Overlay, mark: Mark) -> Uploaded | None:
+        """The content's manifest, its blocks being at the server; None where the file was cut meanwhile."""
+        ...
+
+    def forget(self, blocks: Sequence[BlockId]) -> None:
+        """The server lacks these after all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every open file of a mount works with."""
+
+    blocks: Blocks
+    outbox: Outbox
+    uploads: Uploads
+    journal: Journal
+    new_overlay: Callable[[Manifest], Overlay]
+    now_ns: Callable[[], int]
+    moved: Callable[[OpenFile, NodeId], None]
+    """Called after a commit that became a conflict copy, with the node that the file was before."""
+
+
+@dataclass(slots=True)
+class _Commit:
+    """A commit that may have reached the server."""
+
+    pending: Pending
+    manifest: Manifest
+    mark: Mark
+
+
+class OpenFile:
+    """See the head of this module. Made by ``Drive`` alone."""
+
+    def __init__(self, services: Services, row: Node, manifest: Manifest, created: Pending | None = None) -> None:
+        """``created`` is the create that has not been answered yet, of a file that was made here."""
+        self.handles = 0
+        self.detached = False
+        self.trouble: DriveError | None = None
+        """Why the last commit failed; None when what was written has been committed."""
+        self._services = services
+        self._row = row
+        self._base = row.version
+        self._manifest = manifest
+        self._overlay: Overlay | None = None
+        self._created = created
+        self._mtime_ns: int | None = None
+        self._unlinked = False
+        self._commit: _Commit | None = None
+        self._flushing: trio.Event | None = None
+        self._record: int | None = None
+        self._refused_tries = 0
+        self._ahead = ReadAhead()
+
+    @classmethod
+    def recovered(cls, services: Services, flushed: Flushed, record: int, created: Pending | None) -> OpenFile:
+        """The file that an earlier process was about to commit."""
+        file = cls(services, flushed.row, manifests.decode(flushed.manifest), created)
+        file._overlay = Overlay.recovered(
+            file._manifest,
+            services.journal.overlays / flushed.file,
+            flushed.size,
+            flushed.base_visible,
+            flushed.segments,
+            flushed.content,
+        )
+        file._mtime_ns, file._record = flushed.mtime_ns, record
+        return file
+
+    # ── what it is ──
+
+    @property
+    def node(self) -> NodeId:
+        """Its node; a conflict copy's after a lost compare-and-set."""
+        return self._row.id
+
+    @property
+    def is_new(self) -> bool:
+        """Made here, and the server has not said yet that it knows of it."""
+        return self._created is not None and self._created.final is None
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something was written that is in no committed version."""
+        if self._unlinked:
+            return False
+        return self._created is not None or (self._overlay is not None and self._overlay.is_dirty)
+
+    def attributes(self) -> Node:
+        """Its node as its readers see it, with what was written here."""
+        changes: dict[str, object] = {}
+        if self._overlay is not None and self._overlay.is_dirty:
+            changes |= {"size": self._overlay.size_bytes, "data_bytes": self._overlay.data_bytes}
+        if self._mtime_ns is not None:
+            changes |= {"mtime_ns": self._mtime_ns, "ctime_ns": max(self._mtime_ns, self._row.ctime_ns)}
+        return msgspec.structs.replace(self._row, **changes) if changes else self._row
+
+    def refresh(self, row: Node) -> None:
+        """The server said this of the node. Content is another matter: the file stays on its version."""
+        if self.detached or self._row.id != row.id:
+            return
+        if row.version == self._base:
+            self._row = row
+        else:
+            self._row = msgspec.structs.replace(
+                row, version=self._row.version, size=self._row.size, data_bytes=self._row.data_bytes
+            )
+        self._unlinked = self._unlinked or row.nlink == 0
+
+    def set_locally(self, change: SetAttributes) -> None:
+        """Attributes of a file that is new or dirty, before the server knows of them."""
+        if change.mtime_ns is not None:
+            self._mtime_ns = change.mtime_ns
+        named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "atime_ns")}
+        given = {name: value for name, value in named.items() if value is not None}
+        self._row = msgspec.structs.replace(self._row, ctime_ns=change.time_ns, **given)
+
+    def unlinked_here(self) -> None:
+        """Its last name was removed on this mount: what is written from now on is nobody's."""
+        self._unlinked = True
+
+    # ── bytes ──
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes; fewer at the end of the file."""
+        overlay = self._overlay
+        if overlay is None or not overlay.is_dirty:
+            return await self._services.blocks.read(self._manifest, offset, length, self._ahead)
+        base, out = self._manifest, []
+        for part in overlay.parts(offset, length):
+            match part:
+                case Local(data):
+                    out.append(data)
+                case FromBase(base_offset, base_length):
+                    out.append(await self._services.blocks.read(base, base_offset, base_length, self._ahead))
+                case zeros:
+                    out.append(bytes(zeros.length))
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    async def write(self, offset: int, data: bytes) -> int:
+        """Write to the overlay; committed by ``flush``. Raises LocalFailure where the local disk is full."""
+        self._writable().write(offset, data)
+        self._mtime_ns = self._services.now_ns()
+        return len(data)
+
+    async def truncate(self, size: int) -> None:
+        """Cut or extend; committed by ``flush``."""
+        if size != self.attributes().size:
+            self._writable().truncate(size)
+        self._mtime_ns = self._services.now_ns()
+
+    def _writable(self) -> Overlay:
+        if self._overlay is None:
+            self._overlay = self._services.new_overlay(self._manifest)
+        return self._overlay
+
+    # ── commits ──
+
+    async def flush(self) -> None:
+        """Return when everything written so far is in a committed version; raises DriveError, and keeps what was written.
+
+        Several programs may close one file at once: the second waits for the first one's commit and commits the rest.
+        """
+        while self._flushing is not None:
+            await self._flushing.wait()
+        if not self.is_dirty:
+            return
+        self._flushing = trio.Event()
+        try:
+            await self._settle_earlier()
+            while self.is_dirty:
+                await self._commit_once()
+            self.trouble = None
+        except DriveError as error:
+            self.trouble = error
+            self._keep_through_power_loss()
+            raise
+        finally:
+            self._flushing.set()
+            self._flushing = None
+
+    async def _settle_earlier(self) -> None:
+        """Learn what became of a commit whose answer was not waited for to the end."""
+        if self._commit is not None:
+            await self._take_answer(self._commit)
+
+    async def _commit_once(self) -> None:
+        services = self._services
+        overlay = self._writable()
+        mark = overlay.mark()
+        self._remember()
+        uploaded = await services.uploads.upload(overlay, mark)
+        if uploaded is None:
+            return  # The file was cut meanwhile: what was read may be of both lengths. Begin again.
+        now_ns = services.now_ns()
+        change = Commit(
+            time_ns=now_ns,
+            node=await self._known_node(),
+            base=self._base,
+            size=uploaded.manifest.size_bytes,
+            manifest=manifests.encode(uploaded.manifest),
+            mtime_ns=self._mtime_ns or now_ns,
+            blocks=uploaded.inline,
+        )
+        self._commit = _Commit(services.outbox.submit(change), uploaded.manifest, mark)
+        await self._take_answer(self._commit)
+
+    async def _known_node(self) -> NodeId:
+        """The node's id, after a refused create was repeated where it can't be refused: in the root."""
+        if self._created is not None and isinstance(self._created.final, tuple):
+            answer, _ = self._created.final
+            if isinstance(answer, RefusedAnswer):
+                log.warning("a new file's folder is gone (%s): it goes to the root", answer.reason)
+                self._created = self._services.outbox.submit_later(
+                    msgspec.structs.replace(self._created.change, parent=ROOT_NODE)
+                )
+        return self.node
+
+    async def _take_answer(self, commit: _Commit) -> None:
+        answer, _ = await commit.pending.answer()
+        self._commit = None
+        match answer:
+            case Applied(nodes=nodes, conflict=conflict):
+                node = self.node if conflict is None else conflict.node
+                row = next(row for row in nodes if row.id == node)
+                self._rebase(row, commit)
+            case MissingBlocks(blocks=blocks):
+                self._services.uploads.forget(blocks)
+                self._refused_tries += 1
+                if self._refused_tries > COMMIT_TRIES:
+                    raise Refused.named("EIO", "the server keeps losing blocks that it has acknowledged")
+            case RefusedAnswer(errno=name, reason=reason):
+                raise Refused.named(name, reason)
+
+    def _rebase(self, row: Node, commit: _Commit) -> None:
+        """No checkpoint: readers see the old map or the new one."""
+        moved_from = self._row.id
+        self._row, self._base, self._manifest = row, row.version, commit.manifest
+        self._created = None
+        self._refused_tries = 0
+        if self._overlay is not None:
+            self._overlay.rebase(commit.manifest, commit.mark)
+        if not self.is_dirty:
+            self._mtime_ns = None
+            self._forget_record()
+        if row.id != moved_from:
+            self.detached = False
+            self._services.moved(self, moved_from)
+
+    # ── the journal ──
+
+    def _remember(self) -> None:
+        """Put what is about to be committed into the journal. It need not survive a power loss yet: close has not returned."""
+        overlay = self._writable()
+        record = Flushed(
+            create=self._created.change
+            if self._created is not None and isinstance(self._created.change, Create)
+            else None,
+            row=self._row,
+            manifest=manifests.encode(self._manifest),
+            mtime_ns=self._mtime_ns or self._services.now_ns(),
+            size=overlay.size_bytes,
+            base_visible=overlay.base_visible,
+            segments=[(segment.start, segment.stop) for segment in overlay.segments],
+            file=overlay.path.name,
+            content=overlay.inline_bytes(),
+        )
+        earlier, self._record = self._record, self._services.journal.begin(record)
+        if earlier is not None:
+            self._services.journal.end(earlier)
+
+    def _keep_through_power_loss(self) -> None:
+        """Before the error is told: what was closed is kept, and sent when the trouble is over."""
+        if self._overlay is not None and self._record is not None:
+            self._remember()
+            if self._overlay.inline_bytes() is None:
+                self._overlay.sync()
+            self._services.journal.sync()
+
+    def _forget_record(self) -> None:
+        if self._record is not None:
+            self._services.journal.end(self._record)
+            self._record = None
+
+    def close(self) -> None:
+        """Nobody has it open and nothing is dirty: give up the local bytes."""
+        self._forget_record()
+        if self._overlay is not None:
+            self._overlay.delete()
+            self._overlay = None

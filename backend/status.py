@@ -1,0 +1,74 @@
+"""What ``samedrive status`` shows of a mount: a snapshot as a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from backend.blocks import Blocks
+from backend.errors import Unauthorized
+from backend.openfile import OpenFile
+from backend.outbox import Outbox
+from backend.remote import WorkspaceRemote
+from backend.session import Session
+from backend.tree import Tree
+
+
+class Unsent(msgspec.Struct, frozen=True):
+    """A file with bytes that are in no committed version yet."""
+
+    node: int
+    size_bytes: int
+    trouble: str = ""
+    """Why the last try failed; empty while it is open or being sent."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One mount. Counters are since the mount began; bytes are those of request and answer bodies."""
+
+    state: str
+    """online, offline (the server can't be reached) or refused (it doesn't accept the token)."""
+    trouble: str
+    seq: int
+    queued_changes: int
+    sending: list[Unsent]
+    requests: int
+    polls: int
+    bytes_up: int
+    bytes_down: int
+    blocks_up: int
+    blocks_down: int
+    cache_bytes: int
+    cache_hits: int
+    cache_misses: int
+    cache_trouble: str
+
+
+def status_of(
+    remote: WorkspaceRemote, tree: Tree, session: Session, outbox: Outbox, blocks: Blocks, dirty: Iterable[OpenFile]
+) -> Status:
+    """The present state of a mount's parts."""
+    trouble = session.trouble
+    state = "online" if trouble is None else "refused" if isinstance(trouble, Unauthorized) else "offline"
+    traffic = remote.caller.traffic
+    return Status(
+        state=state,
+        trouble="" if trouble is None else str(trouble),
+        seq=tree.applied,
+        queued_changes=len(outbox),
+        sending=[
+            Unsent(file.node, file.attributes().size, "" if file.trouble is None else str(file.trouble))
+            for file in dirty
+        ],
+        requests=traffic.requests,
+        polls=traffic.polls,
+        bytes_up=traffic.bytes_up,
+        bytes_down=traffic.bytes_down,
+        blocks_up=remote.blocks_up,
+        blocks_down=remote.blocks_down,
+        cache_bytes=blocks.cached_bytes,
+        cache_hits=blocks.hits,
+        cache_misses=blocks.misses,
+        cache_trouble=blocks.cache_trouble,
+    )

@@ -1,0 +1,242 @@
+"""What this mount knows of the workspace's tree: nodes, names, and which change they are true at. Pure.
+
+Owns the cached rows and nothing else: no I/O, no clock. It must not know the kernel or the server's calls.
+
+Invariants (``check`` verifies them in tests):
+
+- ``applied`` is the number of the last change whose outdated rows have been dropped, and only grows.
+- A row that came with a reply at ``seq`` is kept only if no change in (seq, applied] touched it: a reply may
+  overtake a notice. Touches older than ``_floor`` are forgotten, so a reply older than that is not kept at all.
+- A row is never replaced by one of an older reply.
+- That a name is absent is known from a look-up of it or from a complete listing alone (or this mount's own unlink).
+- Applying a change only drops; values come from replies.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from protocol.ids import JournalId, NodeId, Seq
+from protocol.messages import Entry, ListingReply, Node, Notice, Notices
+
+NODES_MAX: Final = 200_000
+"""About 200 MB; the folders used least recently go first."""
+
+TOUCHES_MAX: Final = 65_536
+"""Remembered touches; beyond that the guard falls back to refusing older replies."""
+
+
+class Absent(Enum):
+    """A name that is known to have no entry."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+Known = NodeId | Absent | None
+"""What a name means: a node, nothing, or (None) not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """What others have to drop: rows that the kernel may hold."""
+
+    attributes: frozenset[NodeId] = frozenset()
+    contents: frozenset[NodeId] = frozenset()
+    """Regular files with a new version by somebody else: they get a new kernel inode."""
+    names: bool = False
+    everything: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.attributes or self.contents or self.names or self.everything)
+
+
+@dataclass(slots=True)
+class _Folder:
+    names: dict[bytes, Known] = field(default_factory=dict)
+    complete: bool = False
+    """Names that aren't in ``names`` are absent. A name outdated since is in ``names`` as None."""
+    unknown: int = 0
+    """How many names are in ``names`` as None."""
+
+    def learn(self, name: bytes, meaning: Known) -> None:
+        known_before = name in self.names and self.names[name] is None
+        if meaning is None and not self.complete:
+            self.names.pop(name, None)
+        else:
+            self.names[name] = meaning
+            self.unknown += meaning is None
+        self.unknown -= known_before
+
+
+class Tree:
+    """The cache of one mount."""
+
+    def __init__(self, applied: Seq, nodes_max: int = NODES_MAX) -> None:
+        self.applied = applied
+        self._nodes: dict[NodeId, tuple[Seq, Node]] = {}
+        self._folders: OrderedDict[NodeId, _Folder] = OrderedDict()
+        self._touched_nodes: dict[NodeId, Seq] = {}
+        self._touched_names: dict[tuple[NodeId, bytes], Seq] = {}
+        self._floor = applied
+        self._nodes_max = nodes_max
+
+    # ── questions ──
+
+    def node(self, node: NodeId) -> Node | None:
+        """A node's attributes, or None where they aren't known."""
+        row = self._nodes.get(node)
+        return row[1] if row else None
+
+    def lookup(self, folder: NodeId, name: bytes) -> Known:
+        """What a name means, as far as it is known."""
+        known = self._folders.get(folder)
+        if known is None:
+            return None
+        self._folders.move_to_end(folder)
+        return known.names.get(name, ABSENT if known.complete else None)
+
+    def knows_some_of(self, folder: NodeId) -> bool:
+        """Whether a page of this folder, or a name in it, has been kept."""
+        return folder in self._folders
+
+    def listing(self, folder: NodeId) -> list[tuple[bytes, NodeId]] | None:
+        """All names of a folder in order with their nodes, or None where not all are known."""
+        known = self._folders.get(folder)
+        if known is None or not known.complete or known.unknown:
+            return None
+        self._folders.move_to_end(folder)
+        return sorted((name, node) for name, node in known.names.items() if isinstance(node, int))
+
+    def unknown_names(self, folder: NodeId) -> list[bytes] | None:
+        """Names of a listed folder that have been outdated since; None where the folder hasn't been listed."""
+        known = self._folders.get(folder)
+        if known is None or not known.complete:
+            return None
+        return [name for name, meaning in known.names.items() if meaning is None] if known.unknown else []
+
+    # ── replies ──
+
+    def keep_node(self, node: Node, seq: Seq) -> None:
+        """A reply that is true at ``seq`` carried this node."""
+        if self._outdated(self._touched_nodes.get(node.id), seq):
+            return
+        row = self._nodes.get(node.id)
+        if row is None or row[0] <= seq:
+            self._nodes[node.id] = (seq, node)
+
+    def keep_name(self, folder: NodeId, name: bytes, meaning: NodeId | Absent, seq: Seq) -> None:
+        """A reply that is true at ``seq`` told what this name means."""
+        if self._outdated(self._touched_names.get((folder, name)), seq):
+            return
+        self._folder(folder).learn(name, meaning)
+
+    def keep_page(self, folder: NodeId, reply: ListingReply) -> None:
+        """A page of a folder: its names are known, and its nodes."""
+        for entry in reply.entries:
+            self.keep_name(folder, entry.name, entry.node.id, reply.seq)
+            self.keep_node(entry.node, reply.seq)
+        self._trim()
+
+    def keep_listing(self, folder: NodeId, entries: Sequence[Entry], seq: Seq) -> None:
+        """A complete listing, all its pages of one generation, the first true at ``seq``."""
+        if seq < self._floor:
+            return
+        known = _Folder(complete=True)
+        for entry in entries:
+            known.names[entry.name] = entry.node.id
+            self.keep_node(entry.node, seq)
+        for (parent, name), touched in self._touched_names.items():
+            if parent == folder and touched > seq:
+                known.learn(name, None)
+        self._folders[folder] = known
+        self._folders.move_to_end(folder)
+        self._trim()
+
+    def begin_empty(self, folder: NodeId) -> None:
+        """This mount has just made the folder: nothing is in it but what notices will say."""
+        self._folder(folder).complete = True
+
+    # ── changes ──
+
+    def apply(self, notices: Notices, mine: JournalId) -> Outdated:
+        """Drop what these changes outdated, and tell what else has to go. Changes applied before are passed over.
+
+        Changes of this mount's own journal drop rows too, but the kernel knows of them already.
+        """
+        if notices.reset:
+            self._nodes.clear()
+            self._folders.clear()
+            self._forget_touches(notices.seq)
+            self.applied = max(self.applied, notices.seq)
+            return Outdated(everything=True, names=True)
+        attributes: set[NodeId] = set()
+        contents: set[NodeId] = set()
+        names = False
+        for notice in notices.notices:
+            if notice.seq <= self.applied:
+                continue
+            self._drop(notice)
+            self.applied = notice.seq
+            if notice.origin != mine:
+                attributes.update(touched.node for touched in notice.nodes)
+                contents.update(touched.node for touched in notice.nodes if touched.content)
+                names = names or bool(notice.entries) or bool(contents)
+        if len(self._touched_nodes) + len(self._touched_names) > TOUCHES_MAX:
+            self._forget_touches(self.applied)
+        return Outdated(frozenset(attributes), frozenset(contents), names)
+
+    def _drop(self, notice: Notice) -> None:
+        for touched in notice.nodes:
+            self._nodes.pop(touched.node, None)
+            self._touched_nodes[touched.node] = notice.seq
+        for entry in notice.entries:
+            if (known := self._folders.get(entry.parent)) is not None:
+                known.learn(entry.name, None)
+            self._touched_names[entry.parent, entry.name] = notice.seq
+
+    def forget_everything(self) -> None:
+        """The feed was interrupted for longer than what is kept may be trusted."""
+        self._nodes.clear()
+        self._folders.clear()
+
+    # ── inside ──
+
+    def _outdated(self, touched: Seq | None, seq: Seq) -> bool:
+        return seq < self._floor or (touched is not None and touched > seq)
+
+    def _forget_touches(self, floor: Seq) -> None:
+        self._touched_nodes.clear()
+        self._touched_names.clear()
+        self._floor = floor
+
+    def _folder(self, folder: NodeId) -> _Folder:
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = _Folder()
+        return known
+
+    def _trim(self) -> None:
+        while len(self._nodes) > self._nodes_max and len(self._folders) > 1:
+            _, known = self._folders.popitem(last=False)
+            for node in _nodes_of(known.names.values()):
+                self._nodes.pop(node, None)
+
+    def check(self) -> None:
+        """Assert the invariants; for tests."""
+        for node, (seq, row) in self._nodes.items():
+            assert row.id == node
+            assert self._touched_nodes.get(node, Seq(0)) <= seq
+        for folder, known in self._folders.items():
+            assert known.unknown == sum(meaning is None for meaning in known.names.values())
+            assert known.complete or known.unknown == 0, folder
+        assert self._floor <= self.applied
+
+
+def _nodes_of(meanings: Iterable[Known]) -> list[NodeId]:
+    return [meaning for meaning in meanings if isinstance(meaning, int)]
