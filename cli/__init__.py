@@ -1,0 +1,1 @@
+"""The commands. Each module is one noun; ``mount.py`` builds the program from them."""
