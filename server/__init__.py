@@ -1,0 +1,1 @@
+"""The daemon: metadata, blocks, the change feed, and HTTP. It must not import ``backend`` or ``fs``."""

@@ -1,0 +1,1 @@
+"""Everything that knows SQL. One synchronous function a transaction; ``store`` runs them."""

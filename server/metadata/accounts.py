@@ -1,0 +1,215 @@
+"""Users, devices, workspaces and members. Each function is one transaction's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
+from protocol.messages import Device, Role, User, Workspace
+from server.metadata.store import Transaction
+
+
+class Taken(Exception):
+    """The name is in use."""
+
+
+class Unknown(Exception):
+    """There is no such user, device or workspace, as far as the caller may know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose token came with a request."""
+
+    user: UserId
+    user_name: str
+    admin: bool
+    device: DeviceId
+    device_name: str
+
+
+# ── users ──
+
+
+def add_user(tx: Transaction, name: str, password_hash: str, admin: bool, now_ns: int) -> User:
+    """A user without workspaces; raises Taken."""
+    user = User(UserId(new_hex_id()), name, admin, now_ns)
+    if tx.one("SELECT 1 FROM users WHERE name = ?", (name,)):
+        raise Taken(f"there is a user {name!r} already")
+    tx.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?)", (user.id, name, password_hash, int(admin), now_ns))
+    return user
+
+
+def has_users(tx: Transaction) -> bool:
+    """Whether anybody could log in."""
+    return tx.one("SELECT 1 FROM users LIMIT 1") is not None
+
+
+def user_named(tx: Transaction, name: str) -> User:
+    """Raises Unknown."""
+    row = tx.one("SELECT id, name, admin, created_ns FROM users WHERE name = ?", (name,))
+    if row is None:
+        raise Unknown(f"there is no user {name!r}")
+    return User(UserId(row[0]), row[1], bool(row[2]), row[3])
+
+
+def list_users(tx: Transaction) -> list[User]:
+    """Everybody, by name."""
+    rows = tx.all("SELECT id, name, admin, created_ns FROM users ORDER BY name")
+    return [User(UserId(row[0]), row[1], bool(row[2]), row[3]) for row in rows]
+
+
+def password_of(tx: Transaction, name: str) -> tuple[UserId, str] | None:
+    """A user's id and password hash."""
+    row = tx.one("SELECT id, password_hash FROM users WHERE name = ?", (name,))
+    return None if row is None else (UserId(row[0]), row[1])
+
+
+def set_password(tx: Transaction, name: str, password_hash: str) -> None:
+    """Raises Unknown."""
+    if not tx.execute("UPDATE users SET password_hash = ? WHERE name = ?", (password_hash, name)):
+        raise Unknown(f"there is no user {name!r}")
+
+
+def remove_user(tx: Transaction, name: str) -> None:
+    """With devices and memberships; raises Unknown, and Taken where the user still owns a workspace with content."""
+    user = user_named(tx, name)
+    owned = tx.all("SELECT id, name, head_seq FROM workspaces WHERE owner_id = ?", (user.id,))
+    if any(head > 0 for _, _, head in owned):
+        names = ", ".join(row[1] for row in owned if row[2] > 0)
+        raise Taken(f"{name!r} still owns workspaces with content ({names})")
+    for workspace, _, _ in owned:
+        tx.execute("DELETE FROM nodes WHERE workspace = ?", (workspace,))
+        tx.execute("DELETE FROM workspaces WHERE id = ?", (workspace,))
+    tx.execute("DELETE FROM users WHERE id = ?", (user.id,))
+
+
+# ── devices ──
+
+
+def caller_of(tx: Transaction, token_hash: bytes) -> Caller | None:
+    """The holder of a token; None where nobody is, or no longer."""
+    row = tx.one(
+        "SELECT u.id, u.name, u.admin, d.id, d.name FROM devices d JOIN users u ON u.id = d.user_id"
+        " WHERE d.token_hash = ?",
+        (token_hash,),
+    )
+    return None if row is None else Caller(UserId(row[0]), row[1], bool(row[2]), DeviceId(row[3]), row[4])
+
+
+def login_device(tx: Transaction, user: UserId, name: str, token_hash: bytes, now_ns: int) -> DeviceId:
+    """A new token for a device; the same name again is the same device."""
+    row = tx.one("SELECT id FROM devices WHERE user_id = ? AND name = ?", (user, name))
+    if row is not None:
+        tx.execute("UPDATE devices SET token_hash = ?, seen_ns = ? WHERE id = ?", (token_hash, now_ns, row[0]))
+        return DeviceId(row[0])
+    device = DeviceId(new_hex_id())
+    tx.execute("INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?)", (device, user, name, token_hash, now_ns, now_ns))
+    return device
+
+
+def list_devices(tx: Transaction, user: UserId | None) -> list[Device]:
+    """One user's devices, or everybody's."""
+    rows = tx.all(
+        "SELECT d.id, d.name, u.name, d.created_ns, d.seen_ns, d.token_hash IS NULL"
+        " FROM devices d JOIN users u ON u.id = d.user_id WHERE ? IS NULL OR u.id = ? ORDER BY u.name, d.name",
+        (user, user),
+    )
+    return [Device(DeviceId(row[0]), row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
+
+
+def revoke_device(tx: Transaction, device: DeviceId, by: Caller) -> None:
+    """Its token is refused from now on; raises Unknown where it isn't the caller's (admins: anybody's)."""
+    changed = tx.execute(
+        "UPDATE devices SET token_hash = NULL WHERE id = ? AND (user_id = ? OR ?)", (device, by.user, int(by.admin))
+    )
+    if not changed:
+        raise Unknown("there is no such device")
+
+
+# ── workspaces ──
+
+
+def create_workspace(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    owner: UserId,
+    name: str,
+    wrapped_key: bytes,
+    quota_bytes: int | None,
+    is_default: bool,
+    now_ns: int,
+) -> None:
+    """An empty workspace with its root; raises Taken."""
+    if tx.one("SELECT 1 FROM workspaces WHERE owner_id = ? AND name = ?", (owner, name)):
+        raise Taken(f"there is a workspace {name!r} already")
+    tx.execute(
+        "INSERT INTO workspaces VALUES (?, ?, ?, ?, 1, ?, 0, 0, ?, ?)",
+        (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns),
+    )
+    tx.execute("INSERT INTO members VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
+    tx.execute(
+        "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns,"
+        " version, size, data_bytes, pieces) VALUES (?, ?, 'folder', 493, 0, 0, 0, 2, ?, ?, ?, 0, 0, 0, 0)",
+        (workspace, ROOT_NODE, now_ns, now_ns, now_ns),
+    )
+
+
+_WORKSPACE = (
+    "SELECT w.id, w.name, u.name, m.role, w.quota_bytes, w.used_bytes, w.head_seq, w.key_id,"
+    " w.is_default AND w.owner_id = m.user_id, w.wrapped_key"
+    " FROM members m JOIN workspaces w ON w.id = m.workspace JOIN users u ON u.id = w.owner_id"
+)
+
+
+def list_workspaces(tx: Transaction, user: UserId) -> list[Workspace]:
+    """Those that the user is a member of."""
+    rows = tx.all(f"{_WORKSPACE} WHERE m.user_id = ? ORDER BY u.name, w.name", (user,))
+    return [_workspace(row) for row in rows]
+
+
+def workspace_and_key(tx: Transaction, workspace: WorkspaceId, user: UserId) -> tuple[Workspace, bytes]:
+    """One that the user is a member of, and its wrapped key; raises Unknown."""
+    row = tx.one(f"{_WORKSPACE} WHERE m.workspace = ? AND m.user_id = ?", (workspace, user))
+    if row is None:
+        raise Unknown("there is no such workspace")
+    return _workspace(row), row[9]
+
+
+def _workspace(row: tuple[object, ...]) -> Workspace:
+    identity, name, owner, role, quota, used, seq, key_id, default = row[:9]
+    return Workspace(
+        id=WorkspaceId(str(identity)),
+        name=str(name),
+        owner=str(owner),
+        role=Role(str(role)),
+        quota_bytes=quota if isinstance(quota, int) else None,
+        used_bytes=used if isinstance(used, int) else 0,
+        seq=Seq(seq if isinstance(seq, int) else 0),
+        key_id=key_id if isinstance(key_id, int) else 0,
+        default=bool(default),
+    )
+
+
+def role_in(tx: Transaction, workspace: WorkspaceId, user: UserId) -> Role | None:
+    """What the user may do there; None for a stranger."""
+    row = tx.one("SELECT role FROM members WHERE workspace = ? AND user_id = ?", (workspace, user))
+    return None if row is None else Role(row[0])
+
+
+def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]:
+    """The wrapped key and its id; raises Unknown."""
+    row = tx.one("SELECT wrapped_key, key_id FROM workspaces WHERE id = ?", (workspace,))
+    if row is None:
+        raise Unknown("there is no such workspace")
+    return row[0], row[1]
+
+
+def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:
+    """Give a user a role, or (None) take it; raises Unknown, and Taken for the owner's own role."""
+    user = user_named(tx, user_name).id
+    if tx.one("SELECT 1 FROM workspaces WHERE id = ? AND owner_id = ?", (workspace, user)):
+        raise Taken("the owner of a workspace stays its owner")
+    tx.execute("DELETE FROM members WHERE workspace = ? AND user_id = ?", (workspace, user))
+    if role is not None:
+        tx.execute("INSERT INTO members VALUES (?, ?, ?)", (workspace, user, role.value))
