@@ -1,9 +1,11 @@
 """Which blocks a changed file consists of: cut again around what changed, keep the rest. Pure.
 
-Cuts depend only on the bytes since the last cut. So cutting begins at the last cut of the base version before a change, and
-ends at the first new cut that falls on one of the base's beyond it: from there on the blocks are the same. Whether
-a cut falls on a given offset depends on no byte after it, so the bytes behind that offset aren't needed: in their
-place stand ``_LOOKAHEAD_BYTES`` of zeros, which the chunker must see to make a cut before them.
+A cut depends only on the bytes since the last cut and on LOOKAHEAD_BYTES after it (see ``protocol.chunking``). So cutting
+begins at the last cut of the base version that a change can't have moved, and ends at the first new cut that falls on one of
+the base's beyond the change: from there on the blocks are the same.
+
+Invariant: the pieces are those that cutting the whole file from scratch gives, so that one content has one list
+of blocks, whatever the order in which it was written.
 
 Holes end a run of data: each run is cut by itself. Gaps shorter than ``HOLE_MIN_BYTES`` are data, as zeros.
 
@@ -17,15 +19,13 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from backend.overlay import FromBase, Layout, Zeros
-from protocol.chunking import cut
+from protocol.chunking import HASH_BYTES, LOOKAHEAD_BYTES, cut
 from protocol.limits import BLOCK_MAX_BYTES, KIB
 from protocol.manifest import HOLE, Manifest, Piece
 
 HOLE_MIN_BYTES: Final = 64 * KIB
 WINDOW_BYTES: Final = 2 * BLOCK_MAX_BYTES
 """Read at once at the most: always more than one block."""
-
-_LOOKAHEAD_BYTES: Final = 64
 
 
 class Need(NamedTuple):
@@ -71,69 +71,123 @@ def _cut_run(run: _Run, keepable: _Keepable, seed: int) -> Generator[Step, bytes
         if (piece := keepable.at(at, run.stop)) is not None:
             yield piece
             at += piece.length
+            reach = 0
             continue
-        stop = keepable.next_cut(max(at, reach), run.stop)
+        stop = keepable.next_start(max(at, reach), run.stop)
         stop = min(stop, at + WINDOW_BYTES, run.stop)
         data = yield Need(at, stop - at)
         assert data is not None
         assert len(data) == stop - at
-        ended = stop == run.stop
-        lengths = cut(data if ended else bytes(data) + bytes(_LOOKAHEAD_BYTES), seed)
-        if not ended:
-            lengths.pop()  # It holds the bytes after the last cut and the zeros.
-        view, begin = memoryview(data), 0
-        for length in lengths:
-            if begin and keepable.at(at + begin, run.stop) is not None:
+        view = memoryview(data)
+        reach = stop
+        for length in _lengths(view, at, run, keepable, seed):
+            yield Fresh(view[:length])
+            at, view = at + length, view[length:]
+            if keepable.at(at, run.stop) is not None:
                 break
-            yield Fresh(view[begin : begin + length])
-            begin += length
-        at += begin
-        reach = 0 if begin else stop
+
+
+def _lengths(data: memoryview, at: int, run: _Run, keepable: _Keepable, seed: int) -> list[int]:
+    """The blocks of ``data``, which begins at a cut at offset ``at``: those that no byte after it can change."""
+    lengths = cut(data, seed)
+    stop = at + len(data)
+    last = lengths[-1]
+    if stop == run.stop or last == BLOCK_MAX_BYTES or keepable.confirms(stop - last, stop, run.stop):
+        return lengths
+    return lengths[:-1]
 
 
 class _Keepable:
-    """The base's blocks that still show whole, by where they begin."""
+    """The base's blocks that still show whole, by where they begin, and the cuts that no change can have moved."""
 
     def __init__(self, base: Manifest, layout: Sequence[Layout]) -> None:
         self._base = base
-        self._whole: dict[int, Piece] = {}
-        self._last_of_run: set[int] = set()
+        self._shown = [(start, stop) for start, stop, is_hole in _base_data(base, layout) if not is_hole]
+        self._shown_starts = [start for start, _ in self._shown]
+        self._whole: dict[int, int] = {}
+        """Where a block begins that shows whole: its index."""
         self._starts: list[int] = []
-        for span in layout:
-            if span.source is FromBase:
-                self._add(span.start, span.stop)
+        for start, stop in self._shown:
+            self._add(start, stop)
 
     def _add(self, start: int, stop: int) -> None:
-        pieces = self._base.pieces
         index = self._base.index_at(start)
-        if self._base.offset_of(index) < start:
-            index += 1
-        while index < len(pieces) and (at := self._base.offset_of(index)) + pieces[index].length <= stop:
-            if not pieces[index].is_hole:
-                self._whole[at] = pieces[index]
+        at = self._base.offset_of(index)
+        while index < len(self._base.pieces):
+            end = at + self._base.pieces[index].length
+            if end > stop:
+                break
+            if at >= start:
+                self._whole[at] = index
                 self._starts.append(at)
-                if index + 1 == len(pieces) or pieces[index + 1].is_hole:
-                    self._last_of_run.add(at)
-            index += 1
+            at, index = end, index + 1
 
     def at(self, offset: int, run_stop: int) -> Piece | None:
-        """The base's block that begins here, if cutting here would give it again.
-
-        The last block of a run ended because the data did, so it is kept only where the data still ends there.
-        """
-        piece = self._whole.get(offset)
-        if piece is None or (offset in self._last_of_run and offset + piece.length != run_stop):
+        """The base's block that begins here, if cutting here would give it again."""
+        index = self._whole.get(offset)
+        if index is None:
             return None
-        return piece
+        piece = self._base.pieces[index]
+        end = offset + piece.length
+        if end == run_stop or piece.length == BLOCK_MAX_BYTES or self._is_same_after(index, end, run_stop):
+            return piece
+        return None
 
-    def next_cut(self, after: int, run_stop: int) -> int:
-        """Where the next keepable block begins past ``after``, or the end of the run."""
-        for start in self._starts[bisect_right(self._starts, after) :]:
-            if start >= run_stop:
+    def confirms(self, start: int, stop: int, run_stop: int) -> bool:
+        """Whether a block of the base reached from one of these offsets to the other, and nothing moved its end.
+
+        That is so where the bytes that its end's hash took in are unchanged; those before it may have changed.
+        """
+        index = self._base.index_at(start)
+        if index == len(self._base.pieces) or (self._base.offset_of(index), self._base.offset_of(index + 1)) != (
+            start,
+            stop,
+        ):
+            return False
+        return self._shows(max(start, stop - HASH_BYTES), stop) and self._is_same_after(index, stop, run_stop)
+
+    def next_start(self, after: int, run_stop: int) -> int:
+        """Where the next block begins past ``after`` that shows whole, or the end of the run."""
+        place = bisect_right(self._starts, after)
+        return min(self._starts[place], run_stop) if place < len(self._starts) else run_stop
+
+    def _is_same_after(self, index: int, end: int, run_stop: int) -> bool:
+        """Whether what follows a block of the base decides its end as it did then: not where the data ended there."""
+        pieces = self._base.pieces
+        if index + 1 == len(pieces) or pieces[index + 1].is_hole:
+            return False
+        followed = 0
+        for piece in pieces[index + 1 : index + 1 + LOOKAHEAD_BYTES]:
+            if piece.is_hole:
                 break
-            if self.at(start, run_stop) is not None:
-                return start
-        return run_stop
+            followed += piece.length
+        look = min(followed, LOOKAHEAD_BYTES)
+        if look < LOOKAHEAD_BYTES and end + look != run_stop:
+            return False
+        return self._shows(end, end + look)
+
+    def _shows(self, start: int, stop: int) -> bool:
+        """Whether the base's data shows in all of this range."""
+        place = bisect_right(self._shown_starts, start) - 1
+        return place >= 0 and self._shown[place][1] >= stop
+
+
+def _base_data(base: Manifest, layout: Sequence[Layout]) -> Iterator[tuple[int, int, bool]]:
+    """Where the base shows: runs of its data, and of its holes."""
+    run: tuple[int, int, bool] | None = None
+    for span in layout:
+        if span.source is not FromBase:
+            continue
+        for part in base.spans(span.start, span.stop - span.start):
+            start, stop, is_hole = part.offset + part.start, part.offset + part.stop, part.piece.is_hole
+            if run is not None and run[1:] == (start, is_hole):
+                run = (run[0], stop, is_hole)
+                continue
+            if run is not None:
+                yield run
+            run = (start, stop, is_hole)
+    if run is not None:
+        yield run
 
 
 def _runs(base: Manifest, layout: Sequence[Layout]) -> Iterator[_Run]:

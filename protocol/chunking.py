@@ -1,8 +1,8 @@
 """Where a run of plain bytes is cut into blocks: FastCDC (Xia et al., USENIX ATC 2016), normalized, level 2.
 
 Blocks have 256 KiB to 4 MiB; measured on random bytes the mean is 953 KiB. The place of a cut depends only
-on the bytes since the last cut, so that two runs that share a cut share every later one until they differ.
-The gear table is seeded per workspace (see ``keys``).
+on the bytes since the last cut and the first byte after it, so that two runs that share a cut share every later one
+until they differ. The gear table is seeded per workspace (see ``keys``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from protocol.limits import BLOCK_MAX_BYTES, BLOCK_MIN_BYTES, KIB
 
 _AVERAGE_BYTES: Final = 768 * KIB
 _NORMALIZATION: Final = 2
+
+LOOKAHEAD_BYTES: Final = 2
+"""A cut is found only when so many bytes follow it: its hash takes in the first, and bytes are taken in pairs."""
+
+HASH_BYTES: Final = 64
+"""The hash that decides on a cut has 64 bits and is shifted by one a byte: older bytes have left it."""
 
 if pyfastcdc.FastCDC.__module__ != "pyfastcdc.cy.fastcdc":
     raise ImportError(
