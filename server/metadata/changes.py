@@ -1,7 +1,7 @@
 """Batches of numbered changes: applied in order, each once, each telling everybody what it outdated.
 
-A change that a rule refuses changes nothing and takes no number of the change log. A batch that comes again is answered with the
-answers that it got, whenever that is: they are kept as long as the device.
+A change that a rule refuses changes nothing and takes no number of the change log. A batch that comes again is
+answered with the answers that it got, whenever that is: they are kept as long as the device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import BlockId, NodeId, Seq, WorkspaceId
+from protocol.ids import BlockId, Seq, WorkspaceId
 from protocol.limits import SYMLINK_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
 from protocol.messages import (
     AnyAnswer,
@@ -113,7 +113,7 @@ def _apply(
         return MissingBlocks(lacking.missing)
     if not edit.nodes:
         return Applied(tree.head(tx, workspace), _named_nodes(edit, change), conflict)
-    feed.append(tx, workspace, caller.device, edit.notice(change.__struct_config__.tag, batch.journal), now_ns)
+    feed.append(tx, workspace, caller.device, edit.notice(str(change.__struct_config__.tag), batch.journal), now_ns)
     return Applied(edit.seq, [edit.node(node) for node in edit.nodes], conflict)
 
 
@@ -259,4 +259,4 @@ def _rmdir(edit: Edit, change: Rmdir) -> None:
         raise Rule("ENOTDIR", "not a folder")
     if not edit.is_empty(node.id):
         raise Rule("ENOTEMPTY", "the folder is not empty")
-    remove_folder(edit, node, NodeId(change.parent), change.name, change.time_ns)
+    remove_folder(edit, node, change.parent, change.name, change.time_ns)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
 from protocol.messages import Kind, Node, Notice, State, Touched, TouchedEntry
 from server.metadata import tree
@@ -53,12 +53,12 @@ class Edit:
         """This node's row is outdated."""
         self.nodes[node] = self.nodes.get(node, False) or content
 
-    def notice(self, what: str, origin: bytes) -> Notice:
+    def notice(self, what: str, origin: JournalId) -> Notice:
         """What everybody is told of the change."""
         return Notice(
             seq=self.seq,
             what=what,
-            origin=origin,  # type: ignore[arg-type]
+            origin=origin,
             nodes=[Touched(node, content) for node, content in self.nodes.items()],
             entries=[TouchedEntry(parent, name) for parent, name in self.entries],
             state=self.state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protocol.ids import NodeId
 from protocol.messages import Conflict, Kind, Node, Rename, RenameMode
 from server.metadata.contents import keep_replaced
 from server.metadata.editing import Edit, Rule
@@ -55,9 +56,9 @@ def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict |
     return None
 
 
-def remove_folder(edit: Edit, folder: Node, parent: int, name: bytes, time_ns: int) -> None:
+def remove_folder(edit: Edit, folder: Node, parent: NodeId, name: bytes, time_ns: int) -> None:
     """Take an empty folder out of the tree."""
-    edit.remove_entry(parent, name, folder, time_ns)  # type: ignore[arg-type]
+    edit.remove_entry(parent, name, folder, time_ns)
     edit.set(folder.id, nlink=0)
 
 

@@ -1,0 +1,42 @@
+"""``samedrive serve``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("serve", short_help="Run a server.")
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the database and the blocks.")
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen (127.0.0.1:8473; port 0: any free one).")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    envvar="SAMEDRIVE_CONFIG",
+    help="A TOML file with these settings; variables SAMEDRIVE_… override it, flags override both.",
+)
+@click.option("--metadata-url", metavar="URL", help="Where the metadata lies (sqlite:///DIR/metadata.sqlite).")
+@click.option("--blocks-url", metavar="URL", help="Where the blocks lie (file:///DIR/blocks).")
+@click.option("--tls-cert", metavar="FILE", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
+@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option("--insecure-listen", is_flag=True, help="Listen beyond loopback without TLS.")
+@click.option(
+    "--admin-password-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="First start: the password of user admin (else a random one, kept in DIR/admin-password).",
+)
+@click.option("--grace-s", metavar="SECONDS", type=float, help="How long open requests may take on SIGTERM (20).")
+def serve_command(config_file: Path | None, **flags: Any) -> None:
+    """Run a server until SIGTERM. It prints its address when it answers."""
+    from server import config, serve
+
+    try:
+        serve.run(config.load(config_file, os.environ, flags))
+    except (config.BadSettings, serve.CannotServe) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,27 @@
+"""The ASGI application: routes under /v1, on undecoded paths."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from protocol.messages import API
+from server.http import UndecodedPaths, handlers
+from server.routes import accounts, blocks, changes, tree
+from server.service import Service
+
+
+def create_app(service: Service) -> Starlette:
+    """The application of one server's parts."""
+    routes = [*accounts.ROUTES, *tree.ROUTES, *changes.ROUTES, *blocks.ROUTES]
+    app = Starlette(
+        routes=[Mount(f"/{API}", routes=routes)],
+        middleware=[Middleware(UndecodedPaths)],
+        exception_handlers=cast(Any, handlers()),
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app

@@ -1,0 +1,237 @@
+"""Between ASGI and messages: bodies in bounds, codecs by header, every error a problem (RFC 9457).
+
+Owns the translation of exceptions to problems: handlers raise what went wrong and never build an error answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from protocol import problems
+from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, WorkspaceId
+from protocol.limits import NAME_MAX_BYTES, SMALL_BODY_MAX_BYTES
+from protocol.manifest import BadManifest
+from protocol.messages import JSON, MSGPACK, PROBLEM_JSON, Message, Problem
+from server.blockcare import BadBlock, NoSpace
+from server.blockstore.store import BlockStoreError
+from server.metadata.accounts import Taken, Unknown
+from server.metadata.blocks import OverQuota
+from server.metadata.changes import OutOfOrder
+from server.metadata.store import StoreFull, StoreUnavailable
+from server.metadata.tree import ListingChanged, NoSuchNode
+from server.passwords import TooManyAttempts
+
+M = TypeVar("M", bound=Message)
+log = structlog.get_logger()
+
+HEX_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class Trouble(Exception):
+    """A problem to answer with. ``code`` is one of ``protocol.problems``."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+_CODES: Final[Mapping[type[Exception], str]] = {
+    Unknown: problems.NOT_FOUND,
+    NoSuchNode: problems.NOT_FOUND,
+    Taken: problems.CONFLICT,
+    ListingChanged: problems.LISTING_CHANGED,
+    OutOfOrder: problems.OUT_OF_ORDER,
+    TooManyAttempts: problems.TOO_MANY_ATTEMPTS,
+    BadBlock: problems.BAD_BLOCK,
+    BadManifest: problems.BAD_MANIFEST,
+    OverQuota: problems.QUOTA,
+    NoSpace: problems.NO_SPACE,
+    StoreFull: problems.NO_SPACE,
+    StoreUnavailable: problems.UNAVAILABLE,
+    BlockStoreError: problems.UNAVAILABLE,
+}
+
+_HTTP_CODES: Final = {
+    404: problems.NOT_FOUND,
+    405: problems.METHOD_NOT_ALLOWED,
+    413: problems.BODY_TOO_LARGE,
+}
+
+
+class UndecodedPaths:
+    """Routes on the path as it was sent: names of any bytes stay percent-encoded until a handler takes them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].split(b"?")[0].decode("latin-1")}
+        await self._app(scope, receive, send)
+
+
+# ── in ──
+
+
+async def body(request: Request, most_bytes: int) -> bytearray:
+    """The whole body; raises Trouble where it is longer than ``most_bytes``, before reading all of it."""
+    too_large = Trouble(problems.BODY_TOO_LARGE, f"this request takes a body of at most {most_bytes} bytes")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isascii() or not declared.isdigit() or int(declared) > most_bytes:
+        raise too_large
+    content = bytearray()
+    async for part in request.stream():
+        if len(content) + len(part) > most_bytes:
+            raise too_large
+        content += part
+    return content
+
+
+async def message(request: Request, kind: type[M], most_bytes: int = SMALL_BODY_MAX_BYTES) -> M:
+    """The message in a body, JSON or MessagePack by Content-Type; raises Trouble."""
+    content = await body(request, most_bytes)
+    decode = msgspec.msgpack.decode if _is_msgpack(request, "content-type") else msgspec.json.decode
+    try:
+        return decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Trouble(problems.BAD_REQUEST, f"the body is not what this request takes: {error}") from None
+
+
+def workspace_of(request: Request) -> WorkspaceId:
+    """The workspace in the path; raises Trouble."""
+    identity = request.path_params["workspace"]
+    if not HEX_ID.match(identity):
+        raise Trouble(problems.NOT_FOUND, "there is no such workspace")
+    return WorkspaceId(identity)
+
+
+def node_of(request: Request) -> NodeId:
+    """The node in the path; raises Trouble."""
+    return NodeId(_number("the node", request.path_params["node"]))
+
+
+def block_of(request: Request) -> BlockId:
+    """The block in the path; raises Trouble."""
+    text = request.path_params["block"]
+    try:
+        block = bytes.fromhex(text)
+    except ValueError:
+        block = b""
+    if len(block) != BLOCK_ID_BYTES or text != block.hex():
+        raise Trouble(problems.BAD_REQUEST, "a block id has 64 lower-case hexadecimal digits")
+    return BlockId(block)
+
+
+def name_of(encoded: str) -> bytes:
+    """A name's bytes from percent-encoding; raises Trouble for what can't be one."""
+    name = unquote_to_bytes(encoded)
+    if len(name) > NAME_MAX_BYTES or b"/" in name or b"\0" in name:
+        raise Trouble(problems.BAD_REQUEST, "not a name of a file: 1 to 255 bytes without / and NUL")
+    return name
+
+
+def raw_query(request: Request, name: str) -> str:
+    """A query parameter as it was sent, still percent-encoded; "" where it is absent."""
+    for part in request.scope["query_string"].decode("latin-1").split("&"):
+        key, _, value = part.partition("=")
+        if key == name:
+            return str(value)
+    return ""
+
+
+def number_query(request: Request, name: str, default: int | None, most: int = 1 << 62) -> int | None:
+    """A whole number of the query; raises Trouble."""
+    text = raw_query(request, name)
+    return default if not text else min(most, _number(name, text))
+
+
+def seconds_query(request: Request, name: str, most: float) -> float:
+    """Seconds of the query, at most ``most``; raises Trouble."""
+    text = raw_query(request, name) or "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise Trouble(problems.BAD_REQUEST, f"{name} is a number of seconds")
+    return min(most, seconds)
+
+
+def _number(what: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= 1 << 63:
+        raise Trouble(problems.BAD_REQUEST, f"{what} is a whole number")
+    return int(text)
+
+
+# ── out ──
+
+
+def reply(request: Request, content: Message, status: int = 200) -> Response:
+    """An answer in JSON, or in MessagePack where Accept says so."""
+    if _is_msgpack(request, "accept"):
+        return Response(msgspec.msgpack.encode(content), status, media_type=MSGPACK)
+    return Response(msgspec.json.encode(content), status, media_type=JSON)
+
+
+def no_content() -> Response:
+    """204."""
+    return Response(status_code=204)
+
+
+def _is_msgpack(request: Request, header: str) -> bool:
+    return request.headers.get(header, "").partition(";")[0].strip() == MSGPACK
+
+
+def _problem(code: str, detail: str, status: int | None = None) -> Response:
+    status = problems.STATUS[code] if status is None else status
+    problem = Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)
+
+
+async def _known(_: Request, error: Exception) -> Response:
+    for kind in type(error).__mro__:
+        if kind in _CODES:
+            return _problem(_CODES[kind], str(error))
+    raise error
+
+
+async def _trouble(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Trouble)
+    return _problem(error.code, str(error))
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _HTTP_CODES.get(error.status_code, problems.BAD_REQUEST)
+    return _problem(code, error.detail, error.status_code)
+
+
+async def _gone(_: Request, error: Exception) -> Response:
+    return _problem(problems.BAD_REQUEST, "the client went away")
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return _problem(problems.INTERNAL, "the server could not handle this request; its log says why")
+
+
+def handlers() -> dict[type[Exception], Callable[[Request, Exception], object]]:
+    """For Starlette: what each exception is answered with."""
+    return {
+        **dict.fromkeys(_CODES, _known),
+        Trouble: _trouble,
+        HTTPException: _http,
+        ClientDisconnect: _gone,
+        Exception: _unexpected,
+    }

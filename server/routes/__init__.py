@@ -1,0 +1,1 @@
+"""Request handlers, thin: take the request apart, one transaction, answer."""

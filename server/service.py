@@ -1,0 +1,84 @@
+"""What every request handler works with, and who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from protocol import problems
+from protocol.ids import WorkspaceId
+from protocol.messages import Role
+from server.blockcare import BlockCare
+from server.http import Trouble
+from server.keyring import Keyring
+from server.metadata import accounts
+from server.metadata.accounts import Caller, Unknown
+from server.metadata.store import MetadataStore, Transaction
+from server.notifier import Notifier
+from server.passwords import Passwords, hash_token
+
+T = TypeVar("T")
+DEFAULT_WORKSPACE = "home"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One server's parts."""
+
+    metadata: MetadataStore
+    blocks: BlockCare
+    keyring: Keyring
+    passwords: Passwords
+    notifier: Notifier
+    now_ns: Callable[[], int]
+
+
+def service_of(request: Request) -> Service:
+    """The parts of the server that took this request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def caller(tx: Transaction, request: Request) -> Caller:
+    """Whose token came with the request; raises Trouble. Called first in each transaction: one hop for both."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    found = accounts.caller_of(tx, hash_token(token.strip())) if scheme.lower() == "bearer" else None
+    if found is None:
+        raise Trouble(problems.UNAUTHORIZED, "this needs a valid token: log in (samedrive login URL)")
+    return found
+
+
+def member(tx: Transaction, request: Request, workspace: WorkspaceId) -> tuple[Caller, Role]:
+    """The caller, who is a member; a stranger learns nothing."""
+    found = caller(tx, request)
+    role = accounts.role_in(tx, workspace, found.user)
+    if role is None:
+        raise Unknown("there is no such workspace")
+    return found, role
+
+
+def editor(tx: Transaction, request: Request, workspace: WorkspaceId) -> Caller:
+    """The caller, who may change the workspace."""
+    found, role = member(tx, request, workspace)
+    if role is Role.VIEWER:
+        raise Trouble(problems.FORBIDDEN, "you may read this workspace, not change it")
+    return found
+
+
+def owner(tx: Transaction, request: Request, workspace: WorkspaceId) -> Caller:
+    """The caller, who owns the workspace."""
+    found, role = member(tx, request, workspace)
+    if role is not Role.OWNER:
+        raise Trouble(problems.FORBIDDEN, "only the owner of a workspace shares it")
+    return found
+
+
+def admin(tx: Transaction, request: Request) -> Caller:
+    """The caller, who manages users."""
+    found = caller(tx, request)
+    if not found.admin:
+        raise Trouble(problems.FORBIDDEN, "only admins manage users")
+    return found
