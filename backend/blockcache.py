@@ -1,14 +1,15 @@
 """Sealed blocks kept on the local disk: a folder of bounded size, least recently used out first.
 
 Owns the folder. What lies there is sealed, so a lost laptop's cache tells nothing without the key, and every
-block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error. Names are the block
-id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
+block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error. Names are the
+block id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
 
 Synchronous; callers run it off the event loop.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -38,7 +39,7 @@ class BlockCache:
                 try:
                     block, status = BlockId(bytes.fromhex(name)), path.stat()
                 except (ValueError, OSError):
-                    path.unlink(missing_ok=True)
+                    _remove(path)
                     continue
                 found.append((status.st_mtime, block, status.st_size))
         with self._lock:
@@ -75,7 +76,7 @@ class BlockCache:
             temporary.rename(path)
         except OSError as error:
             self.trouble = f"{path.parent}: {error.strerror}"
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             return
         with self._lock:
             if block not in self._sizes:
@@ -88,7 +89,7 @@ class BlockCache:
         """Remove a block: its bytes were not what they claim."""
         with self._lock:
             self.used_bytes -= self._sizes.pop(block, 0)
-        self._path(block).unlink(missing_ok=True)
+        _remove(self._path(block))
 
     def _trim(self) -> None:
         while True:
@@ -97,8 +98,14 @@ class BlockCache:
                     return
                 block, size = self._sizes.popitem(last=False)
                 self.used_bytes -= size
-            self._path(block).unlink(missing_ok=True)
+            _remove(self._path(block))
 
     def _path(self, block: BlockId) -> Path:
         name = block.hex()
         return self._folder / name[:2] / name
+
+
+def _remove(path: Path) -> None:
+    """Remove a file; what can't be removed is not found again, as no index names it."""
+    with contextlib.suppress(OSError):
+        path.unlink()

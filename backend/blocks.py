@@ -1,7 +1,7 @@
 """Plain bytes by block: memory, then the disk cache, then one shared fetch.
 
-Owns the opened blocks in memory and the fetches under way. However many readers want a block, it is fetched and opened once; a
-fetch belongs to the nursery of ``run``, so a reader that is killed takes nobody else's block with it.
+Owns the opened blocks in memory and the fetches under way. However many readers want a block, it is fetched and opened
+once; a fetch belongs to the nursery of ``run``, so a reader that is killed takes nobody else's block with it.
 
 Small blocks that are wanted at the same time travel in one request. Memory is bounded by ``MEMORY_BYTES`` plus what is
 under way: ``FETCHES`` blocks at most.
@@ -13,6 +13,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -80,13 +81,14 @@ class ReadAhead:
 class _Fetch:
     """A block on its way."""
 
-    __slots__ = ("done", "error", "plain", "small")
+    __slots__ = ("begun", "done", "error", "plain", "small")
 
     def __init__(self, small: bool) -> None:
         self.done = trio.Event()
         self.error: DriveError | None = None
         self.plain: Plain = b""
         self.small = small
+        self.begun = False
 
 
 class Blocks:
@@ -95,12 +97,13 @@ class Blocks:
     def __init__(self, remote: BlockRemote, cache: BlockCache, keys: WorkspaceKeys, threads: Threads) -> None:
         self.hits = 0
         self.misses = 0
+        self.memory_bytes = 0
+        """Of the opened blocks that are kept."""
         self._remote = remote
         self._cache = cache
         self._keys = keys
         self._threads = threads
         self._memory: OrderedDict[BlockId, Plain] = OrderedDict()
-        self._memory_bytes = 0
         self._under_way: dict[BlockId, _Fetch] = {}
         self._queue: deque[BlockId] = deque()
         self._work = trio.Event()
@@ -146,7 +149,12 @@ class Blocks:
             self._memory.move_to_end(block)
             self.hits += 1
             return plain
-        fetch = self._under_way.get(block) or self._enqueue(block, length <= SMALL_BYTES, first=True)
+        fetch = self._under_way.get(block)
+        if fetch is None:
+            fetch = self._enqueue(block, length <= SMALL_BYTES, first=True)
+        elif not fetch.begun:  # It was wanted ahead, and now somebody waits.
+            self._queue.remove(block)
+            self._queue.appendleft(block)
         await fetch.done.wait()
         if fetch.error is not None:
             raise fetch.error
@@ -185,11 +193,12 @@ class Blocks:
         """One large block, or the small ones that are queued in sequence."""
         group: list[BlockId] = []
         while self._queue and len(group) < READ_MANY_BLOCKS:
-            small = self._under_way[self._queue[0]].small
-            if group and not small:
+            fetch = self._under_way[self._queue[0]]
+            if group and not fetch.small:
                 break
+            fetch.begun = True
             group.append(self._queue.popleft())
-            if not small:
+            if not fetch.small:
                 break
         return group
 
@@ -197,11 +206,23 @@ class Blocks:
         try:
             left = await self._from_cache(group)
             while left:
-                left = await self._from_server(left)
+                try:
+                    left = await self._from_server(left)
+                except NotFound:
+                    await self._one_by_one(left)
+                    left = []
         except DriveError as error:
             self._fail(group, error)
         finally:
             self._free.release_on_behalf_of(turn)
+
+    async def _one_by_one(self, group: list[BlockId]) -> None:
+        """The server lacks one of these: whoever wants the others gets them."""
+        for block in group:
+            try:
+                await self._from_server([block])
+            except NotFound as error:
+                self._fail([block], error)
 
     async def _from_cache(self, group: list[BlockId]) -> list[BlockId]:
         def opened() -> list[tuple[BlockId, Plain]]:
@@ -234,27 +255,33 @@ class Blocks:
                     out.append(unseal(self._keys, block, sealed))
                 except CorruptBlock as error:
                     out.append(error)
-                else:
-                    self._cache.put(block, sealed)
             return out
 
-        for (block, _), plain in zip(got, await self._threads.run(opened), strict=True):
+        sound: list[tuple[BlockId, bytes]] = []
+        for (block, sealed), plain in zip(got, await self._threads.run(opened), strict=True):
             if isinstance(plain, CorruptBlock):
                 log.error("block %s from the server is damaged: %s", block.hex(), plain)
                 self._fail([block], Corrupt(f"block {block.hex()}: {plain}"))
             else:
                 self._finish(block, plain)
+                sound.append((block, sealed))
+        await self._threads.run(partial(self._keep, sound))
         return left[len(got) :]
+
+    def _keep(self, sound: list[tuple[BlockId, bytes]]) -> None:
+        """In a worker: into the disk cache, after the readers have been served."""
+        for block, sealed in sound:
+            self._cache.put(block, sealed)
 
     def _finish(self, block: BlockId, plain: Plain) -> None:
         fetch = self._under_way.pop(block)
         fetch.plain = plain
         fetch.done.set()
         self._memory[block] = plain
-        self._memory_bytes += len(plain)
-        while self._memory_bytes > MEMORY_BYTES:
+        self.memory_bytes += len(plain)
+        while self.memory_bytes > MEMORY_BYTES:
             _, dropped = self._memory.popitem(last=False)
-            self._memory_bytes -= len(dropped)
+            self.memory_bytes -= len(dropped)
 
     def _fail(self, blocks: list[BlockId], error: DriveError) -> None:
         if isinstance(error, NotFound):

@@ -1,11 +1,11 @@
-"""What was written and closed here and is in no committed version yet: an append-only file that survives a crash at any byte.
+"""What was written and closed here and is in no committed version yet: a log that survives a crash at any byte.
 
 Owns the journal folder: the journal's id, the lock that keeps a second mount out, the record file, and the
 folder of overlay files that records name.
 
-Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of the body (4 bytes, big-endian), the first 8
-bytes of the body's BLAKE3, the body in MessagePack (``Flushed`` or ``Done``). A tail that is cut or doesn't match its
-hash is dropped: it was being written when the power went, and nobody has been told that it is there.
+Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of the body (4 bytes, big-endian), the
+first 8 bytes of the body's BLAKE3, the body in MessagePack (``Begun`` or ``Done``). A tail that is cut or doesn't match
+its hash is dropped: it was being written when the power went, and nobody has been told that it is there.
 
 Invariants: a record's number is never used twice in one log; when nothing is live the log is replaced by an empty one.
 """
@@ -77,6 +77,8 @@ class Journal:
         self.overlays = folder / "overlays"
         self._folder = folder
         self._live: dict[int, Flushed] = {}
+        self._sync_failed = False
+        """What was appended before a failed fsync may be gone, and the next fsync would not say so (fsync(2))."""
         self._next = 1
         self._log = self._lock = -1
         try:
@@ -105,15 +107,26 @@ class Journal:
         del self._live[number]
         if self._live or os.lseek(self._log, 0, os.SEEK_CUR) < _COMPACT_BYTES:
             self._append(Done(number))
-        else:
-            self._begin_log()
-
-    def sync(self) -> None:
-        """Return when everything appended survives a power loss; raises LocalFailure."""
+            return
         try:
-            os.fsync(self._log)
+            self._begin_log()
         except OSError as error:
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+
+    def sync(self) -> None:
+        """Return when everything appended survives a power loss; raises LocalFailure.
+
+        After a failure the next call writes what is live to a new file.
+        """
+        try:
+            if self._sync_failed:
+                self._begin_log()
+            else:
+                os.fsync(self._log)
+        except OSError as error:
+            self._sync_failed = True
+            raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+        self._sync_failed = False
 
     def close(self) -> None:
         """Let another mount have the folder."""
@@ -171,15 +184,17 @@ class Journal:
         os.lseek(self._log, good, os.SEEK_SET)
 
     def _begin_log(self) -> None:
-        _replace(self._folder / "log", MAGIC)
+        """Replace the log by a new one that holds what is live."""
+        _replace(
+            self._folder / "log", MAGIC + b"".join(_encoded(Begun(*record)) for record in sorted(self._live.items()))
+        )
         if self._log >= 0:
             os.close(self._log)
         self._log = os.open(self._folder / "log", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         os.lseek(self._log, 0, os.SEEK_END)
 
     def _append(self, record: Begun | Done) -> None:
-        body = msgspec.msgpack.encode(record)
-        data = _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
+        data = _encoded(record)
         begin = os.lseek(self._log, 0, os.SEEK_CUR)
         try:
             if os.write(self._log, data) != len(data):
@@ -197,6 +212,11 @@ class Journal:
                 path.unlink()
 
 
+def _encoded(record: Begun | Done) -> bytes:
+    body = msgspec.msgpack.encode(record)
+    return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
+
+
 def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
     """Records and where they end, up to the first that is cut or damaged."""
     at = len(MAGIC)
@@ -207,7 +227,14 @@ def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
         if length > _RECORD_MAX_BYTES or len(body) != length or blake3(body).digest()[:8] != digest:
             return
         at = begin + length
-        yield msgspec.msgpack.decode(body, type=Begun | Done), at
+        try:
+            record = msgspec.msgpack.decode(body, type=Begun | Done)
+        except msgspec.DecodeError as error:
+            raise LocalFailure(
+                f"the journal has a record that this version doesn't understand ({error}); it may hold unsent work: "
+                "mount it with the version that wrote it"
+            ) from None
+        yield record, at
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -81,14 +81,11 @@ class _Store:
     memory: bytearray | None
     fd: int = -1
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes) -> None:
         if self.memory is not None and offset + len(data) > IN_MEMORY_MAX_BYTES:
             self._spill()
         if self.memory is None:
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self.fd, view, offset)
-                offset, view = offset + written, view[written:]
+            _write_all(self.fd, data, offset)
             return
         if len(self.memory) < offset:
             self.memory.extend(bytes(offset - len(self.memory)))
@@ -109,22 +106,40 @@ class _Store:
             os.ftruncate(self.fd, 0)
 
     def _spill(self) -> None:
+        """Move to the file; where that fails, everything stays in memory."""
         assert self.memory is not None
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        content, self.memory = self.memory, None
-        self.write(0, content)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, self.memory, 0)
+        except OSError:
+            os.close(fd)
+            self.path.unlink()
+            raise
+        self.fd, self.memory = fd, None
 
     def sync(self) -> None:
-        """Put the bytes where a power loss doesn't reach them."""
+        """Put the bytes, and the file's name, where a power loss doesn't reach them."""
         if self.memory is not None:
             self._spill()
         os.fsync(self.fd)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def delete(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
             self.path.unlink(missing_ok=True)
+
+
+def _write_all(fd: int, data: bytes | bytearray, offset: int) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.pwrite(fd, view[done:], offset + done)
 
 
 class Overlay:

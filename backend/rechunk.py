@@ -1,8 +1,8 @@
 """Which blocks a changed file consists of: cut again around what changed, keep the rest. Pure.
 
-A cut depends only on the bytes since the last cut and on LOOKAHEAD_BYTES after it (see ``protocol.chunking``). So cutting
-begins at the last cut of the base version that a change can't have moved, and ends at the first new cut that falls on one of
-the base's beyond the change: from there on the blocks are the same.
+A cut depends only on the bytes since the last cut and on LOOKAHEAD_BYTES after it (see ``protocol.chunking``). So
+cutting begins at the last cut of the base version that a change can't have moved, and ends at the first new cut that
+falls on one of the base's beyond the change: from there on the blocks are the same.
 
 Invariant: the pieces are those that cutting the whole file from scratch gives, so that one content has one list
 of blocks, whatever the order in which it was written.
@@ -36,7 +36,7 @@ class Need(NamedTuple):
 
 
 class Fresh(NamedTuple):
-    """A block that was cut anew; the view is valid until the next step."""
+    """A block that was cut anew: a part of the bytes that were sent last."""
 
     data: memoryview
 

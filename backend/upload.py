@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import trio
 
 from backend.blockcache import BlockCache
 from backend.blocks import BlockRemote, Blocks, ReadAhead
+from backend.errors import DriveError
 from backend.overlay import FromBase, Local, Mark, Overlay
 from backend.rechunk import Fresh, Need, Step, plan
 from backend.threads import Threads
@@ -25,7 +27,7 @@ from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, MIB
 from protocol.manifest import Manifest, Piece
 from protocol.messages import SealedBlock
-from protocol.sealing import seal
+from protocol.sealing import Buffer, seal
 
 GROUPS: Final = 3
 """Windows (8 MiB of plain bytes each) in memory at once."""
@@ -53,9 +55,9 @@ class Uploaded:
 
 @dataclass(slots=True)
 class _Group:
-    """Blocks cut from one window: id and plain bytes."""
+    """Blocks cut from one window: id and plain bytes, which are parts of the window's."""
 
-    blocks: dict[BlockId, bytes] = field(default_factory=dict)
+    blocks: dict[BlockId, memoryview] = field(default_factory=dict)
 
     @property
     def plain_bytes(self) -> int:
@@ -96,7 +98,7 @@ class Uploader:
         self._threads = threads
         self._known = _Known()
         self._lost: set[BlockId] = set()
-        """Blocks of base versions that the server lost: they are cut again, and sent, when they are next needed."""
+        """Blocks that the server lost and that have not been sent again."""
         self._puts = trio.CapacityLimiter(PUTS)
 
     def forget(self, blocks: Iterable[BlockId]) -> None:
@@ -105,7 +107,20 @@ class Uploader:
         self._lost.update(blocks)
 
     async def upload(self, overlay: Overlay, mark: Mark) -> Uploaded | None:
-        """The manifest of what ``mark`` took, its blocks being at the server; None where the file was cut meanwhile."""
+        """The manifest of what ``mark`` took, its blocks being at the server; None where the file was cut meanwhile.
+
+        Raises DriveError: the first one, where several blocks failed.
+        """
+        try:
+            return await self._pipeline(overlay, mark)
+        except BaseExceptionGroup as group:
+            failures, rest = group.split(DriveError)
+            if rest is not None:
+                raise rest from None
+            assert failures is not None
+            raise _first(failures) from group
+
+    async def _pipeline(self, overlay: Overlay, mark: Mark) -> Uploaded | None:
         self._known.add(overlay.base.blocks() - self._lost)
         steps = plan(overlay.base, overlay.layout(0, mark.size_bytes), self._keys.chunk_seed)
         pieces: list[Piece] = []
@@ -114,15 +129,18 @@ class Uploader:
         slots = trio.CapacityLimiter(GROUPS)
         async with trio.open_nursery() as nursery:
             while not ended:
-                made, group, need = await self._threads.run(lambda data=data: self._advance(steps, data))
+                made, group, need = await self._threads.run(partial(self._advance, steps, data))
                 pieces += made
                 ended = need is None
                 if overlay.resized_since(mark.generation):
                     nursery.cancel_scope.cancel()
                     return None
+                for piece in {piece for piece in made if piece.block in self._lost} if self._lost else ():
+                    if piece.block not in group.blocks:
+                        nursery.start_soon(self._send_again, piece)
                 if group.blocks:
                     if first and ended and group.plain_bytes <= INLINE_PLAIN_MAX_BYTES:
-                        inline = await self._threads.run(lambda group=group: self._sealed_small(group))
+                        inline = await self._threads.run(partial(self._sealed_small, group))
                         if inline is not None:
                             return Uploaded(Manifest.of(pieces), inline)
                     first = False
@@ -147,7 +165,7 @@ class Uploader:
                         block = self._keys.block_id(view)
                         pieces.append(Piece(block, len(view)))
                         if block not in self._known and block not in group.blocks:
-                            group.blocks[block] = bytes(view)
+                            group.blocks[block] = view
                     case Piece():
                         pieces.append(step)
                 step = next(steps)
@@ -175,14 +193,21 @@ class Uploader:
                 for block in missing:
                     nursery.start_soon(self._put, block, group.blocks[block])
             self._known.add(group.blocks)
+            self._lost.difference_update(group.blocks)
         finally:
             slots.release_on_behalf_of(slot)
 
-    async def _put(self, block: BlockId, plain: bytes) -> None:
+    async def _send_again(self, piece: Piece) -> None:
+        """A block that the file keeps and the server lost, where it is still in memory or in the disk cache."""
+        await self._put(piece.block, await self._blocks.plain(piece.block, piece.length))
+        self._known.add([piece.block])
+        self._lost.discard(piece.block)
+
+    async def _put(self, block: BlockId, plain: Buffer) -> None:
         async with self._puts:
-            sealed = await self._threads.run(lambda: seal(self._keys, block, plain))
+            sealed = await self._threads.run(partial(seal, self._keys, block, plain))
             await self._remote.put(block, sealed)
-            await self._threads.run(lambda: self._cache.put(block, sealed))
+            await self._threads.run(partial(self._cache.put, block, sealed))
 
     async def _bytes(self, overlay: Overlay, need: Need) -> bytes:
         parts = await self._threads.run(lambda: overlay.parts(need.offset, need.length))
@@ -197,3 +222,8 @@ class Uploader:
                     out.append(bytes(zeros.length))
         data = out[0] if len(out) == 1 else b"".join(out)
         return data.ljust(need.length, b"\0")
+
+
+def _first(failures: BaseExceptionGroup[DriveError]) -> DriveError:
+    error = failures.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from blake3 import blake3
+
+from backend.errors import LocalFailure
+from backend.journal import MAGIC, Flushed, Journal
+from protocol.ids import NodeId, VersionNumber
+from protocol.messages import Create, Kind, Node
+
+ROW = Node(
+    id=NodeId(1 << 32),
+    kind=Kind.FILE,
+    mode=0o640,
+    uid=1000,
+    gid=1001,
+    nlink=1,
+    mtime_ns=11,
+    ctime_ns=12,
+    atime_ns=13,
+    version=VersionNumber(7),
+)
+CREATE = Create(
+    time_ns=5, parent=NodeId(1), name=b"\xff", node=NodeId(1 << 32), kind=Kind.FILE, mode=0o640, uid=1000, gid=1001
+)
+
+
+def record(content: bytes | None = b"bytes", file: str = "a") -> Flushed:
+    return Flushed(
+        row=ROW,
+        create=CREATE,
+        manifest=b"\x01",
+        mtime_ns=14,
+        size=5,
+        base_visible=0,
+        segments=[(0, 5)],
+        file=file,
+        content=content,
+    )
+
+
+def live(folder: Path) -> list[tuple[int, Flushed]]:
+    with Journal(folder) as journal:
+        return journal.live()
+
+
+def test_a_record_is_there_after_a_crash(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        number = journal.begin(record())
+        journal.sync()
+    assert live(tmp_path) == [(number, record())]
+
+
+def test_a_record_that_is_done_is_gone(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        first, second = journal.begin(record(b"1")), journal.begin(record(b"2"))
+        journal.end(first)
+    assert live(tmp_path) == [(second, record(b"2"))]
+
+
+def test_a_record_cut_at_any_byte_takes_no_earlier_one_with_it(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        first = journal.begin(record(b"1"))
+        whole = (tmp_path / "log").stat().st_size
+        journal.begin(record(b"2"))
+    data = (tmp_path / "log").read_bytes()
+    for size in range(whole, len(data)):
+        (tmp_path / "log").write_bytes(data[:size])
+        assert live(tmp_path) == [(first, record(b"1"))]
+        assert (tmp_path / "log").stat().st_size == whole
+
+
+def test_a_record_damaged_in_any_byte_takes_no_earlier_one_with_it(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        first = journal.begin(record(b"1"))
+        whole = (tmp_path / "log").stat().st_size
+        journal.begin(record(b"2"))
+    data = (tmp_path / "log").read_bytes()
+    for place in range(whole, len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x41
+        (tmp_path / "log").write_bytes(damaged)
+        assert live(tmp_path) == [(first, record(b"1"))]
+
+
+def test_after_a_torn_tail_new_records_can_be_read(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(record(b"1"))
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"\0\0\0\x10torn")
+    with Journal(tmp_path) as journal:
+        journal.begin(record(b"2"))
+    assert [flushed.content for _, flushed in live(tmp_path)] == [b"1", b"2"]
+
+
+def test_the_id_stays(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        made = journal.id
+    with Journal(tmp_path) as journal:
+        assert journal.id == made
+    assert len(made) == 16
+
+
+def test_a_second_mount_is_kept_out(tmp_path: Path) -> None:
+    with Journal(tmp_path), pytest.raises(LocalFailure, match="another mount"):
+        Journal(tmp_path)
+    with Journal(tmp_path):
+        pass
+
+
+def test_a_log_with_nothing_live_is_emptied_once_it_is_long(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.end(journal.begin(record(bytes(5 << 20))))
+        assert (tmp_path / "log").read_bytes() == MAGIC
+        number = journal.begin(record(b"after"))
+    assert live(tmp_path) == [(number, record(b"after"))]
+
+
+def test_a_log_of_another_format_is_left_alone(tmp_path: Path) -> None:
+    with Journal(tmp_path):
+        pass
+    (tmp_path / "log").write_bytes(b"SDJ2\0\0\0\0more")
+    with pytest.raises(LocalFailure, match="unsent work"):
+        Journal(tmp_path)
+    assert (tmp_path / "log").read_bytes() == b"SDJ2\0\0\0\0more"
+
+
+def test_a_sound_record_of_an_unknown_kind_is_not_dropped(tmp_path: Path) -> None:
+    with Journal(tmp_path):
+        pass
+    body = msgspec.msgpack.encode({"type": "from the future"})
+    (tmp_path / "log").write_bytes(MAGIC + _framed(body))
+    with pytest.raises(LocalFailure, match="version"):
+        Journal(tmp_path)
+    assert (tmp_path / "log").read_bytes() == MAGIC + _framed(body)
+
+
+def _framed(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + blake3(body).digest()[:8] + body
+
+
+def test_overlays_that_no_record_names_are_removed(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin(record(None, "kept"))
+        for name in ("kept", "stray"):
+            (journal.overlays / name).write_bytes(b"x")
+    with Journal(tmp_path) as journal:
+        assert os.listdir(journal.overlays) == ["kept"]
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(LocalFailure, match=str(tmp_path / "file")):
+        Journal(tmp_path / "file")
+
+
+GOLDEN = bytes.fromhex(
+    "53444a3100000000000001356c104da1cd262b5f83a474797065a5626567756ea66e756d62657201a7666c75736865648aa4"
+    "74797065a7666c7573686564a3726f77de000aa26964cf0000000100000000a46b696e64a466696c65a46d6f6465cd01a0a3"
+    "756964cd03e8a3676964cd03e9a56e6c696e6b01a86d74696d655f6e730ba86374696d655f6e730ca86174696d655f6e730d"
+    "a776657273696f6e07a663726561746589a66368616e6765a6637265617465a774696d655f6e7305a6706172656e7401a46e"
+    "616d65c401ffa46e6f6465cf0000000100000000a46b696e64a466696c65a46d6f6465cd01a0a3756964cd03e8a3676964cd"
+    "03e9a86d616e6966657374c40101a86d74696d655f6e730ea473697a6505ac626173655f76697369626c6500a87365676d65"
+    "6e747391920005a466696c65a161a7636f6e74656e74c40562797465730000012f1f50d6b6f84a9bea83a474797065a56265"
+    "67756ea66e756d62657202a7666c75736865648aa474797065a7666c7573686564a3726f77de000aa26964cf000000010000"
+    "0000a46b696e64a466696c65a46d6f6465cd01a0a3756964cd03e8a3676964cd03e9a56e6c696e6b01a86d74696d655f6e73"
+    "0ba86374696d655f6e730ca86174696d655f6e730da776657273696f6e07a663726561746589a66368616e6765a663726561"
+    "7465a774696d655f6e7305a6706172656e7401a46e616d65c401ffa46e6f6465cf0000000100000000a46b696e64a466696c"
+    "65a46d6f6465cd01a0a3756964cd03e8a3676964cd03e9a86d616e6966657374c40101a86d74696d655f6e730ea473697a65"
+    "05ac626173655f76697369626c6500a87365676d656e747391920005a466696c65a162a7636f6e74656e74c000000013cc5a"
+    "30f0ab126a9382a474797065a4646f6e65a66e756d62657201"
+)
+
+
+def test_the_format_is_frozen(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        number = journal.begin(record())
+        journal.begin(record(None, "b"))
+        journal.end(number)
+    assert (tmp_path / "log").read_bytes() == GOLDEN
+
+
+def test_the_frozen_log_can_be_read(tmp_path: Path) -> None:
+    with Journal(tmp_path):
+        pass
+    (tmp_path / "log").write_bytes(GOLDEN)
+    assert live(tmp_path) == [(2, record(None, "b"))]
