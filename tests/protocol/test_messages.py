@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.ids import BlockId, JournalId, NodeId, Seq, VersionNumber
+from protocol.messages import (
+    AnyAnswer,
+    AnyChange,
+    Applied,
+    Batch,
+    BatchReply,
+    Commit,
+    Conflict,
+    Create,
+    Entry,
+    Kind,
+    Link,
+    ListingReply,
+    LookupReply,
+    MissingBlocks,
+    Node,
+    Notice,
+    Notices,
+    OnClash,
+    Refused,
+    RemoveXattr,
+    Rename,
+    RenameMode,
+    Replaced,
+    Rmdir,
+    SealedBlock,
+    SetAttributes,
+    SetXattr,
+    State,
+    Touched,
+    TouchedEntry,
+    Unlink,
+    XattrMode,
+    xattr_name_from_wire,
+    xattr_name_to_wire,
+)
+
+NODE = NodeId((1 << 62) - 1)
+NAME = bytes(range(1, 256)).replace(b"/", b"")
+BLOCK = BlockId(bytes(range(32)))
+JOURNAL = JournalId(bytes(range(16)))
+
+CHANGES: list[AnyChange] = [
+    Create(time_ns=-1, parent=NodeId(1), name=NAME, node=NODE, kind=Kind.FILE, mode=0o7777, uid=0, gid=1 << 31),
+    Create(
+        time_ns=2,
+        parent=NodeId(1),
+        name=b"l",
+        node=NODE,
+        kind=Kind.SYMLINK,
+        mode=0o777,
+        uid=1,
+        gid=2,
+        rdev=(1 << 63) - 1,
+        target=b"\xff\xfe",
+        on_clash=OnClash.KEEP_BOTH,
+    ),
+    Commit(
+        time_ns=3,
+        node=NODE,
+        base=VersionNumber(0),
+        size=1 << 50,
+        manifest=b"\x01",
+        mtime_ns=4,
+        blocks=[SealedBlock(BLOCK, b"\x00sealed")],
+    ),
+    SetAttributes(time_ns=5, node=NODE, mode=0, mtime_ns=-5),
+    SetXattr(time_ns=6, node=NODE, name=xattr_name_to_wire(b"user.\xff"), value=b"\0", xattr_mode=XattrMode.CREATE),
+    RemoveXattr(time_ns=7, node=NODE, name="user.a"),
+    Link(time_ns=8, node=NODE, parent=NodeId(1), name=NAME),
+    Unlink(time_ns=9, parent=NodeId(1), name=NAME, node=NODE),
+    Rmdir(time_ns=10, parent=NodeId(1), name=NAME, node=NODE),
+    Rename(
+        time_ns=11,
+        node=NODE,
+        parent=NodeId(1),
+        name=NAME,
+        new_parent=NODE,
+        new_name=b"n",
+        rename_mode=RenameMode.EXCHANGE,
+        replaced=Replaced(NODE, VersionNumber(2)),
+    ),
+]
+
+ROW = Node(
+    id=NODE,
+    kind=Kind.FILE,
+    mode=0o644,
+    uid=1,
+    gid=2,
+    nlink=3,
+    mtime_ns=-4,
+    ctime_ns=5,
+    atime_ns=6,
+    size=7,
+    data_bytes=7,
+    version=VersionNumber(8),
+    state=State.PENDING,
+    manifest=b"\x01",
+    xattrs={xattr_name_to_wire(b"user.\xff"): b"\0\xff"},
+    conflict_of=NodeId(9),
+)
+
+NOTICES = Notices(
+    seq=Seq(3),
+    notices=[
+        Notice(
+            seq=Seq(2),
+            what="commit",
+            origin=JOURNAL,
+            nodes=[Touched(NODE, True), Touched(NodeId(1))],
+            entries=[TouchedEntry(NodeId(1), NAME)],
+            state=State.UPLOADED,
+        )
+    ],
+    reset=True,
+)
+
+ANSWERS: list[AnyAnswer] = [
+    Applied(seq=Seq(2), nodes=[ROW], conflict=Conflict(NODE, NodeId(1), NAME)),
+    Refused(errno="EEXIST", reason="taken"),
+    MissingBlocks(blocks=[BLOCK]),
+]
+
+
+@pytest.fixture(params=[msgspec.msgpack, msgspec.json], ids=["MessagePack", "JSON"])
+def codec(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: type(change).__name__)
+def test_a_change_arrives_as_it_was_sent(codec: Any, change: AnyChange) -> None:
+    batch = Batch(journal=JOURNAL, first=1, after=Seq(0), changes=[change])
+    assert codec.decode(codec.encode(batch), type=Batch) == batch
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        BatchReply(answers=ANSWERS, notices=NOTICES),
+        ListingReply(seq=Seq(1), generation=2, entries=[Entry(NAME, ROW)], more=True),
+        LookupReply(seq=Seq(1)),
+        LookupReply(seq=Seq(1), node=ROW),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_reply_arrives_as_it_was_sent(codec: Any, message: msgspec.Struct) -> None:
+    assert codec.decode(codec.encode(message), type=type(message)) == message
+
+
+def test_every_kind_of_change_is_tried_here() -> None:
+    assert {type(change) for change in CHANGES} == set(AnyChange.__args__)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"journal":"AA==","first":1,"after":0,"changes":[{"change":"unheard of"}]}']
+)
+def test_what_is_no_batch_is_refused(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(body, type=Batch)
+
+
+def test_a_field_of_a_later_version_is_passed_over(codec: Any) -> None:
+    body = codec.encode({"seq": 1, "node": None, "something new": 2})
+    assert codec.decode(body, type=LookupReply) == LookupReply(seq=Seq(1))
+
+
+def test_xattr_names_of_any_bytes_come_back() -> None:
+    assert xattr_name_from_wire(xattr_name_to_wire(NAME)) == NAME
+
+
+def test_an_xattr_name_that_stands_for_no_bytes_is_refused() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        xattr_name_from_wire("user.\u20ac")
+
+
+def test_the_json_form_is_frozen() -> None:
+    batch = Batch(journal=JOURNAL, first=5, after=Seq(4), changes=[CHANGES[2]])
+    assert msgspec.json.encode(batch) == (
+        b'{"journal":"AAECAwQFBgcICQoLDA0ODw==","first":5,"after":4,"changes":[{"change":"commit","time_ns":3,'
+        b'"node":4611686018427387903,"base":0,"size":1125899906842624,"manifest":"AQ==","mtime_ns":4,'
+        b'"blocks":[["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","AHNlYWxlZA=="]]}]}'
+    )
