@@ -1,0 +1,1 @@
+"""What the kernel sees: a thin adapter between pyfuse3 and ``backend.drive``."""

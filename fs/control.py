@@ -1,0 +1,141 @@
+"""How other processes speak with a mount: a Unix socket of its own, one line of JSON each way.
+
+Requests are ``{"ask": "status"}`` and ``{"ask": "wait"}``; answers ``{"ok": …}`` or ``{"error": "…"}``. Beside each socket
+lies a description of the mount, so that a mount whose server or kernel hangs can still be found and asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from backend.drive import Drive
+from backend.errors import DriveError
+
+_REQUEST_MAX_BYTES: Final = 4096
+
+
+class MountRecord(msgspec.Struct, frozen=True):
+    """One mount of this person on this machine."""
+
+    folder: str
+    pid: int
+    url: str
+    workspace: str
+    device: str
+    cache: str
+
+
+def _stem(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+
+
+def records(registry: Path) -> list[MountRecord]:
+    """The mounts whose processes live; what dead ones left is removed."""
+    found = []
+    for path in registry.glob("*.json"):
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=MountRecord)
+        except (OSError, msgspec.DecodeError):
+            continue
+        with _connected(registry, Path(record.folder)) as channel:
+            if channel is not None:
+                found.append(record)
+            else:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".sock").unlink(missing_ok=True)
+    return sorted(found, key=lambda record: record.folder)
+
+
+def ask(registry: Path, folder: Path, question: str) -> Any:
+    """Ask a mount; raises DriveError with its answer's text, and FileNotFoundError where none is mounted there."""
+    with _connected(registry, folder) as channel:
+        if channel is None:
+            raise FileNotFoundError(str(folder))
+        channel.sendall(msgspec.json.encode({"ask": question}) + b"\n")
+        answer = b""
+        while part := channel.recv(1 << 16):
+            answer += part
+    if not answer:
+        raise DriveError(f"the mount at {folder} went away")
+    decoded = msgspec.json.decode(answer)
+    if "error" in decoded:
+        raise DriveError(decoded["error"])
+    return decoded["ok"]
+
+
+@contextlib.contextmanager
+def _connected(registry: Path, folder: Path) -> Iterator[socket.socket | None]:
+    with socket.socket(socket.AF_UNIX) as channel, _short(registry) as short:
+        try:
+            channel.connect(f"{short}/{_stem(folder)}.sock")
+        except OSError:
+            yield None
+        else:
+            yield channel
+
+
+@contextlib.contextmanager
+def _short(registry: Path) -> Iterator[str]:
+    """A path of the folder that fits a socket's address (108 bytes, unix(7))."""
+    registry.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(registry, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+async def serve_control(registry: Path, record: MountRecord, drive: Drive) -> None:
+    """Answer until cancelled; the record and the socket are there meanwhile."""
+    stem = _stem(Path(record.folder))
+    description = registry / f"{stem}.json"
+    listener = trio.socket.socket(socket.AF_UNIX)
+    with _short(registry) as short, listener:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{short}/{stem}.sock")
+        await listener.bind(f"{short}/{stem}.sock")
+        os.chmod(f"{short}/{stem}.sock", 0o600)
+        listener.listen()
+        description.write_bytes(msgspec.json.encode(record))
+        try:
+            await trio.serve_listeners(lambda stream: _answer(stream, record, drive), [trio.SocketListener(listener)])
+        finally:
+            description.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{short}/{stem}.sock")
+
+
+async def _answer(record: MountRecord, drive: Drive, stream: trio.SocketStream) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async with stream:
+            question = b""
+            while not question.endswith(b"\n") and len(question) < _REQUEST_MAX_BYTES:
+                if not (part := await stream.receive_some(_REQUEST_MAX_BYTES)):
+                    return
+                question += part
+            try:
+                answer: dict[str, Any] = {"ok": await _answer_to(question, record, drive)}
+            except (DriveError, msgspec.DecodeError) as error:
+                answer = {"error": str(error)}
+            await stream.send_all(msgspec.json.encode(answer))
+
+
+async def _answer_to(question: bytes, record: MountRecord, drive: Drive) -> Any:
+    match msgspec.json.decode(question):
+        case {"ask": "status"}:
+            return {**msgspec.to_builtins(record), **msgspec.to_builtins(drive.status())}
+        case {"ask": "wait"}:
+            await drive.synced()
+            return {}
+        case _:
+            raise DriveError("a mount answers status and wait")
