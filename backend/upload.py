@@ -207,7 +207,7 @@ class Uploader:
         async with self._puts:
             sealed = await self._threads.run(partial(seal, self._keys, block, plain))
             await self._remote.put(block, sealed)
-            await self._threads.run(partial(self._cache.put, block, sealed))
+        await self._threads.run(partial(self._cache.put, block, sealed))
 
     async def _bytes(self, overlay: Overlay, need: Need) -> bytes:
         parts = await self._threads.run(lambda: overlay.parts(need.offset, need.length))
