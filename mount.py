@@ -1,7 +1,9 @@
 """The program: its commands, and the edge where errors become what a person reads.
 
-An error that can be expected is one line on standard error that names the thing and the way out, and status 1 (2 for a wrong
-command line). Any other is a fault of the program: one line, and the trace in a log file. ``SAMEDRIVE_DEBUG=1`` prints every trace.
+An error that can be expected is one line on standard error that names the thing and the way out, and status 1 (2 for a
+wrong command line). Any other is a fault of the program: one line, and the trace in a log file.
+``SAMEDRIVE_DEBUG=1`` prints every trace. ``SAMEDRIVE_AS`` is what the person calls the program by, for the texts
+that they may copy.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def program() -> click.Group:
 def run(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
     """Run one command; returns the status that the process ends with."""
     try:
-        status = program().main(list(arguments), prog_name="samedrive", standalone_mode=False)
+        name = environment.get("SAMEDRIVE_AS", "samedrive")
+        status = program().main(list(arguments), prog_name=name, standalone_mode=False)
         return status if isinstance(status, int) else 0
     except BaseException as error:
         if isinstance(error, SystemExit):
@@ -87,7 +90,8 @@ def report(error: BaseException, environment: Mapping[str, str]) -> int:
         case OSError(filename=str(), strerror=str()):
             _say(f"{error.filename}: {error.strerror}")
         case _:
-            _say(f"a fault of the program, please report it: {type(error).__name__}: {error}{_logged(error, environment)}")
+            log = _logged(error, environment)
+            _say(f"a fault of the program, please report it: {type(error).__name__}: {error}{log}")
     return 1
 
 

@@ -17,6 +17,15 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return _below(environment, "XDG_STATE_HOME", ".local/state")
 
 
+def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Sockets of the mounts: ``$XDG_STATE_HOME/samedrive/run``.
+
+    Not ``$XDG_RUNTIME_DIR``: that is emptied when the person's last session ends, and is not set in every session,
+    while a mount stays up and must be found from any.
+    """
+    return state_folder(environment) / "run"
+
+
 def _below(environment: Mapping[str, str], variable: str, default: str) -> Path:
     named = environment.get(variable, "")
     # The XDG specification: a relative path in such a variable is to be ignored.

@@ -18,6 +18,10 @@ die() {
     exit 1
 }
 
+is_root() {
+    [[ $(id -u) == 0 ]]
+}
+
 take_yes() {
     local kept=() arg ended=
     for arg in "${args[@]}"; do
@@ -33,7 +37,7 @@ take_yes() {
 
 require_fuse_device() {
     local device=${SAMEDRIVE_FUSE_DEVICE:-/dev/fuse}
-    if [[ ! -e $device ]] && ((EUID == 0)) && command -v modprobe >/dev/null; then
+    if [[ ! -e $device ]] && is_root && command -v modprobe >/dev/null; then
         modprobe fuse 2>/dev/null || true
     fi
     [[ -e $device ]] || die "there is no $device, so nothing can be mounted. On a machine of your own, load the" \
@@ -96,7 +100,7 @@ install_packages() {
     local packages=("$@") as_root=() log
     command -v apt-get >/dev/null || die "missing here: ${packages[*]} (Debian's names). This machine has no apt:" \
         "install what corresponds to them with its own package manager, then run this again."
-    if ((EUID != 0)); then
+    if ! is_root; then
         command -v sudo >/dev/null || die "missing here: ${packages[*]}. Installing them needs root and there is no" \
             "sudo: as root, run apt-get install ${packages[*]}"
         as_root=(sudo)
