@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import trio
+from cachetools import LRUCache
 
 from backend.blocks import Blocks
 from backend.errors import DriveError, NotFound, ReadOnly, Refused
@@ -32,7 +33,7 @@ from backend.status import Status, status_of
 from backend.tree import ABSENT, Outdated, Tree
 from backend.upload import Uploader
 from protocol import manifest as manifests
-from protocol.ids import NodeId, Seq, new_node_id
+from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
 from protocol.limits import NAME_MAX_BYTES
 from protocol.manifest import EMPTY, Manifest
 from protocol.messages import (
@@ -65,6 +66,8 @@ from protocol.messages import Refused as RefusedAnswer
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
+MANIFEST_PIECES_MAX: Final = 200_000
+"""Of the long manifests kept in memory, which never change: about 40 MB."""
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +101,15 @@ class Drive:
         )
         self._names = Names(remote, self._tree, self.session, lambda node: self._files.get(node))
         self._siblings = Siblings(blocks)
+        self._manifests: LRUCache[tuple[NodeId, VersionNumber], Manifest] = LRUCache(
+            MANIFEST_PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1
+        )
         self._files: dict[NodeId, OpenFile] = {}
         self._unsent: dict[OpenFile, DriveError] = {}
         self._retry = trio.Event()
-        self._services = Services(blocks, self.outbox, uploads, journal, new_overlay, now_ns, self._moved)
+        self._services = Services(
+            blocks, self.outbox, uploads, journal, new_overlay, now_ns, self._keep_manifest, self._moved
+        )
 
     async def run(
         self,
@@ -385,10 +393,18 @@ class Drive:
     async def _manifest_of(self, row: Node) -> Manifest:
         if row.version == 0:
             return EMPTY
-        encoded = row.manifest
-        if encoded is None:
-            encoded = (await self._remote.manifest(row.id, row.version)).manifest
-        return manifests.decode(encoded)
+        if row.manifest is not None:
+            return manifests.decode(row.manifest)
+        key = (row.id, row.version)
+        manifest = self._manifests.get(key)
+        if manifest is None:
+            manifest = manifests.decode((await self._remote.manifest(*key)).manifest)
+            self._keep_manifest(*key, manifest)
+        return manifest
+
+    def _keep_manifest(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
+        if len(manifest.pieces) < self._manifests.maxsize:
+            self._manifests[node, version] = manifest
 
     async def _do(self, change: AnyChange) -> tuple[Applied, Seq]:
         return await _applied(self.outbox.submit(change))

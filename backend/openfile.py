@@ -30,7 +30,7 @@ from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
 from backend.upload import Uploaded
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, NodeId
+from protocol.ids import ROOT_NODE, BlockId, NodeId, VersionNumber
 from protocol.manifest import Manifest
 from protocol.messages import Applied, Commit, Create, MissingBlocks, Node, SetAttributes
 from protocol.messages import Refused as RefusedAnswer
@@ -63,6 +63,8 @@ class Services:
     journal: Journal
     new_overlay: Callable[[Manifest], Overlay]
     now_ns: Callable[[], int]
+    committed: Callable[[NodeId, VersionNumber, Manifest], None]
+    """Called after each commit: the content of the new version is known."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -152,7 +154,6 @@ class OpenFile:
             self._row = msgspec.structs.replace(
                 row, version=self._row.version, size=self._row.size, data_bytes=self._row.data_bytes
             )
-        self._unlinked = self._unlinked or row.nlink == 0
 
     def set_locally(self, change: SetAttributes) -> None:
         """Attributes of a file that is new or dirty, before the server knows of them."""
@@ -285,6 +286,7 @@ class OpenFile:
         self._row, self._base, self._manifest = row, row.version, commit.manifest
         self._created = None
         self._refused_tries = 0
+        self._services.committed(row.id, row.version, commit.manifest)
         if self._overlay is not None:
             self._overlay.rebase(commit.manifest, commit.mark)
         if not self.is_dirty:
@@ -297,7 +299,10 @@ class OpenFile:
     # ── the journal ──
 
     def _remember(self) -> None:
-        """Put what is about to be committed into the journal. It need not survive a power loss yet: close has not returned."""
+        """Put what is about to be committed into the journal.
+
+        It need not survive a power loss yet: close has not returned.
+        """
         overlay = self._writable()
         record = Flushed(
             create=self._created.change

@@ -16,7 +16,7 @@ from backend.errors import LocalFailure, NotFound
 from backend.http import HttpxClient
 from backend.journal import Journal
 from backend.overlay import Overlay
-from backend.remote import Account, Caller, Patience, WorkspaceRemote
+from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, WorkspaceRemote
 from backend.threads import WorkerThreads
 from backend.upload import Uploader
 from protocol import keys
@@ -37,11 +37,11 @@ async def open_drive(
     cache_dir: Path,
     cache_bytes: int,
     read_only: bool,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENT,
 ) -> AsyncIterator[Drive]:
     """A drive whose server has answered; ``Drive.run`` makes it live. Raises DriveError."""
     async with HttpxClient(url, ca_file) as http:
-        account = Account(Caller(http, token, Patience(total_s=0.0)))
+        account = Account(Caller(http, token, IMPATIENT))
         await account.health()
         chosen = await account.workspace(choose(await account.workspaces(), workspace).id)
         with Journal(_folder(cache_dir, "journal")) as journal:

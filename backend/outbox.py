@@ -24,7 +24,7 @@ from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
 from protocol.messages import AnyAnswer, AnyChange, Batch, BatchReply, Commit, Notices
 
-COMPANY_S: Final = 0.02
+COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
 
 _RETRY_FIRST_S: Final = 0.25

@@ -71,6 +71,7 @@ class Patience:
     most_pause_s: float = 2.0
 
 
+PATIENT: Final = Patience()
 IMPATIENT: Final = Patience(total_s=0.0)
 
 
@@ -82,7 +83,7 @@ class Caller:
     """
 
     def __init__(
-        self, http: Http, token: str | None, patience: Patience = Patience(), random_source: random.Random | None = None
+        self, http: Http, token: str | None, patience: Patience = PATIENT, random_source: random.Random | None = None
     ) -> None:
         self._http = http
         self._headers = {"Accept": MSGPACK}

@@ -1,7 +1,7 @@
 """Small files of a folder that are read one after the other: their blocks are fetched ahead, many a request.
 
-Owns nothing but which file comes next in the last folders that were listed. Programs that walk a tree (grep -r, rsync, cp)
-open files in the order of a listing.
+Owns nothing but which file comes next in the last folders that were listed. Programs that walk a tree (grep -r, rsync,
+cp) open files in the order of a listing.
 """
 
 from __future__ import annotations
