@@ -5,8 +5,8 @@ bytes (``blocks``, ``openfile``). Everything raises ``DriveError`` with an errno
 
 Invariants:
 
-- ``_files`` holds the one ``OpenFile`` of a node's present version while it has handles or is dirty; a file whose node got
-  a new version by somebody else is taken out (*detached*) and lives on with its handles;
+- ``_files`` holds the one ``OpenFile`` of a node's present version while it has handles or is dirty; a file whose node
+  got a new version by somebody else is taken out (*detached*) and lives on with its handles;
 - a file that could not be committed stays in ``_unsent`` until it is.
 """
 
@@ -99,12 +99,12 @@ class Drive:
         self.outbox = Outbox(
             remote, journal.id, last_number, lambda: self._tree.applied, self.session.absorb, self._answered
         )
-        self._names = Names(remote, self._tree, self.session, lambda node: self._files.get(node))
+        self._files: dict[NodeId, OpenFile] = {}
+        self._names = Names(remote, self._tree, self.session, self._files.get)
         self._siblings = Siblings(blocks)
         self._manifests: LRUCache[tuple[NodeId, VersionNumber], Manifest] = LRUCache(
             MANIFEST_PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1
         )
-        self._files: dict[NodeId, OpenFile] = {}
         self._unsent: dict[OpenFile, DriveError] = {}
         self._retry = trio.Event()
         self._services = Services(
@@ -458,10 +458,9 @@ class Drive:
             file.unlinked_here()
 
     def _detach(self, what: Outdated) -> None:
-        for node in self._files if what.everything else what.contents:
-            if (file := self._files.get(node)) is not None:
+        for node in list(self._files) if what.everything else what.contents:
+            if (file := self._files.pop(node, None)) is not None:
                 file.detached = True
-        self._files = {node: file for node, file in self._files.items() if not file.detached}
 
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._files.get(before) is file:

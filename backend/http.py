@@ -1,7 +1,7 @@
-"""The one place that knows httpx: bytes out, bytes in, foreign errors translated.
+"""Where requests are made of httpx: bytes out, bytes in, foreign errors translated.
 
-Owns three pools, kept apart because httpcore scans a pool for every request and because a long poll must
-never wait behind a bulk transfer: small calls, block transfers, the long poll.
+Owns three pools, kept apart because nothing may wait behind a bulk transfer: small calls, block transfers, the
+long poll.
 
 ``Http`` is the seam: a simulation passes its own.
 """
@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 import httpx
 
+from backend.connections import TrioTransport
 from backend.errors import Offline, Unusable
 
 _CONNECT_S: Final = 5.0
@@ -28,7 +29,7 @@ class Lane(Enum):
     """Which pool carries a request; the value is its number of connections."""
 
     SMALL = 8
-    BULK = 6
+    BULK = 10
     POLL = 1
 
 
@@ -76,28 +77,19 @@ class HttpxClient:
     def __init__(self, url: str, ca_file: Path | None = None) -> None:
         self.traffic = Traffic()
         self._url = url.rstrip("/")
-        verify: ssl.SSLContext | bool = True
-        if ca_file is not None:
-            try:
-                verify = ssl.create_default_context(cafile=str(ca_file))
-            except OSError as error:
-                raise Unusable(f"the CA file {ca_file} can't be used: {error}") from None
-        elif not url.startswith("https:"):
-            verify = False
+        if not self._url.startswith(("http://", "https://")):
+            raise Unusable(f"{url!r} is not a server's address: it begins with http:// or https://")
         try:
-            self._clients = {lane: self._client(lane, verify) for lane in Lane}
+            self._base = httpx.URL(self._url)
+            tls = None if self._base.scheme == "http" else ssl.create_default_context(cafile=ca_file and str(ca_file))
         except httpx.InvalidURL as error:
             raise Unusable(f"{url!r} is not a server's address: {error}") from None
-
-    def _client(self, lane: Lane, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._url,
-            verify=verify,
-            trust_env=False,
-            timeout=httpx.Timeout(_NO_PROGRESS_S, connect=_CONNECT_S),
-            limits=httpx.Limits(max_connections=lane.value, max_keepalive_connections=lane.value),
-            headers={"Accept-Encoding": "identity", "User-Agent": "samedrive"},
-        )
+        except OSError as error:
+            raise Unusable(f"the CA file {ca_file} can't be used: {error}") from None
+        if not self._base.host:
+            raise Unusable(f"{url!r} is not a server's address: it names no host")
+        self._host = self._base.netloc.decode("ascii")
+        self._transports = {lane: TrioTransport(lane.value, tls) for lane in Lane}
 
     async def request(
         self,
@@ -114,26 +106,24 @@ class HttpxClient:
             self.traffic.polls += 1
         else:
             self.traffic.requests += 1
-        client = self._clients[lane]
+        target = httpx.URL(self._url + path)
         try:
-            request = client.build_request(
-                method,
-                path,
-                headers=headers,
-                content=bytes(body) if body else None,
-                timeout=httpx.Timeout(_NO_PROGRESS_S + wait_s, connect=_CONNECT_S),
+            response = await self._transports[lane].handle_async_request(
+                httpx.Request(
+                    method,
+                    target,
+                    headers={"Host": self._host, "User-Agent": "samedrive", **(headers or {})},
+                    content=bytes(body) if isinstance(body, bytearray) else body,
+                    extensions={
+                        "timeout": {"connect": _CONNECT_S, "read": _NO_PROGRESS_S + wait_s, "write": _NO_PROGRESS_S}
+                    },
+                )
             )
-            response = await client.send(request, stream=True)
-            try:
-                content = await _read(response)
-            finally:
-                await response.aclose()
-        except httpx.UnsupportedProtocol:
-            raise Unusable(f"{self._url!r} is not a server's address: it begins with http:// or https://") from None
         except httpx.ConnectError as error:
             raise Offline(f"no connection to {self._url}: {error}") from error
         except httpx.TransportError as error:
             raise Offline(f"{self._url} did not answer: {type(error).__name__} {error}".rstrip()) from error
+        content = response.content
         self.traffic.bytes_up += len(body)
         self.traffic.bytes_down += len(content)
         return Response(response.status_code, response.headers.get("content-type", ""), content)
@@ -144,11 +134,5 @@ class HttpxClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients.values():
-            await client.aclose()
-
-
-async def _read(response: httpx.Response) -> bytes:
-    """The body; parts are joined once, so that a large one isn't copied for each part."""
-    parts = [part async for part in response.aiter_raw()]
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        for transport in self._transports.values():
+            await transport.aclose()

@@ -36,7 +36,7 @@ from protocol.messages import Applied, Commit, Create, MissingBlocks, Node, SetA
 from protocol.messages import Refused as RefusedAnswer
 
 COMMIT_TRIES: Final = 5
-"""A commit that still names missing blocks after this many uploads is reported: the server loses what it acknowledged."""
+"""A commit that still names missing blocks after so many uploads is reported: the server loses what it acknowledged."""
 
 log = logging.getLogger(__name__)
 
@@ -205,8 +205,9 @@ class OpenFile:
     # ── commits ──
 
     async def flush(self) -> None:
-        """Return when everything written so far is in a committed version; raises DriveError, and keeps what was written.
+        """Return when everything written so far is in a committed version.
 
+        Raises DriveError, and keeps what was written.
         Several programs may close one file at once: the second waits for the first one's commit and commits the rest.
         """
         while self._flushing is not None:

@@ -9,10 +9,10 @@ A file whose new blocks are few and small travels inside its commit instead (``U
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -24,7 +24,7 @@ from backend.rechunk import Fresh, Need, Step, plan
 from backend.threads import Threads
 from protocol.ids import BlockId
 from protocol.keys import WorkspaceKeys
-from protocol.limits import INLINE_SEALED_BYTES, MIB
+from protocol.limits import INLINE_SEALED_BYTES, KIB, MIB
 from protocol.manifest import Manifest, Piece
 from protocol.messages import SealedBlock
 from protocol.sealing import Buffer, seal
@@ -32,16 +32,20 @@ from protocol.sealing import Buffer, seal
 GROUPS: Final = 3
 """Windows (8 MiB of plain bytes each) in memory at once."""
 
-PUTS: Final = 4
-"""Blocks being sealed and put at once: two cores seal, the others wait for the network."""
+PUTS: Final = 8
+"""Blocks being sealed and put at once: most of them wait for the network and the server's disk."""
 
 KNOWN_MAX: Final = 200_000
 """Remembered ids of blocks that the server has: 20 MB."""
+
+IN_PLACE_MAX_BYTES: Final = 64 * KIB
+"""Up to so many bytes, cutting, hashing and sealing take less than the hop to a worker and back."""
 
 INLINE_PLAIN_MAX_BYTES: Final = MIB
 """Up to so many new plain bytes, a file is sealed at once to see whether it fits into its commit."""
 
 
+T = TypeVar("T")
 Steps = Generator[Step, bytes | bytearray | memoryview | None, None]
 
 
@@ -129,7 +133,7 @@ class Uploader:
         slots = trio.CapacityLimiter(GROUPS)
         async with trio.open_nursery() as nursery:
             while not ended:
-                made, group, need = await self._threads.run(partial(self._advance, steps, data))
+                made, group, need = await self._work(partial(self._advance, steps, data), mark.size_bytes)
                 pieces += made
                 ended = need is None
                 if overlay.resized_since(mark.generation):
@@ -140,7 +144,7 @@ class Uploader:
                         nursery.start_soon(self._send_again, piece)
                 if group.blocks:
                     if first and ended and group.plain_bytes <= INLINE_PLAIN_MAX_BYTES:
-                        inline = await self._threads.run(partial(self._sealed_small, group))
+                        inline = await self._work(partial(self._sealed_small, group), group.plain_bytes)
                         if inline is not None:
                             return Uploaded(Manifest.of(pieces), inline)
                     first = False
@@ -151,8 +155,12 @@ class Uploader:
                     data = await self._bytes(overlay, need)
         return Uploaded(Manifest.of(pieces))
 
+    async def _work(self, work: Callable[[], T], size_bytes: int) -> T:
+        """In a worker, or in place where there is little to do."""
+        return work() if size_bytes <= IN_PLACE_MAX_BYTES else await self._threads.run(work)
+
     def _advance(self, steps: Steps, data: bytes | None) -> tuple[list[Piece], _Group, Need | None]:
-        """In a worker: cut and hash up to the next need."""
+        """Cut and hash up to the next need."""
         pieces: list[Piece] = []
         group = _Group()
         try:
@@ -173,7 +181,7 @@ class Uploader:
             return pieces, group, None
 
     def _sealed_small(self, group: _Group) -> list[SealedBlock] | None:
-        """In a worker: the sealed blocks, if all of them together are small enough to travel in the commit."""
+        """The sealed blocks, if all of them together are small enough to travel in the commit."""
         out: list[SealedBlock] = []
         total = 0
         for block, plain in group.blocks.items():
@@ -210,7 +218,7 @@ class Uploader:
         await self._threads.run(partial(self._cache.put, block, sealed))
 
     async def _bytes(self, overlay: Overlay, need: Need) -> bytes:
-        parts = await self._threads.run(lambda: overlay.parts(need.offset, need.length))
+        parts = await self._work(partial(overlay.parts, need.offset, need.length), need.length)
         base, out = overlay.base, []
         for part in parts:
             match part:

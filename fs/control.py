@@ -108,7 +108,7 @@ async def serve_control(registry: Path, record: MountRecord, drive: Drive) -> No
         listener.listen()
         description.write_bytes(msgspec.json.encode(record))
         try:
-            await trio.serve_listeners(lambda stream: _answer(stream, record, drive), [trio.SocketListener(listener)])
+            await trio.serve_listeners(partial(_answer, record, drive), [trio.SocketListener(listener)])
         finally:
             description.unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):

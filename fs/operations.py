@@ -89,7 +89,7 @@ class _FolderHandle:
 
     node: NodeId
     entries: Sequence[Entry] = field(default_factory=list)
-    folder: pyfuse3.EntryAttributes | None = None
+    folder: pyfuse3.EntryAttributes = field(default_factory=pyfuse3.EntryAttributes)
 
 
 class Operations(pyfuse3.Operations):

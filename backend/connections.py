@@ -1,0 +1,157 @@
+"""A thin HTTP/1.1 transport for httpx on trio: a pool of kept connections, h11 for the protocol.
+
+httpcore's pool does for every request what the hardest one needs; here there is one server, few connections and no
+proxy. Measured with small commits on loopback, this takes 0.6 ms of the client's 1.5 ms a request away.
+
+Owns the connections. One that failed, that a request was cancelled on, or that the server closed is never used
+again. Bodies, both ways, are complete in memory: nothing here is larger than a block or a batch.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from typing import Any, Final
+
+import h11
+import httpx
+import trio
+
+_RECEIVE_BYTES: Final = 256 * 1024
+_HEAD_MAX_BYTES: Final = 64 * 1024
+_BODY_MAX_BYTES: Final = 64 * 1024 * 1024
+
+
+class _Connection:
+    """One connection and the state of the protocol on it."""
+
+    def __init__(
+        self, socket: trio.SocketStream, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+    ) -> None:
+        self._socket = socket
+        self._stream = stream
+        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES)
+
+    async def exchange(self, request: httpx.Request, timeout_s: dict[str, float]) -> httpx.Response:
+        """Send a request and read its answer. Raises httpx.TransportError; the connection is of no more use then."""
+        try:
+            await self._send(request, timeout_s["write"])
+            head = await self._event(timeout_s["read"])
+            while isinstance(head, h11.InformationalResponse):
+                head = await self._event(timeout_s["read"])
+            if not isinstance(head, h11.Response):
+                raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+            return httpx.Response(
+                head.status_code, headers=head.headers.raw_items(), content=await self._body(timeout_s)
+            )
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpx.ReadError(f"the connection broke: {error}") from error
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+
+    async def _body(self, timeout_s: dict[str, float]) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while not isinstance(event := await self._event(timeout_s["read"]), h11.EndOfMessage):
+            parts.append(event.data)
+            size += len(event.data)
+            if size > _BODY_MAX_BYTES:
+                raise httpx.RemoteProtocolError("the server's answer is longer than any that it could have to give")
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    async def _send(self, request: httpx.Request, no_progress_s: float) -> None:
+        protocol, body = self._protocol, request.content
+        parts = [
+            protocol.send(h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw))
+            or b""
+        ]
+        if body:
+            parts += protocol.send_with_data_passthrough(h11.Data(data=body)) or []
+        parts.append(protocol.send(h11.EndOfMessage()) or b"")
+        if len(body) <= _HEAD_MAX_BYTES:
+            parts = [b"".join(parts)]
+        for part in parts:
+            for at in range(0, len(part), _RECEIVE_BYTES):
+                with trio.move_on_after(no_progress_s) as scope:
+                    await self._stream.send_all(memoryview(part)[at : at + _RECEIVE_BYTES])
+                if scope.cancelled_caught:
+                    raise httpx.WriteTimeout("the server takes nothing")
+
+    async def _event(self, no_progress_s: float) -> Any:
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            with trio.move_on_after(no_progress_s) as scope:
+                self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
+            if scope.cancelled_caught:
+                raise httpx.ReadTimeout("the server sends nothing")
+        return event
+
+    def may_serve_again(self) -> bool:
+        """Whether its answer is complete and both sides keep it open."""
+        if self._protocol.our_state is not h11.DONE or self._protocol.their_state is not h11.DONE:
+            return False
+        self._protocol.start_next_cycle()
+        return True
+
+    def is_open(self) -> bool:
+        """Whether the idle connection has not been closed by the server: nothing is to be read on it."""
+        return not self._socket.socket.is_readable()
+
+    async def close(self) -> None:
+        """At once."""
+        await trio.aclose_forcefully(self._stream)
+
+
+class TrioTransport(httpx.AsyncBaseTransport):
+    """At most ``connections`` at once to one server."""
+
+    def __init__(self, connections: int, tls: ssl.SSLContext | None) -> None:
+        self._places = trio.Semaphore(connections)
+        self._tls = tls
+        self._idle: deque[_Connection] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See httpx.AsyncBaseTransport."""
+        timeout_s: dict[str, float] = request.extensions["timeout"]
+        async with self._places:
+            connection = await self._idle_connection() or await self._connect(request.url, timeout_s["connect"])
+            reusable = False
+            try:
+                response = await connection.exchange(request, timeout_s)
+                reusable = connection.may_serve_again()
+            finally:
+                if reusable:
+                    self._idle.append(connection)
+                else:
+                    with trio.CancelScope(shield=True):
+                        await connection.close()
+            return response
+
+    async def aclose(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _idle_connection(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open():
+                return connection
+            await connection.close()
+        return None
+
+    async def _connect(self, url: httpx.URL, connect_s: float) -> _Connection:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            with trio.fail_after(connect_s):
+                socket = await trio.open_tcp_stream(url.host, port)
+                if self._tls is None or url.scheme != "https":
+                    return _Connection(socket, socket)
+                stream = trio.SSLStream(socket, self._tls, server_hostname=url.host, https_compatible=True)
+                await stream.do_handshake()
+                return _Connection(socket, stream)
+        except trio.TooSlowError:
+            raise httpx.ConnectTimeout("no connection in time") from None
+        except (trio.BrokenResourceError, ssl.SSLError) as error:
+            raise httpx.ConnectError(f"TLS: {error.__cause__ or error}") from error
+        except OSError as error:
+            raise httpx.ConnectError(error.strerror or str(error)) from error
