@@ -65,6 +65,8 @@ class Machine:
     notes: Path
 
     def has(self, name: str, script: str = "#!/bin/bash\n") -> None:
+        # What stands there may be a link to a program of the machine, which must not be written through.
+        (self.tools / name).unlink(missing_ok=True)
         (self.tools / name).write_text(script)
         (self.tools / name).chmod(0o755)
 
