@@ -65,8 +65,6 @@ class Machine:
     notes: Path
 
     def has(self, name: str, script: str = "#!/bin/bash\n") -> None:
-        # What stands there may be a link to a program of the machine, which must not be written through.
-        (self.tools / name).unlink(missing_ok=True)
         (self.tools / name).write_text(script)
         (self.tools / name).chmod(0o755)
 
@@ -99,7 +97,8 @@ def machine(tmp_path: Path) -> Machine:
     for tool in TOOLS:
         found = shutil.which(tool)
         assert found is not None
-        (made.tools / tool).symlink_to(found)
+        # A script and not a link: writing another stand-in over a link would write into the machine's own program.
+        made.has(tool, f'#!/bin/bash\nexec {found} "$@"\n')
     (made.checkout / "scripts").mkdir(parents=True)
     for name in ("samedrive", "scripts/setup.sh", "requirements.lock", "requirements-build.lock"):
         shutil.copy(ROOT / name, made.checkout / name)
