@@ -30,7 +30,7 @@ START_S: Final = 30.0
 
 _SUSPECT: Final = re.compile(
     r"Traceback \(most recent call last\)|\[(?:warning|error|critical) *\]|\"level\": ?\"(?:warning|error|critical)\""
-    r"|level=(?:warning|error|critical)|^\S*(?:Warning|Error|Exception)\b.*:",
+    r"|level=['\"]?(?:warning|error|critical)|^\S*(?:Warning|Error|Exception)\b.*:",
     re.MULTILINE | re.IGNORECASE,
 )
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -409,6 +409,13 @@ class Mount:
     def peak_memory_bytes(self) -> int:
         assert self.process is not None
         return self.process.peak_memory_bytes()
+
+    def read_calls(self) -> int:
+        """How many read(2) calls the mount's process has made: the kernel's requests come by such."""
+        assert self.process is not None
+        match = re.search(r"syscr: (\d+)", Path(f"/proc/{self.process.pid}/io").read_text())
+        assert match
+        return int(match[1])
 
     def caught_up_with(self, other: Mount, timeout_s: float = 15.0) -> None:
         """Until this mount has applied every change that the other one has."""
