@@ -217,6 +217,7 @@ class Drive:
         except DriveError as error:
             self._keep_unsent(file, error)
             raise
+        self._unsent.pop(file, None)
 
     async def truncate(self, node: NodeId, size: int) -> Node:
         """Truncate by path: a version of its own."""
@@ -336,7 +337,7 @@ class Drive:
         """Return when everything written so far is committed; raises the error of what can't be."""
         for file in self._dirty_files():
             await self.flush(file)
-            self._unsent.pop(file, None)
+            self._close_if_unused(file)
         await self.outbox.wait_idle()
 
     def status(self) -> Status:
@@ -495,8 +496,8 @@ class Drive:
                 except DriveError as error:
                     self._unsent[file] = error
                     continue
-                del self._unsent[file]
-                log.info("a file that was kept has been sent: node %d", file.node)
+                if self._unsent.pop(file, None) is not None:  # Else somebody's flush has sent it meanwhile.
+                    log.info("a file that was kept has been sent: node %d", file.node)
                 self._close_if_unused(file)
 
     def _recover(self) -> None:

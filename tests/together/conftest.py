@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from protocol.keys import new_key
+from server.app import create_app
+from server.blockcare import BlockCare
+from server.blockstore.memory import MemoryBlockStore
+from server.keyring import Keyring
+from server.metadata import accounts
+from server.metadata.sqlite import MemoryStore
+from server.notifier import Notifier
+from server.passwords import Passwords, hash_token, new_token
+from server.routes.accounts import new_user
+from server.service import Service
+from tests.together.world import World
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A server with the user admin, in memory."""
+    keyring = Keyring(new_key())
+    async with MemoryStore() as metadata:
+        blocks = BlockCare(MemoryBlockStore(), metadata, keyring, trio.CapacityLimiter(2))
+        service = Service(metadata, blocks, keyring, Passwords(), Notifier(), lambda: 1_700_000_000_000_000_000)
+        user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
+        (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
+
+        async def issue_token(device: str) -> str:
+            token = new_token()
+            await metadata.write(lambda tx: accounts.login_device(tx, user.id, device, hash_token(token), 0))
+            return token
+
+        yield World(create_app(service), issue_token, workspace, tmp_path)

@@ -1,0 +1,311 @@
+"""Drives and a server together, without a kernel: what one writes, what others see, what trouble does."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from backend.drive import Drive
+from backend.errors import DriveError, NotFound, Offline, Refused
+from protocol.ids import ROOT_NODE, NodeId
+from protocol.messages import Kind, RenameMode, State, XattrMode
+from tests.together.world import Place, World
+
+
+async def write(drive: Drive, name: bytes, content: bytes, parent: NodeId = ROOT_NODE) -> NodeId:
+    """Like a program that opens with O_CREAT and O_TRUNC, writes and closes."""
+    found = await drive.lookup(parent, name)
+    if found is None:
+        file = await drive.create(parent, name, 0o644, 1, 2, exclusive=False)
+    else:
+        file = await drive.open(found.id)
+        await file.truncate(0)
+    try:
+        await file.write(0, content)
+        await drive.flush(file)
+        return file.node
+    finally:
+        await drive.release(file)
+
+
+async def read(drive: Drive, name: bytes, parent: NodeId = ROOT_NODE) -> bytes:
+    found = await drive.lookup(parent, name)
+    assert found is not None
+    file = await drive.open(found.id)
+    try:
+        return await file.read(0, found.size + 1)
+    finally:
+        await drive.release(file)
+
+
+async def names(drive: Drive, folder: NodeId = ROOT_NODE) -> list[bytes]:
+    return [entry.name for entry in await drive.entries(folder)]
+
+
+async def caught_up(place: Place, drive: Drive, other: Drive) -> None:
+    """Wait until ``drive`` has applied what ``other`` did."""
+    while drive.status().seq < other.status().seq:
+        await place.wait_outdated()
+
+
+async def test_a_small_file_costs_one_request(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.requests.clear()
+        await write(drive, b"file", b"content")
+        assert place.http.requests == [f"POST /v1/workspaces/{world.workspace.id}/changes"]
+        assert await read(drive, b"file") == b"content"
+
+
+async def test_what_was_seen_is_answered_without_a_request(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await write(drive, b"file", b"content")
+        await drive.entries(ROOT_NODE)
+        place.http.requests.clear()
+        assert await drive.lookup(ROOT_NODE, b"file") is not None
+        assert await drive.lookup(ROOT_NODE, b"other") is None
+        await drive.entries(ROOT_NODE)
+        await read(drive, b"file")
+        file = await drive.open((await drive.entries(ROOT_NODE))[0].node.id)
+        await drive.flush(file)
+        await drive.release(file)
+        assert [request for request in place.http.requests if "blocks" not in request] == []
+
+
+async def test_others_see_the_content_and_then_the_next_one(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        assert await two.lookup(ROOT_NODE, b"file") is None
+        await write(one, b"file", b"first")
+        await caught_up(laptop, two, one)
+        assert await read(two, b"file") == b"first"
+        await write(one, b"file", b"second")
+        await caught_up(laptop, two, one)
+        assert await read(two, b"file") == b"second"
+        assert any(outdated.contents for outdated in laptop.outdated)
+
+
+async def test_an_open_file_stays_on_its_version(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"first")
+        file = await two.open(node)
+        await write(one, b"file", b"second, longer")
+        await caught_up(laptop, two, one)
+        assert await file.read(0, 100) == b"first"
+        assert file.detached
+        await two.release(file)
+        assert await read(two, b"file") == b"second, longer"
+
+
+async def test_who_commits_second_gets_a_conflict_copy(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file.txt", b"base")
+        await caught_up(laptop, two, one)
+        mine = await two.open(node)
+        await mine.write(0, b"mine")
+        await write(one, b"file.txt", b"theirs")
+        await two.flush(mine)
+        assert mine.node != node
+        await mine.write(4, b" and more")
+        await two.flush(mine)
+        await two.release(mine)
+        found = await names(two)
+        assert found[0] == b"file (conflict from laptop 2023-11-14 22.13.20).txt"
+        assert await read(two, found[0]) == b"mine and more"
+        assert await read(two, b"file.txt") == b"theirs"
+        marked = await two.lookup(ROOT_NODE, found[0])
+        assert marked is not None
+        assert marked.conflict_of == node
+
+
+async def test_two_that_create_one_name_at_once_are_both_kept(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        ours = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        theirs = await two.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        for drive, file, content in ((one, ours, b"one"), (two, theirs, b"two")):
+            await file.write(0, content)
+            await drive.flush(file)
+            await drive.release(file)
+        await caught_up(desk, one, two)
+        assert {await read(one, name) for name in await names(one)} == {b"one", b"two"}
+
+
+async def test_an_exclusive_create_is_refused_where_another_was_first(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await two.entries(ROOT_NODE)
+        await write(one, b"lock", b"")
+        with pytest.raises(Refused) as refused:
+            await two.create(ROOT_NODE, b"lock", 0o644, 0, 0, exclusive=True)
+        assert refused.value.errno == errno.EEXIST
+
+
+async def test_an_edit_wins_over_a_removal(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        await caught_up(laptop, two, one)
+        mine = await two.open(node)
+        await mine.write(0, b"edit")
+        await one.unlink(ROOT_NODE, b"file")
+        await caught_up(laptop, two, one)
+        await two.flush(mine)
+        await two.release(mine)
+        await caught_up(desk, one, two)
+        assert await read(one, b"file") == b"edit"
+
+
+async def test_what_is_written_to_a_file_removed_here_is_nobodys(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"file", b"base")
+        file = await drive.open(node)
+        await drive.unlink(ROOT_NODE, b"file")
+        await file.write(0, b"gone")
+        assert await file.read(0, 10) == b"gone"
+        await drive.flush(file)
+        await drive.release(file)
+        assert await names(drive) == []
+
+
+async def test_a_lost_reply_does_no_harm(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await write(drive, b"file", b"content")
+        await drive.synced()
+        assert await names(drive) == [b"file"]
+        assert await read(drive, b"file") == b"content"
+
+
+async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        file = await drive.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await file.write(0, b"content")
+        place.http.cut = True
+        with pytest.raises(Offline):
+            await drive.flush(file)
+        await drive.release(file)
+        assert [unsent.node for unsent in drive.status().sending] == [file.node]
+        place.http.cut = False
+        await drive.synced()
+        assert drive.status().sending == []
+        assert await read(drive, b"file") == b"content"
+
+
+async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World) -> None:
+    place = world.place("desk")
+    content = os.urandom(300_000)
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        file = await drive.create(ROOT_NODE, b"file", 0o640, 5, 6, exclusive=False)
+        await file.write(0, content)
+        place.http.cut = True
+        with pytest.raises(Offline):
+            await drive.flush(file)
+    place.http.cut = False
+    async with place.drive() as drive:
+        await drive.synced()
+        found = await drive.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        assert (found.mode, found.uid, found.gid) == (0o640, 5, 6)
+        assert await read(drive, b"file") == content
+
+
+async def test_a_commit_that_had_arrived_makes_no_conflict_with_itself(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await write(drive, b"file", b"content")
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await names(drive) == [b"file"]
+        assert (await drive.attributes((await drive.entries(ROOT_NODE))[0].node.id)).version == 1
+
+
+async def test_a_new_file_is_pending_until_its_content_is_there(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await caught_up(laptop, two, one)
+        pending = await two.lookup(ROOT_NODE, b"file")
+        assert pending is not None
+        assert pending.state is State.PENDING
+        await file.write(0, b"x")
+        await one.flush(file)
+        await one.release(file)
+        await caught_up(laptop, two, one)
+        uploaded = await two.lookup(ROOT_NODE, b"file")
+        assert uploaded is not None
+        assert uploaded.state is State.UPLOADED
+
+
+async def test_attributes_of_a_file_that_is_being_written_travel_with_it(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.requests.clear()
+        file = await drive.create(ROOT_NODE, b"file", 0o600, 0, 0, exclusive=False)
+        await file.write(0, b"x")
+        await drive.set_attributes(file.node, mtime_ns=5_000, mode=0o640)
+        await drive.flush(file)
+        await drive.release(file)
+        assert len(place.http.requests) == 1
+        found = await drive.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        assert (found.mtime_ns, found.mode) == (5_000, 0o640)
+
+
+async def test_folders_names_and_attributes(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        folder = await drive.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        link = await drive.make(folder.id, b"link", Kind.SYMLINK, 0o777, 0, 0, target=b"\xff/x")
+        assert link.target == b"\xff/x"
+        node = await write(drive, b"\xff name", b"1", folder.id)
+        await drive.link(node, ROOT_NODE, b"second")
+        assert (await drive.attributes(node)).nlink == 2
+        await drive.rename(folder.id, b"\xff name", ROOT_NODE, b"second name", RenameMode.NOREPLACE)
+        await drive.set_xattr(node, b"user.a", b"\0", XattrMode.CREATE)
+        assert (await drive.attributes(node)).xattrs == {"user.a": b"\0"}
+        with pytest.raises(DriveError) as refused:
+            await drive.rmdir(ROOT_NODE, b"folder")
+        assert refused.value.errno == errno.ENOTEMPTY
+        await drive.unlink(folder.id, b"link")
+        await drive.rmdir(ROOT_NODE, b"folder")
+        assert await names(drive) == [b"second", b"second name"]
+        with pytest.raises(NotFound):
+            await drive.unlink(ROOT_NODE, b"nothing")
+
+
+async def test_a_patch_inside_a_large_file_sends_little(world: World) -> None:
+    place = world.place("desk")
+    content = bytearray(os.urandom(24 << 20))
+    async with place.drive() as drive:
+        node = await write(drive, b"large", bytes(content))
+        sent = drive.status().blocks_up
+        file = await drive.open(node)
+        await file.write(11 << 20, b"x" * 4096)
+        content[11 << 20 : (11 << 20) + 4096] = b"x" * 4096
+        await drive.flush(file)
+        await drive.release(file)
+        assert drive.status().blocks_up - sent <= 3
+        assert await read(drive, b"large") == bytes(content)
+        sent = drive.status().blocks_up
+        await write(drive, b"copy", bytes(content))
+        assert drive.status().blocks_up == sent
+        await write(drive, b"shifted", b"1" + bytes(content))
+        assert drive.status().blocks_up - sent <= 3

@@ -1,0 +1,181 @@
+"""A server and several drives in one process, over ASGI and without a socket, a kernel or a thread.
+
+``AsgiHttp`` is the network: it can be cut, lose requests or replies, and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import trio
+from starlette.applications import Starlette
+
+from backend.blockcache import BlockCache
+from backend.blocks import Blocks
+from backend.drive import Drive
+from backend.errors import Offline
+from backend.http import Lane, Response, Traffic
+from backend.journal import Journal
+from backend.overlay import Overlay
+from backend.remote import IMPATIENT, Account, Caller, WorkspaceRemote
+from backend.threads import InlineThreads
+from backend.tree import Outdated
+from backend.upload import Uploader
+from protocol import keys
+from protocol.manifest import Manifest
+from protocol.messages import Workspace
+
+
+class AsgiHttp:
+    """``backend.http.Http`` to an application in this process."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.traffic = Traffic()
+        self.requests: list[str] = []
+        """Method and path of each request but polls."""
+        self.cut = False
+        """Nothing gets through."""
+        self.lose_replies = 0
+        """So many requests from now on arrive, and their answers don't."""
+        self._app = app
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        lane: Lane = Lane.SMALL,
+        headers: dict[str, str] | None = None,
+        body: bytes | bytearray = b"",
+        wait_s: float = 0.0,
+    ) -> Response:
+        await trio.lowlevel.checkpoint()
+        if self.cut:
+            raise Offline("cut")
+        if lane is not Lane.POLL:
+            self.requests.append(f"{method} {path.split('?')[0]}")
+        response = await self._call(method, path, headers or {}, bytes(body))
+        if self.cut:
+            raise Offline("cut")
+        if lane is not Lane.POLL and self.lose_replies > 0:
+            self.lose_replies -= 1
+            raise Offline("the reply was lost")
+        return response
+
+    async def _call(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+        target, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": target,
+            "raw_path": target.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [
+                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+                (b"content-length", str(len(body)).encode()),
+            ],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        incoming = [{"type": "http.request", "body": body, "more_body": False}]
+        status, content_type, parts = 0, "", []
+
+        async def receive() -> dict[str, Any]:
+            return incoming.pop() if incoming else await trio.sleep_forever()  # type: ignore[no-any-return]
+
+        async def send(event: Any) -> None:
+            nonlocal status, content_type
+            if event["type"] == "http.response.start":
+                status = event["status"]
+                content_type = dict(event["headers"]).get(b"content-type", b"").decode()
+            else:
+                parts.append(event.get("body", b""))
+
+        await self._app(scope, receive, send)
+        return Response(status, content_type, b"".join(parts))
+
+
+class Place:
+    """One device: a cache folder, a network of its own, and the drive that is mounted there."""
+
+    def __init__(self, world: World, name: str, folder: Path) -> None:
+        self.http = AsgiHttp(world.app)
+        self.folder = folder
+        self.outdated: list[Outdated] = []
+        self._stirred = trio.Event()
+        self._world = world
+        self._name = name
+
+    @asynccontextmanager
+    async def drive(self) -> AsyncIterator[Drive]:
+        """The workspace, mounted."""
+        caller = Caller(self.http, await self._world.issue_token(self._name), IMPATIENT)
+        workspace = await Account(caller).workspace(self._world.workspace.id)
+        with Journal(self.folder / "journal") as journal:
+            drive = await self._assemble(caller, workspace, journal)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(drive.run, self._note)
+                yield drive
+                nursery.cancel_scope.cancel()
+
+    async def _assemble(self, caller: Caller, workspace: Workspace, journal: Journal) -> Drive:
+        remote = WorkspaceRemote(caller, workspace.id)
+        joined = await remote.join(journal.id)
+        blocks_folder = self.folder / "blocks"
+        blocks_folder.mkdir(exist_ok=True)
+        cache, threads = BlockCache(blocks_folder, 1 << 30), InlineThreads()
+        working_keys = keys.derive(workspace.key, workspace.key_id)
+        blocks = Blocks(remote, cache, working_keys, threads)
+        numbers = count()
+
+        def new_overlay(base: Manifest) -> Overlay:
+            return Overlay(base, journal.overlays / f"{next(numbers)}")
+
+        return Drive(
+            remote,
+            journal,
+            blocks,
+            Uploader(remote, blocks, cache, working_keys, threads),
+            new_overlay,
+            lambda: int((trio.current_time() + 1e9) * 1e9),
+            workspace=workspace,
+            seq=joined.seq,
+            last_number=joined.last_number,
+            read_only=False,
+        )
+
+    async def wait_outdated(self) -> None:
+        """Until the kernel would have been told of the next change."""
+        await self._stirred.wait()
+
+    async def _note(self, outdated: Outdated) -> None:
+        self.outdated.append(outdated)
+        self._stirred.set()
+        self._stirred = trio.Event()
+
+
+class World:
+    """A server; ``place`` makes devices."""
+
+    def __init__(
+        self, app: Starlette, issue_token: Callable[[str], Awaitable[str]], workspace: Workspace, folder: Path
+    ) -> None:
+        """``issue_token`` takes a device's name."""
+        self.app = app
+        self.issue_token = issue_token
+        self.workspace = workspace
+        self._folder = folder
+        self._count = 0
+
+    def place(self, name: str) -> Place:
+        folder = self._folder / name
+        folder.mkdir()
+        return Place(self, name, folder)
