@@ -307,7 +307,8 @@ class Conflict(Message, frozen=True):
 
 
 class Applied(Answer, tag="applied", frozen=True):
-    """Done at ``seq``. ``nodes`` are those that it changed, as they are after the whole batch's transaction."""
+    """Done at ``seq``. ``nodes`` are those that it changed, as they are when the batch is answered: never older than
+    the notices that go with the answer."""
 
     seq: Seq
     nodes: list[Node] = []
@@ -358,8 +359,9 @@ class Notice(Message, frozen=True):
 
 
 class Notices(Message, frozen=True):
-    """Changes after the number asked for. ``reset`` says that the log no longer reaches back so far: drop everything,
-    and go on from ``seq``. Where ``seq`` is greater than the last notice's, there are more."""
+    """Changes after the number asked for, at most CHANGES_PAGE. ``seq`` is the last one's number, or the head where
+    there are none: ask again after it. ``reset`` says that the log does not reach back so far: drop everything, and
+    go on from ``seq``."""
 
     seq: Seq
     notices: list[Notice] = []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
 from protocol.messages import Device, Role, User, Workspace
 from server.metadata.store import Transaction
+
+_ROOT_MODE: Final = 0o755
 
 
 class Taken(Exception):
@@ -36,7 +39,10 @@ def add_user(tx: Transaction, name: str, password_hash: str, admin: bool, now_ns
     user = User(UserId(new_hex_id()), name, admin, now_ns)
     if tx.one("SELECT 1 FROM users WHERE name = ?", (name,)):
         raise Taken(f"there is a user {name!r} already")
-    tx.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?)", (user.id, name, password_hash, int(admin), now_ns))
+    tx.execute(
+        "INSERT INTO users (id, name, password_hash, admin, created_ns) VALUES (?, ?, ?, ?, ?)",
+        (user.id, name, password_hash, int(admin), now_ns),
+    )
     return user
 
 
@@ -79,7 +85,8 @@ def remove_user(tx: Transaction, name: str) -> None:
         names = ", ".join(row[1] for row in owned if row[2] > 0)
         raise Taken(f"{name!r} still owns workspaces with content ({names})")
     for workspace, _, _ in owned:
-        tx.execute("DELETE FROM nodes WHERE workspace = ?", (workspace,))
+        for table in ("nodes", "blocks", "block_data", "journals"):  # Nothing was committed: the rest are empty.
+            tx.execute(f"DELETE FROM {table} WHERE workspace = ?", (workspace,))
         tx.execute("DELETE FROM workspaces WHERE id = ?", (workspace,))
     tx.execute("DELETE FROM users WHERE id = ?", (user.id,))
 
@@ -104,7 +111,10 @@ def login_device(tx: Transaction, user: UserId, name: str, token_hash: bytes, no
         tx.execute("UPDATE devices SET token_hash = ?, seen_ns = ? WHERE id = ?", (token_hash, now_ns, row[0]))
         return DeviceId(row[0])
     device = DeviceId(new_hex_id())
-    tx.execute("INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?)", (device, user, name, token_hash, now_ns, now_ns))
+    tx.execute(
+        "INSERT INTO devices (id, user_id, name, token_hash, created_ns, seen_ns) VALUES (?, ?, ?, ?, ?, ?)",
+        (device, user, name, token_hash, now_ns, now_ns),
+    )
     return device
 
 
@@ -144,14 +154,15 @@ def create_workspace(
     if tx.one("SELECT 1 FROM workspaces WHERE owner_id = ? AND name = ?", (owner, name)):
         raise Taken(f"there is a workspace {name!r} already")
     tx.execute(
-        "INSERT INTO workspaces VALUES (?, ?, ?, ?, 1, ?, 0, 0, ?, ?)",
+        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, quota_bytes, is_default, created_ns)"
+        " VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
         (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns),
     )
-    tx.execute("INSERT INTO members VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
+    tx.execute("INSERT INTO members (workspace, user_id, role) VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
     tx.execute(
-        "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns,"
-        " version, size, data_bytes, pieces) VALUES (?, ?, 'folder', 493, 0, 0, 0, 2, ?, ?, ?, 0, 0, 0, 0)",
-        (workspace, ROOT_NODE, now_ns, now_ns, now_ns),
+        "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns, birth_ns,"
+        " version, size, data_bytes, pieces) VALUES (?, ?, 'folder', ?, 0, 0, 0, 2, ?, ?, ?, ?, 0, 0, 0, 0)",
+        (workspace, ROOT_NODE, _ROOT_MODE, now_ns, now_ns, now_ns, now_ns),
     )
 
 
@@ -212,4 +223,4 @@ def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | 
         raise Taken("the owner of a workspace stays its owner")
     tx.execute("DELETE FROM members WHERE workspace = ? AND user_id = ?", (workspace, user))
     if role is not None:
-        tx.execute("INSERT INTO members VALUES (?, ?, ?)", (workspace, user, role.value))
+        tx.execute("INSERT INTO members (workspace, user_id, role) VALUES (?, ?, ?)", (workspace, user, role.value))

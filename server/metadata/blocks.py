@@ -1,9 +1,13 @@
-"""Which blocks a workspace has and where they lie. Bytes are verified before they get here."""
+"""Which blocks a workspace has and where they lie. Bytes are verified before they get here.
+
+Invariant: ``workspaces.used_bytes`` is the sum of the sealed bytes of the workspace's blocks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.ids import BlockId, WorkspaceId
 from server.metadata.store import Transaction
@@ -23,15 +27,40 @@ class StoredBlock:
     plain_bytes: int
 
 
-def missing(tx: Transaction, workspace: WorkspaceId, ids: Iterable[BlockId]) -> list[BlockId]:
-    """Those of the ids that the workspace lacks, in their order."""
-    return [block for block in dict.fromkeys(ids) if plain_length(tx, workspace, block) is None]
+_CHUNK: Final = 128
+"""Ids in one query. Always so many (the last is repeated), so that the statement is prepared once."""
+
+_LENGTHS: Final = f"SELECT id, plain_bytes FROM blocks WHERE workspace = ? AND id IN ({', '.join('?' * _CHUNK)})"
+
+
+def plain_lengths(tx: Transaction, workspace: WorkspaceId, ids: Iterable[BlockId]) -> dict[BlockId, int]:
+    """Plain bytes of those of the blocks that are there."""
+    wanted = list(dict.fromkeys(ids))
+    found: dict[BlockId, int] = {}
+    if len(wanted) <= 2:
+        for block in wanted:
+            length = plain_length(tx, workspace, block)
+            if length is not None:
+                found[block] = length
+        return found
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        chunk += chunk[-1:] * (_CHUNK - len(chunk))
+        found.update(tx.all(_LENGTHS, (workspace, *chunk)))
+    return found
 
 
 def plain_length(tx: Transaction, workspace: WorkspaceId, block: BlockId) -> int | None:
     """Plain bytes of a block that is there."""
     row = tx.one("SELECT plain_bytes FROM blocks WHERE workspace = ? AND id = ?", (workspace, block))
     return None if row is None else row[0]
+
+
+def missing(tx: Transaction, workspace: WorkspaceId, ids: Iterable[BlockId]) -> list[BlockId]:
+    """Those of the ids that the workspace lacks, each once, in their order."""
+    wanted = list(dict.fromkeys(ids))
+    found = plain_lengths(tx, workspace, wanted)
+    return [block for block in wanted if block not in found]
 
 
 def stored(tx: Transaction, workspace: WorkspaceId, ids: Sequence[BlockId]) -> list[StoredBlock | None]:
@@ -55,10 +84,11 @@ def record(tx: Transaction, workspace: WorkspaceId, block: BlockId, at: StoredBl
         return False
     check_quota(tx, workspace, at.sealed_bytes)
     tx.execute(
-        "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (workspace, block, at.object, at.sealed_bytes, at.plain_bytes)
+        "INSERT INTO blocks (workspace, id, object, sealed_bytes, plain_bytes) VALUES (?, ?, ?, ?, ?)",
+        (workspace, block, at.object, at.sealed_bytes, at.plain_bytes),
     )
     if at.inline is not None:
-        tx.execute("INSERT INTO block_data VALUES (?, ?, ?)", (workspace, block, at.inline))
+        tx.execute("INSERT INTO block_data (workspace, id, sealed) VALUES (?, ?, ?)", (workspace, block, at.inline))
     tx.execute("UPDATE workspaces SET used_bytes = used_bytes + ? WHERE id = ?", (at.sealed_bytes, workspace))
     return True
 
@@ -78,8 +108,3 @@ def check_quota(tx: Transaction, workspace: WorkspaceId, more_bytes: int) -> Non
     row = tx.one("SELECT quota_bytes, used_bytes FROM workspaces WHERE id = ?", (workspace,))
     if row is not None and row[0] is not None and row[1] + more_bytes > row[0]:
         raise OverQuota(f"the workspace's quota of {row[0]} bytes is full")
-
-
-def object_names(tx: Transaction) -> set[str]:
-    """Every object that a row names: what else lies in the store was never acknowledged."""
-    return {row[0] for row in tx.all("SELECT object FROM blocks WHERE object IS NOT NULL")}

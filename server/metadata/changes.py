@@ -1,18 +1,19 @@
 """Batches of numbered changes: applied in order, each once, each telling everybody what it outdated.
 
-A change that a rule refuses changes nothing and takes no number of the change log. A batch that comes again is
-answered with the answers that it got, whenever that is: they are kept as long as the device.
+Invariants: a change that a rule refuses changes nothing and takes no number of the change log; a change that changed
+something takes the next one. A batch that comes again is answered with the answers that it got, whenever that is: they
+are kept as long as the device. What is kept names the nodes of an answer; their rows are filled in as they are when it
+is given, which is never older than the notices that go with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from protocol.ids import BlockId, Seq, WorkspaceId
-from protocol.limits import SYMLINK_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
+from protocol.ids import BlockId, NodeId, Seq, WorkspaceId
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -22,35 +23,47 @@ from protocol.messages import (
     Commit,
     Conflict,
     Create,
-    Kind,
     Link,
     MissingBlocks,
     Node,
-    OnClash,
     Refused,
     RemoveXattr,
     Rename,
     Rmdir,
     SetAttributes,
     SetXattr,
-    State,
     Unlink,
-    XattrMode,
 )
 from server.metadata import feed, tree
 from server.metadata.accounts import Caller
+from server.metadata.attributes import remove_xattr, set_attributes, set_xattr
 from server.metadata.contents import Lacking, commit
-from server.metadata.editing import LINK_MAX, Edit, Rule, valid_name
-from server.metadata.rename import remove_folder, rename
+from server.metadata.editing import Edit, Rule
+from server.metadata.entries import create, link, rmdir, unlink
+from server.metadata.rename import rename
 from server.metadata.store import Transaction
 
-_NODE_ID_MAX: Final = 1 << 62
-_encode = msgspec.msgpack.Encoder().encode
-_decode_answers = msgspec.msgpack.Decoder(list[AnyAnswer]).decode
+_INTEGER_MAX: Final = (1 << 63) - 1
+"""What the database can hold."""
 
 
 class OutOfOrder(Exception):
-    """The batch's numbers don't follow those applied."""
+    """The batch's numbers don't follow those applied. ``last_number`` is the journal's."""
+
+    def __init__(self, reason: str, last_number: int) -> None:
+        super().__init__(reason)
+        self.last_number = last_number
+
+
+class _Kept(msgspec.Struct, array_like=True, frozen=True):
+    """An answer as ``journals.answers`` has it: without nodes, which are named."""
+
+    answer: AnyAnswer
+    nodes: list[NodeId] = []
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_Kept]).decode
 
 
 def apply_batch(
@@ -58,12 +71,12 @@ def apply_batch(
     workspace: WorkspaceId,
     caller: Caller,
     batch: Batch,
-    plain_lengths: Mapping[BlockId, int],
+    verified: Mapping[BlockId, int],
     now_ns: int,
 ) -> BatchReply:
     """Apply a batch, or repeat its answers; raises OutOfOrder, BadManifest, OverQuota: then nothing was applied.
 
-    ``plain_lengths`` are those of the blocks that travel in the batch, which have been opened and verified.
+    ``verified`` has the plain length of each block that travels in the batch: they have been opened.
     """
     key = (workspace, caller.device, batch.journal)
     row = tx.one(
@@ -71,28 +84,36 @@ def apply_batch(
         key,
     )
     if row is None:
-        raise OutOfOrder("this journal has not joined")
-    last, first, kept = row
-    if batch.first == first and batch.first + len(batch.changes) - 1 == last and batch.changes:
-        return BatchReply(_decode_answers(kept), feed.notices(tx, workspace, batch.after))
-    if batch.first != last + 1:
-        raise OutOfOrder(f"the next change of this journal is number {last + 1}, not {batch.first}")
-    answers = [_apply(tx, workspace, caller, change, batch, plain_lengths, now_ns) for change in batch.changes]
-    answers = [_with_nodes(tx, workspace, answer) for answer in answers]
-    tx.execute(
-        "UPDATE journals SET last_number = ?, first_number = ?, answers = ?"
-        " WHERE workspace = ? AND device = ? AND journal = ?",
-        (last + len(batch.changes), batch.first, _encode(answers), *key),
-    )
-    return BatchReply(answers, feed.notices(tx, workspace, batch.after))
+        raise OutOfOrder("this journal has not joined the workspace", 0)
+    last, first, answers = row
+    if batch.first == last + 1:
+        kept = [_apply(tx, workspace, caller, change, batch, verified, now_ns) for change in batch.changes]
+        tx.execute(
+            "UPDATE journals SET last_number = ?, first_number = ?, answers = ?"
+            " WHERE workspace = ? AND device = ? AND journal = ?",
+            (last + len(batch.changes), batch.first, _encode(kept), *key),
+        )
+    elif (batch.first, batch.first + len(batch.changes) - 1) == (first, last):
+        kept = _decode(answers)
+    else:
+        raise OutOfOrder(f"the next change of this journal is number {last + 1}, not {batch.first}", last)
+    return BatchReply(_with_nodes(tx, workspace, kept), feed.notices(tx, workspace, batch.after))
 
 
-def _with_nodes(tx: Transaction, workspace: WorkspaceId, answer: AnyAnswer) -> AnyAnswer:
-    """Fill in the nodes as they are after the whole batch."""
-    if not isinstance(answer, Applied):
-        return answer
-    rows = [tree.node(tx, workspace, row.id) or row for row in answer.nodes]
-    return msgspec.structs.replace(answer, nodes=rows)
+def _with_nodes(tx: Transaction, workspace: WorkspaceId, kept: Sequence[_Kept]) -> list[AnyAnswer]:
+    """The answers with their nodes as they are now."""
+    rows: dict[NodeId, Node | None] = {}
+    answers: list[AnyAnswer] = []
+    for one in kept:
+        if not isinstance(one.answer, Applied):
+            answers.append(one.answer)
+            continue
+        for node in one.nodes:
+            if node not in rows:
+                rows[node] = tree.node(tx, workspace, node)
+        nodes = [row for node in one.nodes if (row := rows[node]) is not None]
+        answers.append(Applied(one.answer.seq, nodes, one.answer.conflict))
+    return answers
 
 
 def _apply(
@@ -101,162 +122,45 @@ def _apply(
     caller: Caller,
     change: AnyChange,
     batch: Batch,
-    plain_lengths: Mapping[BlockId, int],
+    verified: Mapping[BlockId, int],
     now_ns: int,
-) -> AnyAnswer:
-    edit = Edit(tx, workspace, caller, Seq(tree.head(tx, workspace) + 1), now_ns)
+) -> _Kept:
+    head = tree.head(tx, workspace)
+    edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
     try:
-        conflict = tx.attempt(lambda: _dispatch(edit, change, plain_lengths))
+        conflict = tx.attempt(lambda: _dispatch(edit, change, verified))
     except Rule as rule:
-        return Refused(rule.errno, str(rule))
+        return _Kept(Refused(rule.errno, str(rule)))
     except Lacking as lacking:
-        return MissingBlocks(lacking.missing)
+        return _Kept(MissingBlocks(lacking.missing))
     if not edit.nodes:
-        return Applied(tree.head(tx, workspace), _named_nodes(edit, change), conflict)
-    feed.append(tx, workspace, caller.device, edit.notice(str(change.__struct_config__.tag), batch.journal), now_ns)
-    return Applied(edit.seq, [edit.node(node) for node in edit.nodes], conflict)
+        return _Kept(Applied(head, conflict=conflict), [change.node])
+    notice = edit.notice(str(change.__struct_config__.tag), batch.journal)
+    feed.append(tx, workspace, caller.device, notice, edit.more_nodes, now_ns)
+    return _Kept(Applied(edit.seq, conflict=conflict), list(edit.nodes))
 
 
-def _named_nodes(edit: Edit, change: AnyChange) -> list[Node]:
-    """The node that a change names, where it changed nothing."""
-    found = tree.node(edit.tx, edit.workspace, change.node)
-    return [] if found is None else [found]
-
-
-def _dispatch(edit: Edit, change: AnyChange, plain_lengths: Mapping[BlockId, int]) -> Conflict | None:
+def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) -> Conflict | None:
+    for value in msgspec.structs.astuple(change):
+        if isinstance(value, int) and not -_INTEGER_MAX <= value <= _INTEGER_MAX:
+            raise Rule("EINVAL", f"{value} is out of range")
     match change:
         case Commit():
-            return commit(edit, change, plain_lengths)
+            return commit(edit, change, verified)
         case Create():
-            return _create(edit, change)
+            return create(edit, change)
         case Rename():
             return rename(edit, change)
         case SetAttributes():
-            _set_attributes(edit, change)
+            set_attributes(edit, change)
         case SetXattr():
-            _set_xattr(edit, change)
+            set_xattr(edit, change)
         case RemoveXattr():
-            _remove_xattr(edit, change)
+            remove_xattr(edit, change)
         case Link():
-            _link(edit, change)
+            link(edit, change)
         case Unlink():
-            _unlink(edit, change)
+            unlink(edit, change)
         case Rmdir():
-            _rmdir(edit, change)
+            rmdir(edit, change)
     return None
-
-
-def _create(edit: Edit, change: Create) -> Conflict | None:
-    valid_name(change.name)
-    edit.folder(change.parent)
-    if not 1 < change.node < _NODE_ID_MAX or not 0 <= change.mode <= 0o7777:
-        raise Rule("EINVAL", "not a node id, or not a mode")
-    if len(change.target) > SYMLINK_MAX_BYTES:
-        raise Rule("ENAMETOOLONG", f"a symlink's target has at most {SYMLINK_MAX_BYTES} bytes")
-    name, conflict = change.name, None
-    taken = edit.entry(change.parent, name)
-    if taken == change.node:
-        return None
-    if tree.node(edit.tx, edit.workspace, change.node) is not None:
-        _same_create(edit, change)
-        return None
-    if taken is not None:
-        if change.on_clash is OnClash.REFUSE:
-            raise Rule("EEXIST", "the name is taken")
-        name = edit.conflict_name(change.parent, name)
-        conflict = Conflict(change.node, change.parent, name)
-    edit.tx.execute(
-        "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns, target,"
-        " version, size, data_bytes, pieces, conflict_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, ?)",
-        (
-            edit.workspace,
-            change.node,
-            change.kind.value,
-            change.mode,
-            change.uid,
-            change.gid,
-            change.rdev,
-            2 if change.kind is Kind.FOLDER else 0,
-            change.time_ns,
-            change.time_ns,
-            change.time_ns,
-            change.target if change.kind is Kind.SYMLINK else None,
-            len(change.target),
-            None if conflict is None else taken,
-        ),
-    )
-    edit.add_entry(change.parent, name, edit.node(change.node), change.time_ns)
-    edit.state = State.PENDING if change.kind is Kind.FILE else None
-    return conflict
-
-
-def _same_create(edit: Edit, change: Create) -> None:
-    """The id is known: the same create, sent again by a mount that crashed before its answer, or a clash of ids."""
-    made = edit.tx.one(
-        "SELECT 1 FROM nodes WHERE workspace = ? AND id = ? AND kind = ? AND atime_ns = ?",
-        (edit.workspace, change.node, change.kind.value, change.time_ns),
-    )
-    if made is None:
-        raise Rule("EEXIST", "the node id is taken")
-
-
-def _set_attributes(edit: Edit, change: SetAttributes) -> None:
-    edit.node(change.node)
-    if change.mode is not None and not 0 <= change.mode <= 0o7777:
-        raise Rule("EINVAL", "not a mode")
-    named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "mtime_ns", "atime_ns")}
-    given = {name: value for name, value in named.items() if value is not None}
-    if given:
-        edit.set(change.node, ctime_ns=change.time_ns, **given)
-
-
-def _set_xattr(edit: Edit, change: SetXattr) -> None:
-    xattrs = dict(edit.node(change.node).xattrs)
-    if not change.name or len(change.name) > XATTR_NAME_MAX_BYTES:
-        raise Rule("ERANGE", "an attribute's name has 1 to 255 bytes")
-    if change.xattr_mode is XattrMode.CREATE and change.name in xattrs:
-        raise Rule("EEXIST", "the attribute is there already")
-    if change.xattr_mode is XattrMode.REPLACE and change.name not in xattrs:
-        raise Rule("ENODATA", "there is no such attribute")
-    xattrs[change.name] = change.value
-    if sum(len(name) + len(value) for name, value in xattrs.items()) > XATTRS_MAX_BYTES:
-        raise Rule("ENOSPC", "the attributes of one file are bounded to 64 KiB")
-    edit.set(change.node, xattrs=_encode(xattrs), ctime_ns=change.time_ns)
-
-
-def _remove_xattr(edit: Edit, change: RemoveXattr) -> None:
-    xattrs = dict(edit.node(change.node).xattrs)
-    if xattrs.pop(change.name, None) is None:
-        raise Rule("ENODATA", "there is no such attribute")
-    edit.set(change.node, xattrs=_encode(xattrs) if xattrs else None, ctime_ns=change.time_ns)
-
-
-def _link(edit: Edit, change: Link) -> None:
-    valid_name(change.name)
-    edit.folder(change.parent)
-    node = edit.node(change.node)
-    if node.kind is Kind.FOLDER:
-        raise Rule("EPERM", "folders have one name")
-    if node.nlink == 0:
-        raise Rule("ENOENT", "the file has been removed")
-    if node.nlink >= LINK_MAX:
-        raise Rule("EMLINK", f"a file has at most {LINK_MAX} names")
-    if edit.entry(change.parent, change.name) is not None:
-        raise Rule("EEXIST", "the name is taken")
-    edit.add_entry(change.parent, change.name, node, change.time_ns)
-
-
-def _unlink(edit: Edit, change: Unlink) -> None:
-    node = edit.named(change.parent, change.name, change.node)
-    if node.kind is Kind.FOLDER:
-        raise Rule("EISDIR", "a folder is removed with rmdir")
-    edit.remove_entry(change.parent, change.name, node, change.time_ns)
-
-
-def _rmdir(edit: Edit, change: Rmdir) -> None:
-    node = edit.named(change.parent, change.name, change.node)
-    if node.kind is not Kind.FOLDER:
-        raise Rule("ENOTDIR", "not a folder")
-    if not edit.is_empty(node.id):
-        raise Rule("ENOTEMPTY", "the folder is not empty")
-    remove_folder(edit, node, change.parent, change.name, change.time_ns)

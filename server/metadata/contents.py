@@ -1,15 +1,16 @@
-"""Commits: a file's new content by compare-and-set, and what becomes of the bytes that came second."""
+"""Commits: a file's new content by compare-and-set on the version that it was made from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from protocol import manifest as manifests
-from protocol.ids import NO_VERSION, BlockId, NodeId, VersionNumber, new_node_id
+from protocol.ids import NO_VERSION, BlockId, NodeId, VersionNumber
 from protocol.manifest import BadManifest, Manifest
 from protocol.messages import Commit, Conflict, Kind, Node, State
 from server.metadata import blocks
 from server.metadata.blocks import StoredBlock
+from server.metadata.conflicts import bring_back, copy_beside
 from server.metadata.editing import Edit, Rule
 
 
@@ -21,47 +22,45 @@ class Lacking(Exception):
         self.missing = missing
 
 
-def commit(edit: Edit, change: Commit, plain_lengths: Mapping[BlockId, int]) -> Conflict | None:
-    """Apply a commit; raises Rule, Lacking, OverQuota, and BadManifest.
+def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Conflict | None:
+    """Apply a commit; raises Rule, Lacking, OverQuota and BadManifest.
 
-    ``plain_lengths`` are those of the blocks that travel in the commit: they have been opened and verified.
+    ``verified`` has the plain length of each block that travels in the commit: they have been opened.
     """
     row = edit.node(change.node)
     if row.kind is not Kind.FILE:
         raise Rule("EINVAL", "only regular files have content")
     manifest = manifests.decode(change.manifest)
     if manifest.size_bytes != change.size:
-        raise BadManifest("the size is not the sum of the pieces")
-    _store_inline(edit, change, plain_lengths)
+        raise BadManifest(f"the pieces have {manifest.size_bytes} bytes together, not {change.size}")
+    for block, sealed in ((small.id, small.sealed) for small in change.blocks):
+        blocks.record(edit.tx, edit.workspace, block, StoredBlock(sealed, None, len(sealed), verified[block]))
     _check_blocks(edit, manifest)
-    if change.base != row.version and not _is_head(edit, row, change):
-        return _keep_beside(edit, row, change, manifest)
+    is_current = change.base == row.version
+    if not is_current and not _is_head(edit, row, change):
+        conflict = copy_beside(edit, row, change.time_ns)
+        _new_version(edit, conflict.node, NO_VERSION, change, manifest)
+        return conflict
     if row.nlink == 0:
-        _bring_back(edit, row, change)
-    if change.base == row.version:
+        bring_back(edit, row, change.time_ns)
+    if is_current:
         _new_version(edit, row.id, row.version, change, manifest)
     return None
 
 
-def _store_inline(edit: Edit, change: Commit, plain_lengths: Mapping[BlockId, int]) -> None:
-    for block, sealed in ((small.id, small.sealed) for small in change.blocks):
-        blocks.record(edit.tx, edit.workspace, block, StoredBlock(sealed, None, len(sealed), plain_lengths[block]))
-
-
 def _check_blocks(edit: Edit, manifest: Manifest) -> None:
-    lengths = {piece.block: piece.length for piece in manifest.pieces if not piece.is_hole}
-    missing = []
+    found = blocks.plain_lengths(edit.tx, edit.workspace, manifest.blocks())
+    missing: dict[BlockId, None] = {}
     for piece in manifest.pieces:
-        if not piece.is_hole and lengths[piece.block] != piece.length:
-            raise BadManifest("one block with two lengths")
-    for block, length in lengths.items():
-        found = blocks.plain_length(edit.tx, edit.workspace, block)
-        if found is None:
-            missing.append(block)
-        elif found != length:
-            raise BadManifest(f"block {block.hex()} has {found} bytes, not {length}")
+        if piece.is_hole:
+            continue
+        length = found.get(piece.block)
+        if length is None:
+            missing[piece.block] = None
+        elif length != piece.length:
+            raise BadManifest(f"block {piece.block.hex()} has {length} bytes, not {piece.length}")
     if missing:
-        raise Lacking(missing)
+        raise Lacking(list(missing))
 
 
 def _is_head(edit: Edit, row: Node, change: Commit) -> bool:
@@ -76,7 +75,8 @@ def _is_head(edit: Edit, row: Node, change: Commit) -> bool:
 def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, manifest: Manifest) -> None:
     number = VersionNumber(head + 1)
     edit.tx.execute(
-        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (edit.workspace, node, number, change.size, change.manifest, edit.seq, edit.caller.device, edit.now_ns),
     )
     edit.set(
@@ -86,32 +86,7 @@ def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, 
         data_bytes=manifest.data_bytes,
         pieces=len(manifest.pieces),
         mtime_ns=change.mtime_ns,
-        ctime_ns=max(change.time_ns, change.mtime_ns),
+        ctime_ns=change.time_ns,
     )
     edit.touch(node, content=True)
     edit.state = State.UPLOADED
-
-
-def _bring_back(edit: Edit, row: Node, change: Commit) -> None:
-    """Edit against delete: the edit wins."""
-    parent, name = edit.place_of(row.id)
-    if edit.entry(parent, name) is not None:
-        name = edit.conflict_name(parent, name)
-    edit.add_entry(parent, name, row, change.time_ns)
-
-
-def _keep_beside(edit: Edit, row: Node, change: Commit, manifest: Manifest) -> Conflict:
-    parent, name = edit.place_of(row.id)
-    copy = new_node_id()
-    edit.add_copy(row, copy, NO_VERSION)
-    name = edit.conflict_name(parent, name)
-    edit.add_entry(parent, name, edit.node(copy), change.time_ns)
-    _new_version(edit, copy, NO_VERSION, change, manifest)
-    return Conflict(copy, parent, name)
-
-
-def keep_replaced(edit: Edit, row: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:
-    """A rename replaced content that its mount had not seen: give that file a name of its own."""
-    conflict = edit.conflict_name(parent, name)
-    edit.move_entry(row, (parent, name), (parent, conflict), time_ns)
-    return Conflict(row.id, parent, conflict)

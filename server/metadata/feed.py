@@ -1,6 +1,11 @@
-"""The change log, and the journals whose numbered changes it is made of."""
+"""The change log, and the journals whose numbered changes it is made of.
+
+Invariant: a workspace's changes are numbered 1 to its head without gaps, and none is ever changed.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -12,12 +17,21 @@ from server.metadata.tree import head
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Notice).decode
+_NO_ANSWERS: Final = msgspec.msgpack.encode([])
 
 
-def append(tx: Transaction, workspace: WorkspaceId, device: DeviceId, notice: Notice, now_ns: int) -> None:
-    """Log a change, whose number is the one after the head."""
-    tx.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (workspace, notice.seq, now_ns, device, _encode(notice)))
-    tx.execute("UPDATE workspaces SET head_seq = ? WHERE id = ?", (notice.seq, workspace))
+def append(
+    tx: Transaction, workspace: WorkspaceId, device: DeviceId, notice: Notice, more_nodes: int, now_ns: int
+) -> None:
+    """Log a change, whose number is the one after the head, and which put so many more nodes into the tree."""
+    tx.execute(
+        "INSERT INTO changes (workspace, seq, at_ns, device, notice) VALUES (?, ?, ?, ?, ?)",
+        (workspace, notice.seq, now_ns, device, _encode(notice)),
+    )
+    tx.execute(
+        "UPDATE workspaces SET head_seq = ?, node_count = node_count + ? WHERE id = ?",
+        (notice.seq, more_nodes, workspace),
+    )
 
 
 def notices(tx: Transaction, workspace: WorkspaceId, after: Seq, limit: int = CHANGES_PAGE) -> Notices:
@@ -41,9 +55,10 @@ def join(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: Jou
     """A mount begins: it has nothing cached, so it has dropped everything up to the head."""
     newest = head(tx, workspace)
     tx.execute(
-        "INSERT INTO journals VALUES (?, ?, ?, 0, 1, ?, ?)"
+        "INSERT INTO journals (workspace, device, journal, last_number, first_number, answers, acknowledged)"
+        " VALUES (?, ?, ?, 0, 1, ?, ?)"
         " ON CONFLICT (workspace, device, journal) DO UPDATE SET acknowledged = excluded.acknowledged",
-        (workspace, device, journal, msgspec.msgpack.encode([]), newest),
+        (workspace, device, journal, _NO_ANSWERS, newest),
     )
     tx.execute("UPDATE devices SET seen_ns = ? WHERE id = ?", (now_ns, device))
     row = tx.one(
@@ -54,7 +69,8 @@ def join(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: Jou
 
 
 def acknowledge(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, seq: Seq) -> None:
-    """The mount has dropped what changes up to ``seq`` outdated: the device's cursor."""
+    """The mount has dropped what changes up to ``seq`` outdated: the device's cursor. It never moves back."""
+    seq = min(seq, head(tx, workspace))
     tx.execute(
         "UPDATE journals SET acknowledged = ? WHERE workspace = ? AND device = ? AND journal = ? AND acknowledged < ?",
         (seq, workspace, device, journal, seq),

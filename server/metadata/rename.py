@@ -2,72 +2,54 @@
 
 from __future__ import annotations
 
-from protocol.ids import NodeId
 from protocol.messages import Conflict, Kind, Node, Rename, RenameMode
-from server.metadata.contents import keep_replaced
-from server.metadata.editing import Edit, Rule
+from server.metadata.conflicts import is_unseen, move_aside
+from server.metadata.editing import Edit, Rule, check_name
 
 
 def rename(edit: Edit, change: Rename) -> Conflict | None:
     """Apply a rename; raises Rule."""
+    check_name(change.new_name)
     node = edit.named(change.parent, change.name, change.node)
-    edit.folder(change.new_parent)
-    source, target = (change.parent, change.name), (change.new_parent, change.new_name)
+    edit.check_folder(change.new_parent)
     if node.kind is Kind.FOLDER and edit.is_below(change.new_parent, node.id):
         raise Rule("EINVAL", "a folder can't be moved into itself")
-    found = edit.entry(*target)
+    found = edit.entry(change.new_parent, change.new_name)
     over = None if found is None else edit.node(found)
     if change.rename_mode is RenameMode.EXCHANGE:
-        if over is None:
-            raise Rule("ENOENT", "there is nothing to exchange with")
         _exchange(edit, node, over, change)
         return None
-    if over is None:
-        edit.move_entry(node, source, target, change.time_ns)
-        return None
-    if change.rename_mode is RenameMode.NOREPLACE:
+    if over is not None and change.rename_mode is RenameMode.NOREPLACE:
         raise Rule("EEXIST", "the new name is taken")
-    if over.id == node.id:
+    if over is not None and over.id == node.id:
         return None  # Two names of one file: rename(2) does nothing.
-    conflict = _make_room(edit, node, over, change)
-    edit.move_entry(node, source, target, change.time_ns)
+    conflict = None if over is None else _make_room(edit, node, over, change)
+    edit.move_entry(node, (change.parent, change.name), (change.new_parent, change.new_name), change.time_ns)
     return conflict
 
 
 def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict | None:
-    target = (change.new_parent, change.new_name)
     if over.kind is Kind.FOLDER:
         if node.kind is not Kind.FOLDER:
             raise Rule("EISDIR", "the new name is a folder")
         if not edit.is_empty(over.id):
             raise Rule("ENOTEMPTY", "the folder under the new name is not empty")
-        remove_folder(edit, over, *target, change.time_ns)
-        return None
-    if node.kind is Kind.FOLDER:
+    elif node.kind is Kind.FOLDER:
         raise Rule("ENOTDIR", "the new name is not a folder")
-    seen = change.replaced
-    if (
-        over.kind is Kind.FILE
-        and over.version
-        and (seen is None or (seen.node, seen.version) != (over.id, over.version))
-    ):
-        return keep_replaced(edit, over, *target, change.time_ns)
-    edit.remove_entry(*target, over, change.time_ns)
+    else:
+        seen = None if change.replaced is None else (change.replaced.node, change.replaced.version)
+        if is_unseen(over, seen):
+            return move_aside(edit, over, change.new_parent, change.new_name, change.time_ns)
+    edit.remove_entry(change.new_parent, change.new_name, over, change.time_ns)
     return None
 
 
-def remove_folder(edit: Edit, folder: Node, parent: NodeId, name: bytes, time_ns: int) -> None:
-    """Take an empty folder out of the tree."""
-    edit.remove_entry(parent, name, folder, time_ns)
-    edit.set(folder.id, nlink=0)
-
-
-def _exchange(edit: Edit, node: Node, over: Node, change: Rename) -> None:
+def _exchange(edit: Edit, node: Node, over: Node | None, change: Rename) -> None:
+    if over is None:
+        raise Rule("ENOENT", "there is nothing to exchange with")
     if over.kind is Kind.FOLDER and edit.is_below(change.parent, over.id):
         raise Rule("EINVAL", "a folder can't be moved into itself")
-    if node.id == over.id:
-        return
-    source, target = (change.parent, change.name), (change.new_parent, change.new_name)
-    edit.remove_entry(*target, over, change.time_ns)
-    edit.move_entry(node, source, target, change.time_ns)
-    edit.add_entry(*source, over, change.time_ns)
+    if node.id != over.id:
+        edit.swap_entries(
+            (change.parent, change.name, node), (change.new_parent, change.new_name, over), change.time_ns
+        )

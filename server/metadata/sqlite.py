@@ -1,10 +1,10 @@
-"""The embedded engine: SQLite with WAL and synchronous=FULL.
+"""The embedded engine: SQLite with WAL and synchronous=FULL, and the same engine in memory.
 
-Owns the connections. One writer thread takes everything that is queued into one transaction, each piece in a savepoint of its own,
-and commits once: a commit is an fsync, and whoever waits for one shares it (group commit). Readers run on threads and
-connections of their own, each read on one snapshot.
+Owns the connections. One writer thread takes what is queued when it becomes free, up to GROUP_MAX units, into one
+transaction (see ``groupcommit``). Readers run on threads and connections of their own, each read on one snapshot.
 
-Invariant: a caller's ``write`` returns only after the COMMIT that holds its changes.
+Invariants: a ``write`` returns only after the COMMIT that holds its changes; a unit is either withdrawn by its
+cancelled caller or its outcome is delivered, never both. The queue is as long as there are callers who wait.
 """
 
 from __future__ import annotations
@@ -12,188 +12,164 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import trio
 
-from server.metadata.store import Row, SchemaTooNew, StoreFull, StoreUnavailable, Work
+from server.metadata.connection import SqliteTransaction, connect, migrate, store_error
+from server.metadata.groupcommit import Unit, commit_group
+from server.metadata.store import StoreError, StoreUnavailable, Work
 
 T = TypeVar("T")
 
 READERS: Final = 2
 GROUP_MAX: Final = 64
-"""Pieces of work in one commit: bounds how long the first of them waits."""
-
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
-
-
-class SqliteTransaction:
-    """``Transaction`` on one connection."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """See ``Transaction``."""
-        return self._connection.execute(sql, parameters).rowcount
-
-    def all(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """See ``Transaction``."""
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def one(self, sql: str, parameters: Sequence[object] = ()) -> Row | None:
-        """See ``Transaction``."""
-        row: Row | None = self._connection.execute(sql, parameters).fetchone()
-        return row
-
-    def attempt(self, work: Callable[[], T]) -> T:
-        """See ``Transaction``."""
-        self._connection.execute("SAVEPOINT part")
-        try:
-            result = work()
-        except BaseException:
-            self._connection.execute("ROLLBACK TO part")
-            self._connection.execute("RELEASE part")
-            raise
-        self._connection.execute("RELEASE part")
-        return result
-
-
-@dataclass(slots=True)
-class _Job:
-    """A piece of work in the writer's queue."""
-
-    work: Work[Any]
-    done: trio.Event
-    outcome: Any = None
-    error: BaseException | None = None
+"""Units in one commit: bounds how long the first of them waits."""
 
 
 class SqliteStore:
-    """One database file. Use as an async context manager."""
+    """One database file, used by one process. ``MetadataStore``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._units: queue.SimpleQueue[Unit[Any] | None] = queue.SimpleQueue()
+        """None is the last: the store closes."""
+        self._open = False
+        self._idle_readers: list[sqlite3.Connection] = []
         self._reading = trio.CapacityLimiter(READERS)
         self._writer: threading.Thread | None = None
-        self._closing = False
 
-    async def __aenter__(self) -> SqliteStore:
-        connection = await trio.to_thread.run_sync(self._open_and_migrate)
-        for _ in range(READERS):
-            self._idle_readers.put(connect(self._path))
-        self._writer = threading.Thread(
-            target=self._write_until_closed, args=(connection, trio.lowlevel.current_trio_token()), name="metadata"
-        )
+    async def __aenter__(self) -> Self:
+        writing = await trio.to_thread.run_sync(self._connect)
+        token = trio.lowlevel.current_trio_token()
+        # A daemon: should the event loop die without closing this store, the process must still be able to end.
+        self._writer = threading.Thread(target=self._write, args=(writing, token), name="metadata writer", daemon=True)
         self._writer.start()
+        self._open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
-        self._jobs.put(None)
         assert self._writer is not None
+        self._open = False
+        self._units.put(None)
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._writer.join)
-        for _ in range(READERS):
-            self._idle_readers.get().close()
+        for connection in self._idle_readers:
+            connection.close()
 
     async def read(self, work: Work[T]) -> T:
         """See ``MetadataStore``."""
+        if not self._open:
+            raise StoreUnavailable("the metadata store is closed")
         return await trio.to_thread.run_sync(self._read, work, limiter=self._reading)
 
     async def write(self, work: Work[T]) -> T:
-        """See ``MetadataStore``. A caller that is cancelled leaves its work in the queue: it is done all the same."""
-        if self._closing:
-            raise StoreUnavailable("the server is stopping")
-        job = _Job(work, trio.Event())
-        self._jobs.put(job)
-        await job.done.wait()
-        if job.error is not None:
-            raise job.error
-        result: T = job.outcome
-        return result
+        """See ``MetadataStore``."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._open:
+            raise StoreUnavailable("the metadata store is closed")
+        unit = Unit(work, trio.lowlevel.current_task())
+        self._units.put(unit)
 
-    def _open_and_migrate(self) -> sqlite3.Connection:
-        connection = connect(self._path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        migrate(connection)
-        return connection
+        def abort(_: object) -> trio.lowlevel.Abort:
+            return trio.lowlevel.Abort.SUCCEEDED if unit.withdraw() else trio.lowlevel.Abort.FAILED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return unit.outcome()
+
+    # ── on threads ──
+
+    def _connect(self) -> sqlite3.Connection:
+        """The writer's connection, and the idle readers' ones."""
+        made: list[sqlite3.Connection] = []
+        try:
+            writing = connect(self._path)
+            made.append(writing)
+            writing.execute("PRAGMA journal_mode = WAL")
+            writing.execute("PRAGMA synchronous = FULL")
+            migrate(writing)
+            for _ in range(READERS):
+                reading = connect(self._path)
+                made.append(reading)
+                reading.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, StoreError) as error:
+            for connection in made:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise StoreUnavailable(f"can't open {self._path}: {error}") from error
+            raise
+        self._idle_readers = made[1:]
+        return writing
 
     def _read(self, work: Work[T]) -> T:
-        connection = self._idle_readers.get()
+        connection = self._idle_readers.pop()  # The limiter lets in as many as there are.
         try:
-            connection.execute("BEGIN")
-            try:
-                return work(SqliteTransaction(connection))
-            finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(str(error)) from error
+            return read_on(connection, work)
         finally:
-            self._idle_readers.put(connection)
+            self._idle_readers.append(connection)
 
-    def _write_until_closed(self, connection: sqlite3.Connection, token: trio.lowlevel.TrioToken) -> None:
-        while (job := self._jobs.get()) is not None:
-            group, ending = [job], False
-            while len(group) < GROUP_MAX and not self._jobs.empty():
-                more = self._jobs.get()
-                if more is None:
-                    ending = True
-                    break
-                group.append(more)
-            run_group(connection, group)
+    def _write(self, connection: sqlite3.Connection, token: trio.lowlevel.TrioToken) -> None:
+        try:
+            while (group := self._next_group()) is not None:
+                commit_group(connection, group)
+                token.run_sync_soon(_deliver, group)
+        except trio.RunFinishedError:
+            return  # Nobody waits any longer.
+        finally:
+            connection.close()
+
+    def _next_group(self) -> list[Unit[Any]] | None:
+        """Wait for a unit, and take what is queued behind it; None when the store closes. May be empty."""
+        first = self._units.get()
+        if first is None:
+            return None
+        group = [first] if first.begin() else []
+        while len(group) < GROUP_MAX:
             try:
-                token.run_sync_soon(_tell, group)
-            except trio.RunFinishedError:
+                unit = self._units.get_nowait()
+            except queue.Empty:
                 break
-            if ending:
+            if unit is None:
+                self._units.put(None)  # Nothing is queued behind it: this group is the last.
                 break
-        connection.close()
+            if unit.begin():
+                group.append(unit)
+        return group
 
 
-def _tell(group: list[_Job]) -> None:
-    for job in group:
-        job.done.set()
+def _deliver(group: Sequence[Unit[Any]]) -> None:
+    for unit in group:
+        assert unit.task is not None
+        trio.lowlevel.reschedule(unit.task)
 
 
-def run_group(connection: sqlite3.Connection, group: list[_Job]) -> None:
-    """One transaction for all of them; each gets its result, its own error, or the error of the commit."""
-    transaction = SqliteTransaction(connection)
+def read_on(connection: sqlite3.Connection, work: Work[T]) -> T:
+    """One snapshot's work on a connection that refuses changes; raises StoreError and what ``work`` raises."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            try:
-                job.outcome = transaction.attempt(lambda job=job: job.work(transaction))  # type: ignore[misc]
-            except (sqlite3.OperationalError, sqlite3.InternalError):
-                raise
-            except BaseException as error:
-                job.error = error
-        connection.execute("COMMIT")
+        connection.execute("BEGIN")
+        try:
+            return work(SqliteTransaction(connection))
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL if hasattr(error, "sqlite_errorcode") else False
-        for job in group:
-            job.error = (StoreFull if full else StoreUnavailable)(str(error))
+        raise store_error(error) or error from error
 
 
 class MemoryStore:
-    """The same engine in memory, run in place: for tests and simulations."""
+    """``MetadataStore`` in memory, run in place: no threads, so that a seed makes the whole run."""
 
     def __init__(self) -> None:
         self._connection = connect(None)
-        migrate(self._connection)
 
-    async def __aenter__(self) -> MemoryStore:
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        migrate(self._connection)
         return self
 
     async def __aexit__(
@@ -204,37 +180,15 @@ class MemoryStore:
     async def read(self, work: Work[T]) -> T:
         """See ``MetadataStore``."""
         await trio.lowlevel.checkpoint()
-        return work(SqliteTransaction(self._connection))
+        self._connection.execute("PRAGMA query_only = ON")
+        try:
+            return read_on(self._connection, work)
+        finally:
+            self._connection.execute("PRAGMA query_only = OFF")
 
     async def write(self, work: Work[T]) -> T:
         """See ``MetadataStore``."""
         await trio.lowlevel.checkpoint()
-        job = _Job(work, trio.Event())
-        run_group(self._connection, [job])
-        if job.error is not None:
-            raise job.error
-        result: T = job.outcome
-        return result
-
-
-def connect(path: Path | None) -> sqlite3.Connection:
-    """A connection as every part here uses it; None is a database in memory."""
-    connection = sqlite3.connect(
-        ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, cached_statements=512
-    )
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA busy_timeout = 30000")
-    connection.execute("PRAGMA cache_size = -65536")
-    return connection
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date, one numbered file at a time; raises SchemaTooNew."""
-    scripts = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(scripts):
-        raise SchemaTooNew(
-            f"the database has schema {version}, this program knows up to {len(scripts)}: install a newer samedrive"
-        )
-    for number, script in enumerate(scripts[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
+        unit = Unit(work)
+        commit_group(self._connection, [unit])
+        return unit.outcome()

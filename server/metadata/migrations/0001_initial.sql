@@ -28,6 +28,7 @@ CREATE TABLE workspaces (
     quota_bytes INTEGER,                         -- sealed bytes that it may hold; NULL: no bound
     used_bytes  INTEGER NOT NULL DEFAULT 0,      -- sealed bytes of its blocks
     head_seq    INTEGER NOT NULL DEFAULT 0,      -- number of the last change
+    node_count  INTEGER NOT NULL DEFAULT 1,      -- nodes that have an entry, and the root
     is_default  INTEGER NOT NULL,                -- 1: what its owner mounts where no name is given
     created_ns  INTEGER NOT NULL,
     UNIQUE (owner_id, name)
@@ -53,6 +54,7 @@ CREATE TABLE nodes (
     mtime_ns    INTEGER NOT NULL,
     ctime_ns    INTEGER NOT NULL,
     atime_ns    INTEGER NOT NULL,
+    birth_ns    INTEGER NOT NULL,                -- when the mount made it: tells a repeated create from a clash of ids
     target      BLOB,                            -- of a symlink
     xattrs      BLOB,                            -- MessagePack map of name to value; NULL: none
     version     INTEGER NOT NULL,                -- head version of a file; 0: none uploaded yet
@@ -118,7 +120,7 @@ CREATE TABLE journals (                          -- streams of numbered changes;
     journal      BLOB    NOT NULL,
     last_number  INTEGER NOT NULL,               -- of the last change applied
     first_number INTEGER NOT NULL,               -- of the last batch
-    answers      BLOB    NOT NULL,               -- MessagePack list: the last batch's answers
+    answers      BLOB    NOT NULL,               -- MessagePack list: the last batch's answers (see changes.py)
     acknowledged INTEGER NOT NULL,               -- cursor: the device has dropped what changes up to here outdated
     PRIMARY KEY (workspace, device, journal)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,126 @@
+"""Bytes that came second: where they are kept, and under which name.
+
+Nothing is lost where two devices change one file: the first change wins, the second one's bytes become a conflict copy
+beside it, named for its device and time.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+
+from protocol.ids import ROOT_NODE, NodeId
+from protocol.limits import NAME_MAX_BYTES
+from protocol.messages import Conflict, Kind, Node
+from server.metadata import tree
+from server.metadata.editing import Edit, Rule
+
+_DEVICE_MAX_BYTES: Final = 64
+_EXTENSION_MAX_BYTES: Final = 32
+"""A longer run after the last dot belongs to the stem."""
+
+_COUNTER_MAX: Final = 10_000
+
+
+def conflict_name(name: bytes, device_name: str, at_ns: int, count: int) -> bytes:
+    """``NAME (conflict from DEVICE YYYY-MM-DD HH.MM.SS).EXT`` in UTC, of at most NAME_MAX_BYTES: the stem is cut.
+
+    ``count`` from 2 on is put behind the time, for names that are taken.
+    """
+    when = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H.%M.%S")
+    device = _cut(device_name.replace("/", "-").replace("\0", "").encode(errors="replace"), _DEVICE_MAX_BYTES)
+    again = b"" if count == 1 else b" %d" % count
+    stem, extension = posixpath.splitext(name)
+    if len(extension) > _EXTENSION_MAX_BYTES:
+        stem, extension = name, b""
+    tail = b" (conflict from " + device + b" " + when.encode() + again + b")" + extension
+    return _cut(stem, NAME_MAX_BYTES - len(tail)) + tail
+
+
+def _cut(text: bytes, most_bytes: int) -> bytes:
+    """The first bytes of a text, without half a character at the end where it is UTF-8."""
+    if len(text) <= most_bytes:
+        return text
+    end = most_bytes
+    while end > most_bytes - 4 and text[end] & 0xC0 == 0x80:  # A continuation byte: cut before its character.
+        end -= 1
+    return text[: most_bytes if text[end] & 0xC0 == 0x80 else end]
+
+
+def free_name(edit: Edit, parent: NodeId, name: bytes) -> bytes:
+    """A conflict name that no entry of the folder has; raises Rule after 10,000."""
+    for count in range(1, _COUNTER_MAX):
+        candidate = conflict_name(name, edit.caller.device_name, edit.now_ns, count)
+        if edit.entry(parent, candidate) is None:
+            return candidate
+    raise Rule("EEXIST", "too many conflict copies within one second")
+
+
+def place_of(edit: Edit, node: NodeId) -> tuple[NodeId, bytes]:
+    """Parent and name of a node's first entry, else of its last one; in the root where that folder is gone."""
+    row = edit.tx.one(
+        "SELECT parent, name FROM entries WHERE workspace = ? AND node = ? ORDER BY parent, name LIMIT 1",
+        (edit.workspace, node),
+    )
+    if row is not None:
+        return NodeId(row[0]), row[1]
+    last = edit.tx.one(
+        "SELECT last_parent, last_name FROM nodes WHERE workspace = ? AND id = ?", (edit.workspace, node)
+    )
+    assert last is not None
+    assert last[1] is not None, "a node without entries has had one"
+    parent = tree.node(edit.tx, edit.workspace, NodeId(last[0]))
+    return ROOT_NODE if parent is None or parent.nlink == 0 else parent.id, last[1]
+
+
+def bring_back(edit: Edit, row: Node, time_ns: int) -> None:
+    """Edit against delete: the edit wins, and the file is again where it was, or beside what took its name."""
+    parent, name = place_of(edit, row.id)
+    if edit.entry(parent, name) is not None:
+        name = free_name(edit, parent, name)
+    edit.add_entry(parent, name, row, time_ns)
+
+
+def copy_beside(edit: Edit, of: Node, time_ns: int) -> Conflict:
+    """A new file beside another, with its attributes and no content yet."""
+    parent, name = place_of(edit, of.id)
+    name = free_name(edit, parent, name)
+    copy = _copy_id(edit)
+    edit.tx.execute(
+        "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns, birth_ns,"
+        " xattrs, version, size, data_bytes, pieces, conflict_of)"
+        " SELECT workspace, ?, kind, mode, uid, gid, rdev, 0, mtime_ns, ctime_ns, atime_ns, ?, xattrs, 0, 0, 0, 0, id"
+        " FROM nodes WHERE workspace = ? AND id = ?",
+        (copy, time_ns, edit.workspace, of.id),
+    )
+    edit.add_entry(parent, name, edit.node(copy), time_ns)
+    return Conflict(copy, parent, name)
+
+
+def move_aside(edit: Edit, row: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:
+    """A rename replaces what its mount had not seen: give that a name of its own."""
+    aside = free_name(edit, parent, name)
+    edit.move_entry(row, (parent, name), (parent, aside), time_ns)
+    return Conflict(row.id, parent, aside)
+
+
+def is_unseen(found: Node, seen: tuple[NodeId, int] | None) -> bool:
+    """Whether there is something under a name that its mount didn't see as (node, version) and that would be lost.
+
+    A file that nothing has been uploaded to yet comes back by itself with its first commit.
+    """
+    if found.kind is Kind.FILE and found.version == 0:
+        return False
+    return seen != (found.id, found.version)
+
+
+def _copy_id(edit: Edit) -> NodeId:
+    """An id that follows from the change, so that the same changes make the same tree; spread like the mounts' own."""
+    for attempt in range(_COUNTER_MAX):
+        digest = blake2b(f"{edit.workspace} {edit.seq} {attempt}".encode(), digest_size=8).digest()
+        copy = NodeId((int.from_bytes(digest, "big") >> 2) | 1 << 32)
+        if tree.node(edit.tx, edit.workspace, copy) is None:
+            return copy
+    raise Rule("EIO", "no free node id was found")

@@ -1,0 +1,92 @@
+"""What holds of a workspace's rows after every transaction, checked by reading all of them."""
+
+from __future__ import annotations
+
+from protocol.ids import ROOT_NODE, WorkspaceId
+from server.metadata.store import Transaction
+
+
+class Broken(Exception):
+    """The rows contradict each other. The message says which."""
+
+
+def check(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Raises Broken. Reads the whole workspace: for tests, and for looking into a database that is in doubt."""
+    _check_links(tx, workspace)
+    _check_reach(tx, workspace)
+    _check_versions(tx, workspace)
+    _check_log(tx, workspace)
+    _check_counts(tx, workspace)
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Broken(otherwise)
+
+
+def _check_links(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Entries and nlink agree; the parents of entries are folders in the tree."""
+    nodes = {
+        row[0]: row[1:]
+        for row in tx.all("SELECT id, kind, nlink, last_name FROM nodes WHERE workspace = ?", (workspace,))
+    }
+    names = dict.fromkeys(nodes, 0)
+    subfolders = dict.fromkeys(nodes, 0)
+    for parent, name, node in tx.all("SELECT parent, name, node FROM entries WHERE workspace = ?", (workspace,)):
+        _must(node in nodes and parent in nodes, f"entry {name!r} of {parent} names an unknown node")
+        _must(nodes[parent][0] == "folder" and nodes[parent][1] > 0, f"{parent}, which has entries, is no folder")
+        names[node] += 1
+        subfolders[parent] += nodes[node][0] == "folder"
+    for node, (kind, nlink, last_name) in nodes.items():
+        where = f"node {node}, a {kind} with nlink {nlink}, {names[node]} names and {subfolders[node]} subfolders"
+        if node == ROOT_NODE:
+            _must(names[node] == 0 and nlink == 2 + subfolders[node], where)
+        elif kind == "folder":
+            _must(names[node] <= 1 and nlink == names[node] * (2 + subfolders[node]), where)
+        else:
+            _must(nlink == names[node], where)
+        _must(node == ROOT_NODE or nlink > 0 or last_name is not None, f"{where}, has no last place")
+
+
+def _check_reach(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Each node with a name is reached from the root: so no folder is below itself."""
+    below: dict[int, list[int]] = {}
+    named: set[int] = {ROOT_NODE}
+    for parent, node in tx.all("SELECT parent, node FROM entries WHERE workspace = ?", (workspace,)):
+        below.setdefault(parent, []).append(node)
+        named.add(node)
+    reached: set[int] = set()
+    ahead: list[int] = [ROOT_NODE]
+    while ahead:
+        node = ahead.pop()
+        if node not in reached:
+            reached.add(node)
+            ahead += below.get(node, [])
+    _must(reached == named, f"not reached from the root: {sorted(named - reached)}")
+
+
+def _check_versions(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Versions are numbered from 1 without gaps, and the last is the head."""
+    wrong = tx.all(
+        "SELECT n.id FROM nodes n LEFT JOIN versions v ON v.workspace = n.workspace AND v.node = n.id"
+        " WHERE n.workspace = ? GROUP BY n.id, n.version"
+        " HAVING n.version <> count(v.number) OR n.version <> coalesce(max(v.number), 0)",
+        (workspace,),
+    )
+    _must(not wrong, f"versions and head disagree of nodes {wrong}")
+
+
+def _check_log(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Changes are numbered 1 to the head without gaps."""
+    numbers = [row[0] for row in tx.all("SELECT seq FROM changes WHERE workspace = ? ORDER BY seq", (workspace,))]
+    (head,) = tx.one("SELECT head_seq FROM workspaces WHERE id = ?", (workspace,)) or (None,)
+    _must(numbers == list(range(1, len(numbers) + 1)), "the change log has gaps")
+    _must(head == len(numbers), f"the head is {head}, the last change {len(numbers)}")
+
+
+def _check_counts(tx: Transaction, workspace: WorkspaceId) -> None:
+    """The workspace's totals are those of its rows."""
+    kept = tx.one("SELECT node_count, used_bytes FROM workspaces WHERE id = ?", (workspace,))
+    (nodes,) = tx.one("SELECT count(*) FROM nodes WHERE workspace = ? AND nlink > 0", (workspace,)) or (0,)
+    (used,) = tx.one("SELECT coalesce(sum(sealed_bytes), 0) FROM blocks WHERE workspace = ?", (workspace,)) or (0,)
+    _must(kept == (nodes, used), f"totals are {kept}, rows say {(nodes, used)}")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from server.metadata.conflicts import conflict_name
+from tests.server.metadata.world import NOW_NS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"report.odt", b"report (conflict from desk 2026-01-02 03.04.05).odt"),
+        (b"Makefile", b"Makefile (conflict from desk 2026-01-02 03.04.05)"),
+        (b".bashrc", b".bashrc (conflict from desk 2026-01-02 03.04.05)"),
+        (b"a.tar.gz", b"a.tar (conflict from desk 2026-01-02 03.04.05).gz"),
+        (b"\xff\xfe.x", b"\xff\xfe (conflict from desk 2026-01-02 03.04.05).x"),
+    ],
+)
+def test_the_mark_goes_before_the_extension(name: bytes, expected: bytes) -> None:
+    assert conflict_name(name, "desk", NOW_NS, 1) == expected
+
+
+def test_a_counter_tells_copies_of_one_second_apart() -> None:
+    assert conflict_name(b"a.b", "desk", NOW_NS, 3) == b"a (conflict from desk 2026-01-02 03.04.05 3).b"
+
+
+def test_a_device_name_with_a_slash_makes_a_name() -> None:
+    assert conflict_name(b"a", "me/desk", NOW_NS, 1) == b"a (conflict from me-desk 2026-01-02 03.04.05)"
+
+
+@pytest.mark.parametrize("name", [b"n" * 255, b"n" * 251 + b".txt", b"a." + b"e" * 253, "ä".encode() * 127 + b"x"])
+@pytest.mark.parametrize("device", ["desk", "d" * 64, "\N{BLUE HEART}" * 64])
+def test_long_names_are_cut_on_the_stem_to_255_bytes(name: bytes, device: str) -> None:
+    made = conflict_name(name, device, NOW_NS, 12)
+    assert len(made) <= 255
+    made.decode()  # No character was cut in half.
+
+
+def test_the_extension_of_a_long_name_stays() -> None:
+    assert conflict_name(b"n" * 251 + b".txt", "desk", NOW_NS, 1).endswith(b" 03.04.05).txt")

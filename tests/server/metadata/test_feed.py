@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from protocol.ids import JournalId, Seq
+from server.metadata import feed
+from tests.server.metadata.world import NOW_NS, SPACE, World
+
+
+def cursor(world: World) -> int:
+    row = world.tx.one("SELECT acknowledged FROM journals WHERE journal = ?", (world.laptop.journal,))
+    assert row is not None
+    return int(row[0])
+
+
+def test_an_empty_log_has_no_notices(world: World) -> None:
+    found = feed.notices(world.tx, SPACE, Seq(0))
+    assert (found.seq, found.notices, found.reset) == (0, [], False)
+
+
+def test_notices_come_in_pages_that_say_where_to_go_on(world: World) -> None:
+    for name in (b"a", b"b", b"c"):
+        world.laptop.create(name)
+    first = feed.notices(world.tx, SPACE, Seq(0), limit=2)
+    assert ([notice.seq for notice in first.notices], first.seq) == ([1, 2], 2)
+    second = feed.notices(world.tx, SPACE, first.seq, limit=2)
+    assert ([notice.seq for notice in second.notices], second.seq) == ([3], 3)
+    assert feed.notices(world.tx, SPACE, second.seq, limit=2).notices == []
+
+
+def test_a_log_that_does_not_reach_back_resets(world: World) -> None:
+    for name in (b"a", b"b", b"c"):
+        world.laptop.create(name)
+    world.tx.execute("DELETE FROM changes WHERE seq < 3")
+    assert feed.notices(world.tx, SPACE, Seq(1)) == feed.Notices(Seq(3), reset=True)
+    assert [notice.seq for notice in feed.notices(world.tx, SPACE, Seq(2)).notices] == [3]
+    world.tx.execute("INSERT INTO changes SELECT workspace, 1, 0, '', notice FROM changes")
+    world.tx.execute("INSERT INTO changes SELECT workspace, 2, 0, '', notice FROM changes WHERE seq = 3")
+
+
+def test_a_mount_that_is_ahead_of_the_log_is_reset(world: World) -> None:
+    world.laptop.create(b"a")
+    assert feed.notices(world.tx, SPACE, Seq(1 << 80)) == feed.Notices(Seq(1), reset=True)
+
+
+def test_a_mount_that_joins_has_dropped_everything(world: World) -> None:
+    world.desk.create(b"a")
+    reply = feed.join(world.tx, SPACE, world.laptop.caller.device, JournalId(b"new journal 0000"), NOW_NS)
+    assert (reply.seq, reply.last_number) == (1, 0)
+    feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, NOW_NS)
+    assert cursor(world) == 1
+
+
+def test_the_cursor_moves_forward_alone_and_not_past_the_head(world: World) -> None:
+    for name in (b"a", b"b", b"c"):
+        world.desk.create(name)
+    device, journal = world.laptop.caller.device, world.laptop.journal
+    feed.acknowledge(world.tx, SPACE, device, journal, Seq(2))
+    assert cursor(world) == 2
+    feed.acknowledge(world.tx, SPACE, device, journal, Seq(1))
+    assert cursor(world) == 2
+    feed.acknowledge(world.tx, SPACE, device, journal, Seq(1 << 80))
+    assert cursor(world) == 3
