@@ -72,7 +72,7 @@ class Session:
     async def absorb(self, notices: Notices) -> None:
         """Apply changes, the kernel included. When this returns, everything up to ``notices.seq`` has been dropped.
 
-        The turn is held while the kernel is told: by calls that cannot block (DESIGN, rule C4), so it passes on.
+        The turn is held while the kernel is told: by calls that cannot block (see ``fs/notices.py``), so it passes on.
         """
         async with self._turn:
             outdated = self._tree.apply(notices, self._journal)

@@ -1,7 +1,7 @@
 """How other processes speak with a mount: a Unix socket of its own, one line of JSON each way.
 
-Requests are ``{"ask": "status"}`` and ``{"ask": "wait"}``; answers ``{"ok": …}`` or ``{"error": "…"}``. Beside each socket
-lies a description of the mount, so that a mount whose server or kernel hangs can still be found and asked.
+Requests are ``{"ask": "status"}`` and ``{"ask": "wait"}``; answers ``{"ok": …}`` or ``{"error": "…"}``. Beside each
+socket lies a description of the mount, so that a mount whose server or kernel hangs can still be found and asked.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Kernel inode numbers: which node each stands for, and for which version's readers. Pure.
 
-A node's first inode has the node's id as its number. When somebody else commits a new version of a regular file, its inode is
-*retired*: the next look-up gives the node a new number, whose page cache is empty, and whoever has the old one open
-goes on reading the old version from it. (DESIGN, rule C5: one number can't serve both, for handles share the page
-cache.) The numbers of later inodes have bit 62 set, which node ids never have.
+A node's first inode has the node's id as its number. When somebody else commits a new version of a regular file, its
+inode is *retired*: the next look-up gives the node a new number, whose page cache is empty, and whoever has the old one
+open goes on reading the old version from it. One number can't serve both, for all handles of an inode share its page
+cache. The numbers of later inodes have bit 62 set, which node ids never have.
 
 Invariants (``check``): a node has at most one inode that isn't retired; an inode is forgotten when the kernel
 has forgotten it as often as it was told of it; the root's never is.

@@ -1,11 +1,11 @@
-"""Telling the kernel what to drop, by the calls that can't block (DESIGN, rule C4).
+"""Telling the kernel what to drop, by the calls that can't block.
 
 Names: all at once, by FUSE_NOTIFY_INC_EPOCH (Linux 6.16 and later), which pyfuse3 has no call for: it is 16 bytes
 written to the mount's device. Where the kernel doesn't know it, names are never kept (``keeps_names``), so there is
 nothing to drop. Attributes: per inode. Data: nothing, since a new version gets a new inode.
 
-``invalidate_entry`` and the full ``invalidate_inode`` are never used: they wait for locks that are held by requests which
-themselves wait for the server.
+``invalidate_entry`` and the full ``invalidate_inode`` are never used: they wait for locks that are held by requests
+which themselves wait for the server.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Notices:
     async def _drop_attributes(self, inode: Inode) -> None:
         """Where the kernel doesn't know the inode, its first look-up may be on the way back: it is told again."""
         with trio.move_on_after(_LOOKUP_IN_FLIGHT_S):
-            while inode.lookups > 0 and not self._kernel.drop_attributes(inode.number):
+            # The kernel tells nobody when an answer has become an inode.
+            while inode.lookups > 0 and not self._kernel.drop_attributes(inode.number):  # noqa: ASYNC110
                 await trio.sleep(_AGAIN_S)
 
 
