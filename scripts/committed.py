@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 # Written in pieces, so that this file does not find itself.
 FORBIDDEN: Final = {
-    "a path of one machine": re.compile(r"/(?:home|Users)/[a-z][\w-]*/|/" r"work/|/root/|/tmp/[a-zA-Z]\b/"),
+    "a path of one machine": re.compile(r"/(?:home|Users)/[a-z][\w-]*/|/" r"work/|/ro" r"ot/|/tmp/[a-zA-Z]\b/"),
     "an address of a package index": re.compile(
         r"(?i)--(?:extra-)?index"
         r"-url[ =]\S+|--find"
