@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.errors import DriveError, Offline
+from backend.errors import DriveError, Offline, Unauthorized
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, Seq
 from protocol.messages import Notices
@@ -78,7 +78,7 @@ class Session:
             outdated = self._tree.apply(notices, self._journal)
             if outdated and self._listener is not None:
                 await self._listener(outdated)
-            self.acknowledged = max(self.acknowledged, self._tree.applied)
+            self.acknowledged = self._tree.applied
 
     async def run(self, listener: Callable[[Outdated], Awaitable[None]]) -> None:
         """Poll until cancelled."""
@@ -89,6 +89,8 @@ class Session:
             try:
                 notices = await self._remote.poll(self.acknowledged, self._journal, POLL_WAIT_S)
             except DriveError as error:
+                if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
+                    await self._distrust(listener)
                 self._note(error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
@@ -100,6 +102,12 @@ class Session:
             self.trouble = None
             self._trusted_until_s = sent_s + FEED_TRUST_S
             pause_s = _RETRY_FIRST_S
+
+    async def _distrust(self, listener: Callable[[Outdated], Awaitable[None]]) -> None:
+        """The token was revoked: nothing that was cached is shown any more."""
+        self._trusted_until_s = self._clock()
+        self._tree.forget_everything()
+        await listener(Outdated(everything=True, names=True))
 
     def _note(self, error: DriveError) -> None:
         if self.trouble is None or type(self.trouble) is not type(error):

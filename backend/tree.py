@@ -4,7 +4,8 @@ Owns the cached rows and nothing else: no I/O, no clock. It must not know the ke
 
 Invariants (``check`` verifies them in tests):
 
-- ``applied`` is the number of the last change whose outdated rows have been dropped, and only grows.
+- ``applied`` is the number of the last change whose outdated rows have been dropped; it falls only at a reset, with
+  everything dropped: the server may have been restored from a backup.
 - A row that came with a reply at ``seq`` is kept only if no change in (seq, applied] touched it: a reply may
   overtake a notice. Touches older than ``_floor`` are forgotten, so a reply older than that is not kept at all.
 - A row is never replaced by one of an older reply.
@@ -173,7 +174,7 @@ class Tree:
             self._nodes.clear()
             self._folders.clear()
             self._forget_touches(notices.seq)
-            self.applied = max(self.applied, notices.seq)
+            self.applied = notices.seq
             return Outdated(everything=True, names=True)
         attributes: set[NodeId] = set()
         contents: set[NodeId] = set()

@@ -52,22 +52,28 @@ class BlockCare:
     keyring: Keyring
     workers: trio.CapacityLimiter
 
-    async def put(
-        self, workspace: WorkspaceId, block: BlockId, sealed: bytes | bytearray, allow: Callable[[Transaction], None]
-    ) -> None:
-        """Verify and store; ``allow`` raises where the caller may not. Raises BadBlock, NoSpace, OverQuota."""
+    async def wanted(
+        self, workspace: WorkspaceId, block: BlockId, sealed_bytes: int, allow: Callable[[Transaction], None]
+    ) -> WorkspaceKeys | None:
+        """The keys to verify a put with, before its body is read; None where the block is there. Raises as ``put``."""
 
         def before(tx: Transaction) -> tuple[WorkspaceKeys, int | None]:
             allow(tx)
             have = blocks.plain_length(tx, workspace, block)
             if have is None:
-                blocks.check_quota(tx, workspace, len(sealed))
+                blocks.check_quota(tx, workspace, sealed_bytes)
             return self._keys(tx, workspace), have
 
         keys, have = await self.metadata.read(before)
         if have is not None:
-            return
-        self.check_space(len(sealed))
+            return None
+        self.check_space(sealed_bytes)
+        return keys
+
+    async def put(
+        self, workspace: WorkspaceId, block: BlockId, sealed: bytes | bytearray, keys: WorkspaceKeys
+    ) -> None:
+        """Verify and store; raises BadBlock, NoSpace, OverQuota."""
         name = f"{block.hex()}-{secrets.token_hex(8)}"
         inline = len(sealed) <= INLINE_SEALED_BYTES
 

@@ -1,4 +1,7 @@
-"""The interface of block stores: immutable objects by name. Names are never used twice, so a late delete can't hit a fresh put."""
+"""The interface of block stores: immutable objects by name.
+
+Names are never used twice, so a late delete can't hit a fresh put.
+"""
 
 from __future__ import annotations
 

@@ -35,9 +35,11 @@ async def put(request: Request) -> Response:
     def allow(tx: Transaction) -> None:
         editor(tx, request, workspace)
 
-    await service.metadata.read(allow)
+    size = request.headers.get("content-length", "")
+    keys = await service.blocks.wanted(workspace, block, int(size) if size.isdecimal() else SEALED_MAX_BYTES, allow)
     sealed = await body(request, SEALED_MAX_BYTES)
-    await service.blocks.put(workspace, block, sealed, allow)
+    if keys is not None:
+        await service.blocks.put(workspace, block, sealed, keys)
     return no_content()
 
 

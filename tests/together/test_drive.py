@@ -6,9 +6,10 @@ import errno
 import os
 
 import pytest
+import trio
 
 from backend.drive import Drive
-from backend.errors import DriveError, NotFound, Offline, Refused
+from backend.errors import DriveError, NotFound, Offline, Refused, Unauthorized
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Kind, RenameMode, State, XattrMode
 from tests.together.world import Place, World
@@ -309,3 +310,17 @@ async def test_a_patch_inside_a_large_file_sends_little(world: World) -> None:
         assert drive.status().blocks_up == sent
         await write(drive, b"shifted", b"1" + bytes(content))
         assert drive.status().blocks_up - sent <= 3
+
+
+async def test_a_revoked_device_is_shown_nothing_any_more(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await write(drive, b"file", b"content")
+        await world.issue_token("desk")  # The old token is void from now on.
+        while drive.status().state != "refused":
+            await place.wait_outdated()
+            await trio.lowlevel.checkpoint()
+        for question in (drive.lookup(ROOT_NODE, b"file"), drive.entries(ROOT_NODE)):
+            with pytest.raises(Unauthorized):
+                await question
+        assert drive.cache_timeout_s() == 0
