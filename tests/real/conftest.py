@@ -86,7 +86,9 @@ def new_world(
     worlds: list[World] = []
 
     def make(server: Server, admin: Device, server_log: Log, workspace: str) -> World:
-        worlds.append(World(tmp_path_factory.mktemp("w"), server, admin, logs, server_log, workspace))
+        folder = tmp_path_factory.mktemp("w")
+        folder.chmod(0o711)
+        worlds.append(World(folder, server, admin, logs, server_log, workspace))
         return worlds[-1]
 
     yield make

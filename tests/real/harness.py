@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,14 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
+def as_user(user: int | None, command: Sequence[str]) -> Sequence[str]:
+    """The command run as an ordinary user, who may read the interpreter and this repository wherever they lie."""
+    if user is None:
+        return command
+    may_read = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    return ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *may_read, "--", *command)
+
+
 class Process:
     """A child whose output goes to a log, line by line, and can be waited for."""
 
@@ -84,15 +93,12 @@ class Process:
         self._ended = False
         self._changed = threading.Condition()
         self._child = subprocess.Popen(
-            command,
+            as_user(user, command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=env,
             cwd=cwd,
-            user=user,
-            group=user,
-            extra_groups=[] if user is not None else None,
         )
         self.pid = self._child.pid
         self._pidfd = os.pidfd_open(self.pid)
@@ -277,6 +283,29 @@ class Server:
 # ── devices and mounts ───────────────────────────────────────────────────────────────────────────────
 
 
+def interpreter_for(user: int) -> tuple[str, str] | None:
+    """A Python of this version that the user may run, and a PYTHONPATH that holds what this one has installed.
+
+    A Python that lies in somebody's home is closed to others; then the system's does, with the same packages.
+    """
+    version = ".".join(map(str, sys.version_info[:2]))
+    packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    for python in (sys.executable, f"/usr/bin/python{version}"):
+        with suppress(OSError):
+            done = subprocess.run(
+                (python, "-c", "import pyfuse3"),
+                env={"PYTHONPATH": packages},
+                user=user,
+                group=user,
+                extra_groups=[],
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return python, packages
+    return None
+
+
 class Device:
     """A person's machine: a home folder of its own, and what was logged in from there."""
 
@@ -286,18 +315,20 @@ class Device:
         self.url = url
         self.user = user
         self.env = environment(folder)
+        self.program: tuple[str, ...] = PROGRAM
         if user is not None:
+            interpreter = interpreter_for(user)
+            assert interpreter is not None
+            self.program = (interpreter[0], *PROGRAM[1:])
+            self.env["PYTHONPATH"] = interpreter[1]
             for path in (folder, *folder.rglob("*")):
                 os.chown(path, user, user)
 
     def run(self, *arguments: str, check: bool = True, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """One command of the program; raises Failed where it fails and ``check`` is left on."""
         done = subprocess.run(
-            (*PROGRAM, *arguments),
+            as_user(self.user, (*PROGRAM, *arguments)),
             env=self.env,
-            user=self.user,
-            group=self.user,
-            extra_groups=[] if self.user is not None else None,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -356,7 +387,7 @@ class Mount:
     @property
     def command(self) -> tuple[str, ...]:
         return (
-            *PROGRAM,
+            *self.device.program,
             *("mount", self.device.url, str(self.path), "--workspace", self.workspace),
             *("--device", self.device.name, "--cache", str(self.cache), "--foreground"),
             *self.flags,
@@ -364,10 +395,13 @@ class Mount:
 
     def start(self) -> Mount:
         self.process = Process(self.command, self.log.path, self.device.env, user=self.device.user)
-        if not wait_mounts(lambda: mounted(self.path), START_S, self.process):
+        try:
+            # The mount table is no witness: a dead mount may stand there from before.
+            self.process.wait_for_line(r"\bmounted at\b")
+        except Failed:
             process, self.process = self.process, None
             process.close()
-            raise Failed(f"no mount at {self.path}\n{process.output}")
+            raise
         return self
 
     def unmount(self) -> None:

@@ -82,7 +82,8 @@ def test_vim_saves_with_swap_and_backup(drive: Path, run: Run, backupcopy: str) 
     file.chmod(0o640)
     run(
         *("vim", "-Nu", "NONE", "-es", "--not-a-term"),
-        *("-c", f"set swapfile directory=. backup writebackup backupcopy={backupcopy} backupdir=. undofile undodir=."),
+        *("-c", f"set swapfile directory=. undofile undodir=. backupcopy={backupcopy}"),
+        *("-c", "set backup writebackup backupdir=. backupskip="),
         *("-c", "%s/two/three/", "-c", "preserve", "-c", "wq", "text"),
         cwd=drive,
     )
