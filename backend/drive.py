@@ -107,6 +107,8 @@ class Drive:
         )
         self._unsent: dict[OpenFile, DriveError] = {}
         self._retry = trio.Event()
+        self._foreign_changes = 0
+        """How many came in: what was being opened meanwhile may be the version before."""
         self._services = Services(
             blocks, self.outbox, uploads, journal, new_overlay, now_ns, self._keep_manifest, self._moved
         )
@@ -159,15 +161,14 @@ class Drive:
 
     async def open(self, node: NodeId) -> OpenFile:
         """A handle of the node's present version; needs a ``release``."""
-        file = self._files.get(node)
-        if file is None:
+        while (file := self._files.get(node)) is None:
+            seen = self._foreign_changes
             row = await self._names.attributes(node)
             if row.kind is not Kind.FILE:
                 raise Refused.named("EISDIR" if row.kind is Kind.FOLDER else "EINVAL", "not a regular file")
             manifest = await self._manifest_of(row)
-            file = self._files.get(node)
-            if file is None:
-                file = self._files[node] = OpenFile(self._services, row, manifest)
+            if node not in self._files and seen == self._foreign_changes:
+                self._files[node] = OpenFile(self._services, row, manifest)
                 self._siblings.opened(row)
         file.handles += 1
         return file
@@ -459,6 +460,7 @@ class Drive:
             file.unlinked_here()
 
     def _detach(self, what: Outdated) -> None:
+        self._foreign_changes += 1
         for node in list(self._files) if what.everything else what.contents:
             if (file := self._files.pop(node, None)) is not None:
                 file.detached = True

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from backend.errors import NotFound, Refused
@@ -19,7 +20,7 @@ from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
 from protocol.ids import NodeId
-from protocol.messages import Entry, ListingReply, LookupReply, Node, NodeReply
+from protocol.messages import Entry, Kind, ListingReply, LookupReply, Node, NodeReply
 
 ONE_BY_ONE_MAX: Final = 8
 """Up to so many outdated rows of a folder are asked for singly; with more, the whole listing is fetched again."""
@@ -46,6 +47,11 @@ class TreeRemote(Protocol):
 
 class LocalFile(Protocol):
     """What names need of an open file."""
+
+    @property
+    def is_new(self) -> bool:
+        """Made here, and the server has not said yet that it knows of it."""
+        ...
 
     def attributes(self) -> Node:
         """As its readers see it."""
@@ -98,7 +104,7 @@ class Names:
         row = self._tree.node(node) if self._trusted() else None
         file = self._local_file(node)
         if row is None:
-            if file is not None and file in self.creating.values():
+            if file is not None and file.is_new:
                 return file.attributes()
             reply = await self._remote.node(node)
             row = reply.node
@@ -120,11 +126,22 @@ class Names:
         return self._session.trust_left_s() > 0
 
     def _with_local(self, row: Node) -> Node:
+        if row.kind is Kind.FOLDER and self.creating:
+            return self._with_creations(row)
         file = self._local_file(row.id)
         if file is None:
             return row
         file.refresh(row)
         return file.attributes()
+
+    def _with_creations(self, folder: Node) -> Node:
+        """A folder's times as they will be when the server has answered the creates under way in it."""
+        made = [file.attributes().atime_ns for (parent, _), file in self.creating.items() if parent == folder.id]
+        if not made:
+            return folder
+        return msgspec.structs.replace(
+            folder, mtime_ns=max(folder.mtime_ns, *made), ctime_ns=max(folder.ctime_ns, *made)
+        )
 
     async def _first_page(self, folder: NodeId) -> None:
         if (under_way := self._fetching.get(folder)) is not None:

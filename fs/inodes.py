@@ -74,7 +74,9 @@ class Inodes:
 
     def forget(self, number: int, times: int) -> None:
         """The kernel forgot it so often."""
-        inode = self._by_number[number]
+        inode = self._by_number.get(number)
+        if inode is None:
+            return  # Nothing may leave the handler of forget, and there is nothing left to do.
         inode.lookups -= times
         self.drop_unknown(inode)
 

@@ -22,6 +22,7 @@ import trio
 
 from backend.drive import Drive
 from backend.errors import DriveError, LocalFailure
+from backend.threads import WorkerThreads
 from fs.attributes import Owner
 from fs.inodes import Inodes
 from fs.notices import FuseKernel, Notices, fuse_devices
@@ -127,13 +128,12 @@ async def serve_mount(
         ) from None
     try:
         (device,) = fuse_devices() - before
-        operations.notices = Notices(FuseKernel(device), inodes, use_epoch=options.use_epoch)
-        _raise_read_ahead(folder)
+        operations.notices = Notices(FuseKernel(device), inodes, WorkerThreads(1), use_epoch=options.use_epoch)
         async with trio.open_nursery() as nursery:
             await nursery.start(drive.run, operations.notices.tell)
             nursery.start_soon(beside)
             nursery.start_soon(_unmount_on_signal, folder)
-            nursery.start_soon(_report_ready, ready)
+            nursery.start_soon(_report_ready, folder, ready)
             await pyfuse3.main()
             with trio.move_on_after(LAST_SEND_S):
                 try:
@@ -145,7 +145,14 @@ async def serve_mount(
         pyfuse3.close(unmount=True)
 
 
-async def _report_ready(ready: Callable[[], None]) -> None:
+async def _report_ready(folder: Path, ready: Callable[[], None]) -> None:
+    """Ready is who has answered a request. It comes from a thread: this one has to answer it."""
+    try:
+        await trio.to_thread.run_sync(os.stat, folder)
+    except OSError as error:
+        raise LocalFailure(f"{folder} is mounted, but does not answer: {error.strerror}") from None
+    # Not before: in its first exchange with the mount the kernel sets read-ahead back to its default.
+    _raise_read_ahead(folder)
     ready()
 
 

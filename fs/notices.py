@@ -14,12 +14,14 @@ import errno
 import logging
 import os
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import pyfuse3
 import trio
 
+from backend.threads import Threads
 from backend.tree import Outdated
 from fs.inodes import Inode, Inodes
 
@@ -76,14 +78,18 @@ class FuseKernel:
 class Notices:
     """What one mount tells its kernel."""
 
-    def __init__(self, kernel: Kernel, inodes: Inodes, *, use_epoch: bool) -> None:
+    def __init__(self, kernel: Kernel, inodes: Inodes, threads: Threads, *, use_epoch: bool) -> None:
         self.keeps_names = use_epoch and kernel.drop_names()
         """Whether the kernel may keep names: only where it can be told to drop them."""
+        self.seen = 0
+        """How many came in: an answer that was being made meanwhile must not be kept by the kernel."""
         self._kernel = kernel
         self._inodes = inodes
+        self._threads = threads
 
     async def tell(self, outdated: Outdated) -> None:
         """Return when the kernel holds nothing of this any more."""
+        self.seen += 1
         stale: list[Inode] = []
         if outdated.everything:
             stale = self._inodes.all_current()
@@ -96,18 +102,27 @@ class Notices:
                     self._retire(known)
         if self.keeps_names and (outdated.names or outdated.contents or outdated.everything):
             self._kernel.drop_names()
-        for inode in stale:
-            await self._drop_attributes(inode)
+        if stale:
+            await self._drop_attributes(stale)
 
     def _retire(self, inode: Inode) -> None:
         if inode.is_file:
             self._inodes.retire(inode.node)
 
-    async def _drop_attributes(self, inode: Inode) -> None:
-        """Where the kernel doesn't know the inode, its first look-up may be on the way back: it is told again."""
+    async def _drop_attributes(self, stale: list[Inode]) -> None:
+        """In a worker: the kernel may wait for an inode that it is giving up, and that for a read of ours.
+
+        Where the kernel doesn't know an inode, its first look-up may be on the way back: it is told again.
+        """
+
+        def not_known(inodes: list[Inode]) -> list[Inode]:
+            return [inode for inode in inodes if not self._kernel.drop_attributes(inode.number)]
+
         with trio.move_on_after(_LOOKUP_IN_FLIGHT_S):
             # The kernel tells nobody when an answer has become an inode.
-            while inode.lookups > 0 and not self._kernel.drop_attributes(inode.number):  # noqa: ASYNC110
+            while stale := await self._threads.run(  # noqa: ASYNC110
+                partial(not_known, [inode for inode in stale if inode.lookups > 0])
+            ):
                 await trio.sleep(_AGAIN_S)
 
 

@@ -74,13 +74,32 @@ def _answering(handler: Handler) -> Handler:
     return cast(Handler, answered)
 
 
+def _by_number(handler: Handler) -> Handler:
+    """Of requests about an inode that was found by name before: one that is gone is ESTALE.
+
+    The kernel then looks the name up again: a name that is renamed over is never seen missing.
+    """
+
+    @functools.wraps(handler)
+    async def answered(*arguments: Any) -> Any:
+        try:
+            return await handler(*arguments)
+        except DriveError as error:
+            if error.errno == errno.ENOENT:
+                raise pyfuse3.FUSEError(errno.ESTALE) from error
+            raise
+
+    return cast(Handler, answered)
+
+
 @dataclass(slots=True)
 class _FileHandle:
     """One open(2) of a regular file."""
 
     inode: Inode
     file: OpenFile
-    writes: bool
+    commits: bool
+    """close(2) waits for its commit: it may write, or it made the file."""
 
 
 @dataclass(slots=True)
@@ -89,6 +108,8 @@ class _FolderHandle:
 
     node: NodeId
     entries: Sequence[Entry] = field(default_factory=list)
+    moment: tuple[int, int] = (0, 0)
+    """When the entries were taken: see ``Operations._moment``."""
     folder: pyfuse3.EntryAttributes = field(default_factory=pyfuse3.EntryAttributes)
 
 
@@ -109,6 +130,7 @@ class Operations(pyfuse3.Operations):
         self._files: dict[int, _FileHandle] = {}
         self._folders: dict[int, _FolderHandle] = {}
         self._usage: tuple[float, UsageReply] | None = None
+        self._own_changes = 0
 
     # ── names ──
 
@@ -117,12 +139,14 @@ class Operations(pyfuse3.Operations):
         """A name's inode; a name that isn't there is kept too, where names may be."""
         if len(name) > NAME_MAX_BYTES:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
+        seen = self._seen()
         node = await self._drive.lookup(self._node(parent_inode), name)
+        overtaken = seen != self._seen()
         if node is None:
-            if (timeout_s := self._name_timeout_s()) > 0:
+            if (timeout_s := self._name_timeout_s()) > 0 and not overtaken:
                 return no_entry(timeout_s)
             raise pyfuse3.FUSEError(errno.ENOENT)
-        return self._told(node)
+        return self._told(node, keep=not overtaken)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """The kernel dropped inodes."""
@@ -162,11 +186,13 @@ class Operations(pyfuse3.Operations):
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """unlink(2)."""
         await self._drive.unlink(self._node(parent_inode), name)
+        self._own_changes += 1
 
     @_answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """rmdir(2)."""
         await self._drive.rmdir(self._node(parent_inode), name)
+        self._own_changes += 1
 
     @_answering
     async def rename(
@@ -182,8 +208,10 @@ class Operations(pyfuse3.Operations):
         if (mode := _RENAME_MODES.get(flags)) is None:
             raise pyfuse3.FUSEError(errno.EINVAL)
         await self._drive.rename(self._node(parent_inode_old), name_old, self._node(parent_inode_new), name_new, mode)
+        self._own_changes += 1
 
     @_answering
+    @_by_number
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         """readlink(2)."""
         return (await self._drive.attributes(self._node(inode))).target
@@ -191,11 +219,15 @@ class Operations(pyfuse3.Operations):
     # ── attributes ──
 
     @_answering
+    @_by_number
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """stat(2)."""
-        return self._entry(await self._attributes(self._inodes[inode]), self._inodes[inode])
+        known, seen = self._inodes[inode], self._seen()
+        node = await self._attributes(known)
+        return self._entry(node, known, keep=seen == self._seen())
 
     @_answering
+    @_by_number
     async def setattr(
         self,
         inode: int,
@@ -205,7 +237,8 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """chmod, chown, utimensat, truncate; a size set through a handle belongs to the handle."""
-        known = self._inodes[inode]
+        known, seen = self._inodes[inode], self._seen()
+        self._own_changes += 1
         if fields.update_size:
             if fh is not None:
                 await self._files[fh].file.truncate(attr.st_size)
@@ -220,9 +253,11 @@ class Operations(pyfuse3.Operations):
         }
         if any(value is not None for value in wanted.values()):
             await self._drive.set_attributes(self._node(inode), **wanted)
-        return self._entry(await self._attributes(known), known)
+        node = await self._attributes(known)
+        return self._entry(node, known, keep=seen == self._seen())
 
     @_answering
+    @_by_number
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """getxattr(2)."""
         node = await self._attributes(self._inodes[inode])
@@ -232,6 +267,7 @@ class Operations(pyfuse3.Operations):
         return value
 
     @_answering
+    @_by_number
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
         """listxattr(2)."""
         node = await self._attributes(self._inodes[inode])
@@ -281,16 +317,20 @@ class Operations(pyfuse3.Operations):
         """Entries with attributes, from a snapshot that is taken anew when reading begins again."""
         handle = self._folders[fh]
         if start_id == 0:
+            handle.moment = self._moment()
             handle.entries = await self._drive.entries(handle.node)
             handle.folder = self._entry(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
         for place, name in enumerate(_DOTS[start_id:], start=start_id + 1):
             # The kernel makes no inode of these two: they count as no look-up.
             if not pyfuse3.readdir_reply(token, name, handle.folder, place):
                 return
+        keep = handle.moment == self._moment()
         begin = max(0, start_id - len(_DOTS))
         for place, entry in enumerate(handle.entries[begin:], start=begin + len(_DOTS) + 1):
             inode = self._inodes.peek(entry.node.id, is_file=entry.node.kind is Kind.FILE)
-            if not pyfuse3.readdir_reply(token, entry.name, self._entry(entry.node, inode), place):
+            # The kernel takes a file's size from here, and appends at it: an open file's must be that of now.
+            node = entry.node if inode.file is None else inode.file.attributes()
+            if not pyfuse3.readdir_reply(token, entry.name, self._entry(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)
@@ -314,10 +354,12 @@ class Operations(pyfuse3.Operations):
         parent = await self._drive.attributes(self._node(parent_inode))
         mode, gid = _inherited(parent, Kind.FILE, stat.S_IMODE(mode), ctx.gid)
         file = await self._drive.create(parent.id, name, mode, ctx.uid, gid, exclusive=bool(flags & os.O_EXCL))
-        entry = self._told(file.attributes())
-        return self._opened(self._inodes[entry.st_ino], file, flags), entry
+        self._own_changes += 1
+        inode = self._inodes.peek(file.node, is_file=True)
+        return self._opened(inode, file, commits=True), self._told(file.attributes())
 
     @_answering
+    @_by_number
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """open(2). An outdated inode is refused with ESTALE: the kernel looks the name up again."""
         known = self._inodes[inode]
@@ -325,9 +367,14 @@ class Operations(pyfuse3.Operations):
         if known.retired or (known.file is not None and known.file is not file):
             await self._drive.release(file)  # A new version came while the manifest was fetched.
             raise pyfuse3.FUSEError(errno.ESTALE)
-        info = self._opened(known, file, flags)
+        info = self._opened(known, file, commits=bool(flags & (_WRITES | os.O_TRUNC)))
         if flags & os.O_TRUNC:
-            await file.truncate(0)
+            try:
+                await file.truncate(0)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self.release(info.fh)
+                raise
         return info
 
     @_answering
@@ -344,7 +391,8 @@ class Operations(pyfuse3.Operations):
     async def flush(self, fh: int) -> None:
         """close(2), once per descriptor: returns when the content is committed."""
         handle = self._files[fh]
-        if handle.writes:
+        if handle.commits:
+            self._own_changes += 1
             await self._drive.flush(handle.file)
 
     @_answering
@@ -356,6 +404,7 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """The last descriptor and mapping are gone."""
         handle = self._files.pop(fh)
+        self._own_changes += 1
         handle.inode.handles -= 1
         if handle.inode.handles == 0:
             handle.inode.file = None
@@ -392,21 +441,34 @@ class Operations(pyfuse3.Operations):
     def _attribute_timeout_s(self) -> float:
         return 0.0 if self.notices is None else min(KERNEL_CACHE_MAX_S, self._drive.cache_timeout_s())
 
-    def _entry(self, node: Node, inode: Inode) -> pyfuse3.EntryAttributes:
-        attribute_timeout_s = 0.0 if inode.retired else self._attribute_timeout_s()
+    def _seen(self) -> int:
+        """How many changes of others have come in."""
+        return 0 if self.notices is None else self.notices.seen
+
+    def _moment(self) -> tuple[int, int]:
+        """How many changes there have been: others' and this mount's."""
+        return self._seen(), self._own_changes
+
+    def _entry(self, node: Node, inode: Inode, *, keep: bool = True) -> pyfuse3.EntryAttributes:
+        """``keep`` False: a change came in while the answer was made, so the kernel must ask again."""
+        if not keep:
+            return entry_of(node, inode.number, self._owner, 0.0, 0.0)
+        # A dirty file's commit sets its ctime, and the kernel would not hear of it.
+        changing = inode.retired or (inode.file is not None and inode.file.is_dirty)
+        attribute_timeout_s = 0.0 if changing else self._attribute_timeout_s()
         return entry_of(node, inode.number, self._owner, self._name_timeout_s(), attribute_timeout_s)
 
-    def _told(self, node: Node) -> pyfuse3.EntryAttributes:
+    def _told(self, node: Node, *, keep: bool = True) -> pyfuse3.EntryAttributes:
         inode = self._inodes.peek(node.id, is_file=node.kind is Kind.FILE)
-        entry = self._entry(node, inode)
+        entry = self._entry(node, inode, keep=keep)
         self._inodes.told(inode)
         return entry
 
-    def _opened(self, inode: Inode, file: OpenFile, flags: int) -> pyfuse3.FileInfo:
+    def _opened(self, inode: Inode, file: OpenFile, *, commits: bool) -> pyfuse3.FileInfo:
         number = next(self._numbers)
         inode.handles += 1
         inode.file = file
-        self._files[number] = _FileHandle(inode, file, bool(flags & _WRITES))
+        self._files[number] = _FileHandle(inode, file, commits)
         return pyfuse3.FileInfo(fh=number, keep_cache=True)
 
     async def _make(

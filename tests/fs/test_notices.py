@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
+from backend.threads import InlineThreads
 from backend.tree import Outdated
 from fs.inodes import Inodes
 from fs.notices import Notices
@@ -40,29 +41,31 @@ def known(inodes: Inodes, node: NodeId, *, is_file: bool) -> None:
 async def test_attributes_are_dropped_of_inodes_that_the_kernel_knows() -> None:
     kernel, inodes = FakeKernel(), Inodes()
     known(inodes, FOLDER, is_file=False)
-    await Notices(kernel, inodes, use_epoch=True).tell(Outdated(attributes=frozenset({FOLDER, NodeId(99)})))
+    await Notices(kernel, inodes, InlineThreads(), use_epoch=True).tell(
+        Outdated(attributes=frozenset({FOLDER, NodeId(99)}))
+    )
     assert kernel.attributes_dropped == [FOLDER]
 
 
 async def test_names_go_all_at_once() -> None:
     kernel = FakeKernel()
-    notices = Notices(kernel, Inodes(), use_epoch=True)
+    notices = Notices(kernel, Inodes(), InlineThreads(), use_epoch=True)
     before = kernel.names_dropped
     await notices.tell(Outdated(names=True))
     assert kernel.names_dropped == before + 1
 
 
 async def test_a_kernel_without_epochs_keeps_no_names() -> None:
-    assert not Notices(FakeKernel(has_epoch=False), Inodes(), use_epoch=True).keeps_names
-    assert not Notices(FakeKernel(), Inodes(), use_epoch=False).keeps_names
-    assert Notices(FakeKernel(), Inodes(), use_epoch=True).keeps_names
+    assert not Notices(FakeKernel(has_epoch=False), Inodes(), InlineThreads(), use_epoch=True).keeps_names
+    assert not Notices(FakeKernel(), Inodes(), InlineThreads(), use_epoch=False).keeps_names
+    assert Notices(FakeKernel(), Inodes(), InlineThreads(), use_epoch=True).keeps_names
 
 
 async def test_a_new_version_of_a_file_retires_its_inode_and_a_folder_keeps_its_own() -> None:
     kernel, inodes = FakeKernel(), Inodes()
     known(inodes, FILE, is_file=True)
     known(inodes, FOLDER, is_file=False)
-    await Notices(kernel, inodes, use_epoch=True).tell(Outdated(contents=frozenset({FILE, FOLDER})))
+    await Notices(kernel, inodes, InlineThreads(), use_epoch=True).tell(Outdated(contents=frozenset({FILE, FOLDER})))
     assert inodes[FILE].retired
     assert not inodes[FOLDER].retired
 
@@ -71,7 +74,7 @@ async def test_an_inode_whose_first_look_up_is_on_its_way_is_told_again(autojump
     kernel, inodes = FakeKernel(), Inodes()
     known(inodes, FILE, is_file=True)
     kernel.not_yet = 3
-    await Notices(kernel, inodes, use_epoch=True).tell(Outdated(attributes=frozenset({FILE})))
+    await Notices(kernel, inodes, InlineThreads(), use_epoch=True).tell(Outdated(attributes=frozenset({FILE})))
     assert kernel.attributes_dropped == [FILE]
 
 
@@ -79,6 +82,6 @@ async def test_a_reset_retires_every_file_and_drops_every_attribute() -> None:
     kernel, inodes = FakeKernel(), Inodes()
     known(inodes, FILE, is_file=True)
     known(inodes, FOLDER, is_file=False)
-    await Notices(kernel, inodes, use_epoch=True).tell(Outdated(everything=True))
+    await Notices(kernel, inodes, InlineThreads(), use_epoch=True).tell(Outdated(everything=True))
     assert inodes[FILE].retired
     assert sorted(kernel.attributes_dropped) == [1, FILE, FOLDER]

@@ -324,3 +324,15 @@ async def test_a_revoked_device_is_shown_nothing_any_more(world: World) -> None:
             with pytest.raises(Unauthorized):
                 await question
         assert drive.cache_timeout_s() == 0
+
+
+async def test_a_folder_shows_the_time_of_a_create_that_is_not_answered_yet(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        file = await drive.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        before = await drive.attributes(ROOT_NODE)
+        assert before.mtime_ns == file.attributes().atime_ns
+        await drive.flush(file)
+        await drive.release(file)
+        assert (await drive.attributes(ROOT_NODE)).mtime_ns == before.mtime_ns

@@ -145,7 +145,7 @@ class Place:
             blocks,
             Uploader(remote, blocks, cache, working_keys, threads),
             new_overlay,
-            lambda: int((trio.current_time() + 1e9) * 1e9),
+            lambda: int((trio.current_time() + 1.8e9) * 1e9),
             workspace=workspace,
             seq=joined.seq,
             last_number=joined.last_number,
