@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import signal
+import stat
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -90,12 +91,14 @@ def check_folder(folder: Path) -> None:
         return
     if (there := mounted_at(folder)) is not None:
         raise LocalFailure(f"{folder} has something mounted on it already ({there.kind}): unmount that first")
-    if not os.path.isdir(folder) or not status:
+    if not stat.S_ISDIR(status.st_mode):
         raise LocalFailure(f"{folder} is not a folder")
     if next(folder.iterdir(), None) is not None:
         raise LocalFailure(f"{folder} is not empty: what is in it would be hidden; choose an empty folder")
     if not os.path.exists("/dev/fuse"):
         raise LocalFailure("there is no /dev/fuse: the fuse module is not loaded, or a container lacks the device")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise LocalFailure("this user may not open /dev/fuse: let root give its mode 0666, as systems usually have it")
 
 
 def unmount(folder: Path, *, lazily: bool = False) -> None:
