@@ -29,7 +29,7 @@ from backend.overlay import Overlay
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.siblings import Siblings
-from backend.status import Status, status_of
+from backend.status import Status, Unsent, status_of
 from backend.tree import ABSENT, Outdated, Tree
 from backend.upload import Uploader
 from protocol import manifest as manifests
@@ -105,12 +105,22 @@ class Drive:
         self._manifests: LRUCache[tuple[NodeId, VersionNumber], Manifest] = LRUCache(
             MANIFEST_PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1
         )
+        self._open: set[OpenFile] = set()
+        """Every file that has handles or is dirty, detached ones too."""
         self._unsent: dict[OpenFile, DriveError] = {}
         self._retry = trio.Event()
         self._foreign_changes = 0
         """How many came in: what was being opened meanwhile may be the version before."""
         self._services = Services(
-            blocks, self.outbox, uploads, journal, new_overlay, now_ns, self._keep_manifest, self._moved
+            blocks=blocks,
+            outbox=self.outbox,
+            uploads=uploads,
+            journal=journal,
+            new_overlay=new_overlay,
+            now_ns=now_ns,
+            committed=self._keep_manifest,
+            path_of=self._names.path_of,
+            moved=self._moved,
         )
 
     async def run(
@@ -168,7 +178,7 @@ class Drive:
                 raise Refused.named("EISDIR" if row.kind is Kind.FOLDER else "EINVAL", "not a regular file")
             manifest = await self._manifest_of(row)
             if node not in self._files and seen == self._foreign_changes:
-                self._files[node] = OpenFile(self._services, row, manifest)
+                self._add(OpenFile(self._services, row, manifest))
                 self._siblings.opened(row)
         file.handles += 1
         return file
@@ -195,7 +205,7 @@ class Drive:
             file.refresh(await self._names.attributes(row.id))
         else:
             self._names.creating[parent, name] = file
-        self._files[row.id] = file
+        self._add(file)
         file.handles += 1
         return file
 
@@ -211,8 +221,6 @@ class Drive:
 
     async def flush(self, file: OpenFile) -> None:
         """Commit what was written; on an error it is kept and sent later."""
-        if self.read_only and not file.is_dirty:
-            return
         try:
             await file.flush()
         except DriveError as error:
@@ -343,12 +351,18 @@ class Drive:
 
     def status(self) -> Status:
         """A snapshot for people and scripts."""
-        return status_of(
-            self._remote, self._tree, self.session, self.outbox, self._services.blocks, self._dirty_files()
-        )
+        unsent = [
+            Unsent(
+                path=self._names.path_of(file.node),
+                size_bytes=file.attributes().size,
+                trouble="" if file.trouble is None else str(file.trouble),
+            )
+            for file in self._dirty_files()
+        ]
+        return status_of(self._remote, self._tree, self.session, self.outbox, self._services.blocks, unsent)
 
     def _dirty_files(self) -> list[OpenFile]:
-        return [file for file in {*self._files.values(), *self._unsent} if file.is_dirty]
+        return [file for file in self._open if file.is_dirty]
 
     # ── inside ──
 
@@ -470,8 +484,13 @@ class Drive:
             del self._files[before]
         self._files[file.node] = file
 
+    def _add(self, file: OpenFile) -> None:
+        self._files[file.node] = file
+        self._open.add(file)
+
     def _close_if_unused(self, file: OpenFile) -> None:
         if file.handles == 0 and not file.is_dirty:
+            self._open.discard(file)
             if self._files.get(file.node) is file:
                 del self._files[file.node]
             file.close()
@@ -480,7 +499,7 @@ class Drive:
 
     def _keep_unsent(self, file: OpenFile, error: DriveError) -> None:
         self._unsent[file] = error
-        log.warning("a file could not be sent, it is kept and tried again: node %d: %s", file.node, error)
+        log.warning("%s could not be sent, it is kept and tried again: %s", self._names.path_of(file.node), error)
         self._retry.set()
 
     async def _retry_unsent(self) -> None:
@@ -499,17 +518,17 @@ class Drive:
                     self._unsent[file] = error
                     continue
                 if self._unsent.pop(file, None) is not None:  # Else somebody's flush has sent it meanwhile.
-                    log.info("a file that was kept has been sent: node %d", file.node)
+                    log.info("%s has been sent", self._names.path_of(file.node))
                 self._close_if_unused(file)
 
     def _recover(self) -> None:
         """Take up the commits that an earlier mount of this cache folder left in its journal."""
         for number, record in self._journal.live():
             file = OpenFile.recovered(self._services, record, number, self._create_again(record))
-            self._files.setdefault(file.node, file)
+            self._add(file)
             self._unsent[file] = DriveError("left by an earlier mount")
             self._retry.set()
-            log.info("taking up what an earlier mount left unsent: node %d", file.node)
+            log.info("taking up what an earlier mount left unsent: %s", self._names.path_of(file.node))
 
     def _create_again(self, record: Flushed) -> Pending | None:
         return None if record.create is None else self.outbox.submit_later(record.create)

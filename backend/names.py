@@ -19,7 +19,7 @@ from backend.errors import NotFound, Refused
 from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
-from protocol.ids import NodeId
+from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Entry, Kind, ListingReply, LookupReply, Node, NodeReply
 
 ONE_BY_ONE_MAX: Final = 8
@@ -121,6 +121,14 @@ class Names:
             if parent == folder:
                 merged[name] = Entry(name, file.attributes())
         return [merged[name] for name in sorted(merged)]
+
+    def path_of(self, node: NodeId) -> str:
+        """A path of a node for people, as far as names are known."""
+        for (folder, name), file in self.creating.items():
+            if file.attributes().id == node:
+                inside = name.decode(errors="backslashreplace")
+                return inside if folder == ROOT_NODE else f"{self._tree.path_of(folder)}/{inside}"
+        return self._tree.path_of(node)
 
     def _trusted(self) -> bool:
         return self._session.trust_left_s() > 0

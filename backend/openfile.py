@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import DriveError, Refused
+from backend.errors import Corrupt, DriveError, Refused
 from backend.journal import Flushed, Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
@@ -65,6 +65,8 @@ class Services:
     now_ns: Callable[[], int]
     committed: Callable[[NodeId, VersionNumber, Manifest], None]
     """Called after each commit: the content of the new version is known."""
+    path_of: Callable[[NodeId], str]
+    """A path for people."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -171,6 +173,13 @@ class OpenFile:
 
     async def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes; fewer at the end of the file."""
+        try:
+            return await self._read(offset, length)
+        except Corrupt as error:
+            log.error("%s can't be read at %d: %s", self._services.path_of(self.node), offset, error)
+            raise
+
+    async def _read(self, offset: int, length: int) -> bytes:
         overlay = self._overlay
         if overlay is None or not overlay.is_dirty:
             return await self._services.blocks.read(self._manifest, offset, length, self._ahead)

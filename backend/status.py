@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from backend.blocks import Blocks
 from backend.errors import Unauthorized
-from backend.openfile import OpenFile
 from backend.outbox import Outbox
 from backend.remote import WorkspaceRemote
 from backend.session import Session
@@ -18,7 +15,7 @@ from backend.tree import Tree
 class Unsent(msgspec.Struct, frozen=True):
     """A file with bytes that are in no committed version yet."""
 
-    node: int
+    path: str
     size_bytes: int
     trouble: str = ""
     """Why the last try failed; empty while it is open or being sent."""
@@ -46,7 +43,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def status_of(
-    remote: WorkspaceRemote, tree: Tree, session: Session, outbox: Outbox, blocks: Blocks, dirty: Iterable[OpenFile]
+    remote: WorkspaceRemote, tree: Tree, session: Session, outbox: Outbox, blocks: Blocks, unsent: list[Unsent]
 ) -> Status:
     """The present state of a mount's parts."""
     trouble = session.trouble
@@ -57,10 +54,7 @@ def status_of(
         trouble="" if trouble is None else str(trouble),
         seq=tree.applied,
         queued_changes=len(outbox),
-        sending=[
-            Unsent(file.node, file.attributes().size, "" if file.trouble is None else str(file.trouble))
-            for file in dirty
-        ],
+        sending=unsent,
         requests=traffic.requests,
         polls=traffic.polls,
         bytes_up=traffic.bytes_up,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from protocol.ids import JournalId, NodeId, Seq
+from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
 from protocol.messages import Entry, ListingReply, Node, Notice, Notices
 
 NODES_MAX: Final = 200_000
@@ -113,6 +113,25 @@ class Tree:
             return None
         self._folders.move_to_end(folder)
         return sorted((name, node) for name, node in known.names.items() if isinstance(node, int))
+
+    def path_of(self, node: NodeId) -> str:
+        """A path of a node for people, as far as names are known; slow, for messages about trouble."""
+        parts: list[str] = []
+        while node != ROOT_NODE:
+            found = next(
+                (
+                    (folder, name)
+                    for folder, known in self._folders.items()
+                    for name, meaning in known.names.items()
+                    if meaning == node
+                ),
+                None,
+            )
+            if found is None:
+                return "/".join([f"node {node}", *reversed(parts)])
+            node = found[0]
+            parts.append(found[1].decode(errors="backslashreplace"))
+        return "/".join(reversed(parts))
 
     def unknown_names(self, folder: NodeId) -> list[bytes] | None:
         """Names of a listed folder that have been outdated since; None where the folder hasn't been listed."""

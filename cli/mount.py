@@ -190,7 +190,7 @@ def _described(status: dict[str, Any]) -> str:
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
     for file in status["sending"]:
         why = f": {file['trouble']}" if file["trouble"] else ""
-        lines.append(f"  not sent yet: file {file['node']}, {written(file['size_bytes'])}{why}")
+        lines.append(f"  not sent yet: {file['path']}, {written(file['size_bytes'])}{why}")
     return "\n".join(lines)
 
 

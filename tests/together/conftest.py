@@ -23,9 +23,9 @@ from tests.together.world import World
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A server with the user admin, in memory."""
-    keyring = Keyring(new_key())
+    keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
-        blocks = BlockCare(MemoryBlockStore(), metadata, keyring, trio.CapacityLimiter(2))
+        blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2))
         service = Service(metadata, blocks, keyring, Passwords(), Notifier(), lambda: 1_700_000_000_000_000_000)
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
         (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
@@ -35,4 +35,4 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             await metadata.write(lambda tx: accounts.login_device(tx, user.id, device, hash_token(token), 0))
             return token
 
-        yield World(create_app(service), issue_token, workspace, tmp_path)
+        yield World(create_app(service), issue_token, store, workspace, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from backend.drive import Drive
-from backend.errors import DriveError, NotFound, Offline, Refused, Unauthorized
+from backend.errors import Corrupt, DriveError, NotFound, Offline, Refused, Unauthorized
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Kind, RenameMode, State, XattrMode
 from tests.together.world import Place, World
@@ -198,7 +198,7 @@ async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autoj
         with pytest.raises(Offline):
             await drive.flush(file)
         await drive.release(file)
-        assert [unsent.node for unsent in drive.status().sending] == [file.node]
+        assert [unsent.path for unsent in drive.status().sending] == ["file"]
         place.http.cut = False
         await drive.synced()
         assert drive.status().sending == []
@@ -336,3 +336,31 @@ async def test_a_folder_shows_the_time_of_a_create_that_is_not_answered_yet(worl
         await drive.flush(file)
         await drive.release(file)
         assert (await drive.attributes(ROOT_NODE)).mtime_ns == before.mtime_ns
+
+
+async def test_the_barrier_waits_for_a_detached_file_too(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        await caught_up(laptop, two, one)
+        mine = await two.open(node)
+        await mine.write(0, b"mine")
+        await write(one, b"file", b"theirs")
+        await caught_up(laptop, two, one)
+        await two.synced()
+        assert not mine.is_dirty
+        await two.release(mine)
+        assert len(await names(two)) == 2
+
+
+async def test_a_damaged_block_is_told_with_the_files_name(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        folder = await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        await write(one, b"file", os.urandom(300_000), folder.id)
+        await caught_up(laptop, two, one)
+        await two.entries(ROOT_NODE)
+        world.damage_blocks()
+        with pytest.raises(Corrupt):
+            await read(two, b"file", folder.id)
+        assert "folder/file can't be read" in caplog.text

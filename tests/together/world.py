@@ -28,6 +28,7 @@ from backend.upload import Uploader
 from protocol import keys
 from protocol.manifest import Manifest
 from protocol.messages import Workspace
+from server.blockstore.memory import MemoryBlockStore
 
 
 class AsgiHttp:
@@ -166,12 +167,18 @@ class World:
     """A server; ``place`` makes devices."""
 
     def __init__(
-        self, app: Starlette, issue_token: Callable[[str], Awaitable[str]], workspace: Workspace, folder: Path
+        self,
+        app: Starlette,
+        issue_token: Callable[[str], Awaitable[str]],
+        store: MemoryBlockStore,
+        workspace: Workspace,
+        folder: Path,
     ) -> None:
         """``issue_token`` takes a device's name."""
         self.app = app
         self.issue_token = issue_token
         self.workspace = workspace
+        self._store = store
         self._folder = folder
         self._count = 0
 
@@ -179,3 +186,8 @@ class World:
         folder = self._folder / name
         folder.mkdir()
         return Place(self, name, folder)
+
+    def damage_blocks(self) -> None:
+        """Change a byte of each stored object."""
+        for name, content in self._store.objects.items():
+            self._store.objects[name] = content[:-1] + bytes([content[-1] ^ 1])
