@@ -10,7 +10,12 @@ import click
 
 
 @click.command("serve", short_help="Run a server.")
-@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the database and the blocks.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of the database and the blocks ($XDG_DATA_HOME/samedrive/server).",
+)
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen (127.0.0.1:8473; port 0: any free one).")
 @click.option(
     "--config",

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from protocol.messages import API
 from server.http import UndecodedPaths, handlers
+from server.lingering import Lingering
 from server.routes import accounts, blocks, changes, tree
 from server.service import Service
 
@@ -18,8 +19,8 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [*accounts.ROUTES, *tree.ROUTES, *changes.ROUTES, *blocks.ROUTES]
     app = Starlette(
-        routes=[Mount(f"/{API}", routes=routes)],
-        middleware=[Middleware(UndecodedPaths)],
+        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
+        middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
         exception_handlers=cast(Any, handlers()),
     )
     app.router.redirect_slashes = False

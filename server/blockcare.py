@@ -1,152 +1,241 @@
 """Blocks between the wire and where they lie: verified before they are acknowledged, small ones inline.
 
-Knows keys, the block store and the rows about blocks. Nobody can poison what others deduplicate against: a sealed
-block is opened and its id checked before a row names it.
+Knows keys, the block store and the rows about blocks; knows nothing of HTTP.
+
+Invariants:
+
+- a sealed block is opened, and its id checked, before a row names it: nobody can poison what others rely on;
+- a row names an object only after the object is durable, and an object is deleted only when no row can name it;
+- what was lost or is damaged is replaced by the next sound put of that block, and by nothing else.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
+import structlog
 import trio
+from cachetools import LRUCache
 
 from protocol.ids import BlockId, WorkspaceId
 from protocol.keys import WorkspaceKeys
-from protocol.limits import INLINE_SEALED_BYTES, MIB
+from protocol.limits import INLINE_SEALED_BYTES, KIB
 from protocol.messages import SealedBlock
-from protocol.sealing import CorruptBlock, unseal
-from server.blockstore.store import BlockStore, BlockStoreFull, ObjectMissing
+from protocol.sealing import CorruptBlock, plain_length, unseal
+from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring
 from server.metadata import accounts, blocks
 from server.metadata.blocks import StoredBlock
-from server.metadata.store import MetadataStore, Transaction
+from server.metadata.store import MetadataStore, StoreError, Transaction
+from server.space import NoSpace, Space
+from server.threads import RunSync, T, in_thread
 
 WORKERS: Final = 4
 """Threads that open blocks and wait for the disk: two cores, and as many fsyncs under way."""
 
-RESERVE_BYTES: Final = 64 * MIB
-"""Kept free for the database: deleting and reading must work on a full server."""
+_IN_PLACE_PLAIN_BYTES: Final = 64 * KIB
+"""Opening so much takes less than a hop to a worker."""
 
-T = TypeVar("T")
-log = logging.getLogger(__name__)
+_LOST_REMEMBERED: Final = 4_096
+
+log = structlog.get_logger()
+
+Allow = Callable[[Transaction], object]
+"""Run first in a transaction; raises where the caller may not do what it asks for."""
 
 
 class BadBlock(Exception):
     """What came is not the sealed block that it claims to be."""
 
 
-class NoSpace(Exception):
-    """The server's disk is full."""
-
-
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A block that a put may store. ``unsound`` is what is stored of it now, which the put replaces."""
+
+    workspace: WorkspaceId
+    block: BlockId
+    keys: WorkspaceKeys
+    unsound: StoredBlock | None
+
+
 class BlockCare:
     """Puts and gets of all workspaces."""
 
-    store: BlockStore
-    metadata: MetadataStore
-    keyring: Keyring
-    workers: trio.CapacityLimiter
+    def __init__(
+        self,
+        store: BlockStore,
+        metadata: MetadataStore,
+        keyring: Keyring,
+        workers: trio.CapacityLimiter,
+        space: Space | None = None,
+        run_sync: RunSync = in_thread,
+    ) -> None:
+        """``space`` is asked before anything is stored; without one, what is free in the block store decides."""
+        self.space = space or Space(store.free_bytes)
+        self._store = store
+        self._metadata = metadata
+        self._keyring = keyring
+        self._workers = workers
+        self._run_sync = run_sync
+        self._lost: LRUCache[tuple[WorkspaceId, BlockId], None] = LRUCache(_LOST_REMEMBERED)
+        """Blocks whose objects were found missing: answered as missing, so that who has the bytes sends them again."""
 
-    async def wanted(
-        self, workspace: WorkspaceId, block: BlockId, sealed_bytes: int, allow: Callable[[Transaction], None]
-    ) -> WorkspaceKeys | None:
-        """The keys to verify a put with, before its body is read; None where the block is there. Raises as ``put``."""
+    # ── in ──
 
-        def before(tx: Transaction) -> tuple[WorkspaceKeys, int | None]:
+    async def wanted(self, workspace: WorkspaceId, block: BlockId, sealed_bytes: int, allow: Allow) -> Wanted | None:
+        """What ``put`` needs, before the body is read; None where a sound copy is there. Raises NoSpace, OverQuota."""
+
+        def before(tx: Transaction) -> Wanted:
             allow(tx)
-            have = blocks.plain_length(tx, workspace, block)
+            [have] = blocks.stored(tx, workspace, [block])
             if have is None:
                 blocks.check_quota(tx, workspace, sealed_bytes)
-            return self._keys(tx, workspace), have
+            return Wanted(workspace, block, self._keys(tx, workspace), have)
 
-        keys, have = await self.metadata.read(before)
-        if have is not None:
+        wanted = await self._metadata.read(before)
+        self._keyring.remember(workspace, wanted.keys)
+        if wanted.unsound is not None and await self._work(lambda: self._is_sound(wanted)):
+            self._lost.pop((workspace, block), None)
             return None
-        self.check_space(sealed_bytes)
-        return keys
+        self.space.check(sealed_bytes)
+        return wanted
 
-    async def put(
-        self, workspace: WorkspaceId, block: BlockId, sealed: bytes | bytearray, keys: WorkspaceKeys
-    ) -> None:
+    async def put(self, wanted: Wanted, sealed: bytes | bytearray, allow: Allow) -> None:
         """Verify and store; raises BadBlock, NoSpace, OverQuota."""
-        name = f"{block.hex()}-{secrets.token_hex(8)}"
-        inline = len(sealed) <= INLINE_SEALED_BYTES
+        block = wanted.block
+        name = None if len(sealed) <= INLINE_SEALED_BYTES else object_name(block)
 
         def verify_and_store() -> int:
-            plain_bytes = _verified(keys, block, sealed)
-            if not inline:
-                self.store.put(name, sealed)
+            plain_bytes = _verified(wanted.keys, block, sealed)
+            if name is not None:
+                self._store.put(name, sealed)
             return plain_bytes
 
-        plain_bytes = await self._work(verify_and_store)
-        at = StoredBlock(bytes(sealed) if inline else None, None if inline else name, len(sealed), plain_bytes)
-        recorded = False
         try:
-            recorded = await self.metadata.write(lambda tx: blocks.record(tx, workspace, block, at))
-        finally:
-            if not recorded and not inline:  # Refused, or another put of the same block was first.
-                with trio.CancelScope(shield=True):
-                    await self._work(lambda: self.store.delete(name))
+            plain_bytes = await self._work(verify_and_store)
+        except BlockStoreFull as error:
+            raise NoSpace("the server's disk is full") from error
+        at = StoredBlock(bytes(sealed) if name is None else None, name, len(sealed), plain_bytes)
+
+        def record(tx: Transaction) -> bool:
+            allow(tx)
+            if wanted.unsound is not None and blocks.stored(tx, wanted.workspace, [block]) == [wanted.unsound]:
+                blocks.forget(tx, wanted.workspace, block)
+            return blocks.record(tx, wanted.workspace, block, at)
+
+        try:
+            recorded = await self._metadata.write(record)
+        except StoreError:
+            raise  # Whether a row names the object can't be known: at worst it is left behind.
+        except Exception:
+            await self._discard(name)
+            raise
+        if not recorded:  # Another put of the same block was first.
+            await self._discard(name)
+        elif wanted.unsound is not None:
+            await self._discard(wanted.unsound.object)
+        self._lost.pop((wanted.workspace, block), None)
 
     async def verify_inline(
-        self, workspace: WorkspaceId, sealed: Sequence[SealedBlock], allow: Callable[[Transaction], None]
+        self, workspace: WorkspaceId, sealed: Sequence[SealedBlock], allow: Allow
     ) -> dict[BlockId, int]:
-        """Plain lengths of blocks that travel in commits; raises BadBlock."""
+        """Plain lengths of blocks that travel in commits; raises BadBlock and NoSpace.
+
+        ``allow`` runs before anything is told; where all is well, the transaction that applies the commits runs it.
+        """
         if not sealed:
             return {}
-        self.check_space(sum(len(small.sealed) for small in sealed))
+        keys = self._keyring.remembered(workspace)
+        if keys is None:
+            keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
+            self._keyring.remember(workspace, keys)
+        try:
+            return await self._verified_inline(keys, sealed)
+        except (BadBlock, NoSpace):
+            await self._metadata.read(allow)  # A stranger learns nothing from how bad its blocks are.
+            raise
+
+    async def _verified_inline(self, keys: WorkspaceKeys, sealed: Sequence[SealedBlock]) -> dict[BlockId, int]:
         if any(len(small.sealed) > INLINE_SEALED_BYTES for small in sealed):
             raise BadBlock(f"a block of over {INLINE_SEALED_BYTES} bytes can't travel in a commit")
+        self.space.check(sum(len(small.sealed) for small in sealed))
 
-        def keys_of(tx: Transaction) -> WorkspaceKeys:
-            allow(tx)
-            return self._keys(tx, workspace)
+        def verify() -> dict[BlockId, int]:
+            return {small.id: _verified(keys, small.id, small.sealed) for small in sealed}
 
-        keys = await self.metadata.read(keys_of)
-        return await self._work(lambda: {small.id: _verified(keys, small.id, small.sealed) for small in sealed})
+        if sum(_claimed_bytes(small) for small in sealed) <= _IN_PLACE_PLAIN_BYTES:
+            return verify()
+        return await self._work(verify)
+
+    # ── out ──
 
     async def get(
-        self, workspace: WorkspaceId, ids: Sequence[BlockId], most_bytes: int, allow: Callable[[Transaction], None]
-    ) -> list[bytes | None]:
-        """Sealed bytes of the first of these blocks, as many as fit, at least one; None for one that isn't there."""
+        self, workspace: WorkspaceId, ids: Sequence[BlockId], most_bytes: int, allow: Allow
+    ) -> list[tuple[BlockId, bytes]]:
+        """Sealed bytes of the first of these blocks, as many as fit, up to one that isn't there."""
 
         def rows(tx: Transaction) -> list[StoredBlock | None]:
             allow(tx)
             return blocks.stored(tx, workspace, ids)
 
-        chosen = list(_fitting(await self.metadata.read(rows), most_bytes))
-        if all(row is None or row.inline is not None for row in chosen):
-            return [None if row is None else row.inline for row in chosen]
-        return await self._work(lambda: [self._bytes(row) for row in chosen])
+        chosen = list(_fitting(zip(ids, await self._metadata.read(rows), strict=True), most_bytes))
+        if all(row.inline is not None for _, row in chosen):
+            return [(block, row.inline or b"") for block, row in chosen]
+        found = await self._work(lambda: self._read(chosen))
+        if len(found) < len(chosen):
+            lost, row = chosen[len(found)]
+            log.error("the block store has lost an object", workspace=workspace, object=row.object)
+            self._lost[workspace, lost] = None
+        return found
 
-    def check_space(self, more_bytes: int) -> None:
-        """Raises NoSpace where so much more would leave less than the reserve."""
-        if self.store.free_bytes() - more_bytes < RESERVE_BYTES:
-            raise NoSpace("the server's disk is full")
+    def missing(self, tx: Transaction, workspace: WorkspaceId, ids: Sequence[BlockId]) -> list[BlockId]:
+        """Those that the workspace lacks or whose objects are known to be lost, in their order."""
+        lacking = frozenset(blocks.missing(tx, workspace, ids))
+        return [block for block in dict.fromkeys(ids) if block in lacking or (workspace, block) in self._lost]
 
-    def _bytes(self, row: StoredBlock | None) -> bytes | None:
-        if row is None or row.object is None:
-            return None if row is None else row.inline
+    # ── in workers ──
+
+    def _read(self, chosen: Sequence[tuple[BlockId, StoredBlock]]) -> list[tuple[BlockId, bytes]]:
+        """The blocks up to the first that is lost."""
+        found: list[tuple[BlockId, bytes]] = []
+        for block, row in chosen:
+            try:
+                found.append((block, self._bytes(row)))
+            except ObjectMissing:
+                break
+        return found
+
+    def _bytes(self, row: StoredBlock) -> bytes:
+        return self._store.get(row.object) if row.object is not None else row.inline or b""
+
+    def _is_sound(self, stored: Wanted) -> bool:
+        assert stored.unsound is not None
         try:
-            return self.store.get(row.object)
-        except ObjectMissing:
-            log.error("the block store has lost %s", row.object)
-            return None
+            unseal(stored.keys, stored.block, self._bytes(stored.unsound))
+        except (CorruptBlock, ObjectMissing) as error:
+            log.warning("a stored block will be replaced", block=stored.block.hex(), reason=str(error))
+            return False
+        return True
+
+    # ──
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        return await self._run_sync(work, limiter=self._workers)
+
+    async def _discard(self, name: str | None) -> None:
+        """Delete an object that no row names. One that can't be deleted only takes room."""
+        if name is None:
+            return
+        try:
+            await self._work(lambda: self._store.delete(name))
+        except BlockStoreError as error:
+            log.warning("an object that nothing names is left behind", object=name, reason=str(error))
 
     def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
         wrapped, key_id = accounts.wrapped_key_of(tx, workspace)
-        return self.keyring.working_keys(workspace, wrapped, key_id)
-
-    async def _work(self, work: Callable[[], T]) -> T:
-        try:
-            return await trio.to_thread.run_sync(work, limiter=self.workers)
-        except BlockStoreFull as error:
-            raise NoSpace("the server's disk is full") from error
+        return self._keyring.remembered(workspace) or self._keyring.working_keys(workspace, wrapped, key_id)
 
 
 def _verified(keys: WorkspaceKeys, block: BlockId, sealed: bytes | bytearray) -> int:
@@ -156,11 +245,19 @@ def _verified(keys: WorkspaceKeys, block: BlockId, sealed: bytes | bytearray) ->
         raise BadBlock(f"block {block.hex()}: {error}") from None
 
 
-def _fitting(rows: Iterable[StoredBlock | None], most_bytes: int) -> Iterable[StoredBlock | None]:
+def _claimed_bytes(small: SealedBlock) -> int:
+    try:
+        return plain_length(small.sealed)
+    except CorruptBlock as error:
+        raise BadBlock(f"block {small.id.hex()}: {error}") from None
+
+
+def _fitting(
+    rows: Iterable[tuple[BlockId, StoredBlock | None]], most_bytes: int
+) -> Iterable[tuple[BlockId, StoredBlock]]:
     total = 0
-    for row in rows:
-        size = 0 if row is None else row.sealed_bytes
-        if total and total + size > most_bytes:
+    for block, row in rows:
+        if row is None or (total and total + row.sealed_bytes > most_bytes):
             return
-        total += size
-        yield row
+        total += row.sealed_bytes
+        yield block, row

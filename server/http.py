@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 import structlog
+import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -19,10 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, WorkspaceId
-from protocol.limits import NAME_MAX_BYTES, SMALL_BODY_MAX_BYTES
+from protocol.limits import KIB, NAME_MAX_BYTES
 from protocol.manifest import BadManifest
 from protocol.messages import JSON, MSGPACK, PROBLEM_JSON, Message, Problem
-from server.blockcare import BadBlock, NoSpace
+from server.blockcare import BadBlock
 from server.blockstore.store import BlockStoreError
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.blocks import OverQuota
@@ -30,11 +31,18 @@ from server.metadata.changes import OutOfOrder
 from server.metadata.store import StoreFull, StoreUnavailable
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.passwords import TooManyAttempts
+from server.space import NoSpace
 
 M = TypeVar("M", bound=Message)
 log = structlog.get_logger()
 
 HEX_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+MESSAGE_MAX_BYTES: Final = 256 * KIB
+"""The longest message but a batch of changes is a list of MISSING_QUERY_BLOCKS ids in JSON: 192 KiB."""
+
+STALL_S: Final = 30.0
+"""A body that stops arriving for so long is given up."""
 
 
 class Trouble(Exception):
@@ -75,6 +83,7 @@ class UndecodedPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application with the raw path as its path."""
         if scope["type"] == "http":
             scope = {**scope, "path": scope["raw_path"].split(b"?")[0].decode("latin-1")}
         await self._app(scope, receive, send)
@@ -84,23 +93,38 @@ class UndecodedPaths:
 
 
 async def body(request: Request, most_bytes: int) -> bytearray:
-    """The whole body; raises Trouble where it is longer than ``most_bytes``, before reading all of it."""
+    """The whole body; raises Trouble where it is longer than ``most_bytes``, before reading all of it, or stalls."""
+    declared = declared_bytes(request)
     too_large = Trouble(problems.BODY_TOO_LARGE, f"this request takes a body of at most {most_bytes} bytes")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isascii() or not declared.isdigit() or int(declared) > most_bytes:
+    if declared is not None and declared > most_bytes:
         raise too_large
-    content = bytearray()
-    async for part in request.stream():
-        if len(content) + len(part) > most_bytes:
+    content, end, parts = bytearray(declared or 0), 0, request.stream()
+    while True:
+        with trio.move_on_after(STALL_S) as progress:
+            part = await anext(parts, None)
+        if progress.cancelled_caught:
+            raise Trouble(problems.BAD_REQUEST, f"nothing of the body came for {STALL_S:g} seconds")
+        if part is None:
+            del content[end:]
+            return content
+        if end + len(part) > most_bytes:
             raise too_large
-        content += part
-    return content
+        content[end : end + len(part)] = part
+        end += len(part)
 
 
-async def message(request: Request, kind: type[M], most_bytes: int = SMALL_BODY_MAX_BYTES) -> M:
+def declared_bytes(request: Request) -> int | None:
+    """The body's length by its header, 0 where there is none; None where only its end will tell. Raises Trouble."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return None if "transfer-encoding" in request.headers else 0
+    return _number("the Content-Length", text)
+
+
+async def message(request: Request, kind: type[M], most_bytes: int = MESSAGE_MAX_BYTES) -> M:
     """The message in a body, JSON or MessagePack by Content-Type; raises Trouble."""
     content = await body(request, most_bytes)
-    decode = msgspec.msgpack.decode if _is_msgpack(request, "content-type") else msgspec.json.decode
+    decode = msgspec.msgpack.decode if _names_msgpack(request, "content-type") else msgspec.json.decode
     try:
         return decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -178,7 +202,7 @@ def _number(what: str, text: str) -> int:
 
 def reply(request: Request, content: Message, status: int = 200) -> Response:
     """An answer in JSON, or in MessagePack where Accept says so."""
-    if _is_msgpack(request, "accept"):
+    if _names_msgpack(request, "accept"):
         return Response(msgspec.msgpack.encode(content), status, media_type=MSGPACK)
     return Response(msgspec.json.encode(content), status, media_type=JSON)
 
@@ -188,8 +212,8 @@ def no_content() -> Response:
     return Response(status_code=204)
 
 
-def _is_msgpack(request: Request, header: str) -> bool:
-    return request.headers.get(header, "").partition(";")[0].strip() == MSGPACK
+def _names_msgpack(request: Request, header: str) -> bool:
+    return any(part.partition(";")[0].strip() == MSGPACK for part in request.headers.get(header, "").split(","))
 
 
 def _problem(code: str, detail: str, status: int | None = None) -> Response:

@@ -6,7 +6,6 @@ apart from them.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -18,14 +17,15 @@ from protocol.ids import WorkspaceId
 from protocol.keys import KEY_BYTES, WorkspaceKeys, WrongKey
 
 CACHED: Final = 1_024
+"""Workspaces whose derived keys are kept: some 300 bytes each."""
 
 
 class Keyring:
-    """Wraps and unwraps workspace keys."""
+    """Wraps and unwraps workspace keys. Used from several threads: each look-up and each entry is one step."""
 
     def __init__(self, master_key: bytes) -> None:
         self._master_key = master_key
-        self._working: LRUCache[bytes, WorkspaceKeys] = LRUCache(CACHED)
+        self._working: LRUCache[WorkspaceId, WorkspaceKeys] = LRUCache(CACHED)
 
     def wrap(self, workspace: WorkspaceId, key: bytes) -> bytes:
         """A workspace key, for the database."""
@@ -37,19 +37,30 @@ class Keyring:
 
     def working_keys(self, workspace: WorkspaceId, wrapped: bytes, key_id: int) -> WorkspaceKeys:
         """The keys derived from a workspace key; raises WrongKey."""
-        found = self._working.get(wrapped)
-        if found is None:
-            found = self._working[wrapped] = keys.derive(self.unwrap(workspace, wrapped), key_id)
-        return found
+        return keys.derive(self.unwrap(workspace, wrapped), key_id)
+
+    def remember(self, workspace: WorkspaceId, working: WorkspaceKeys) -> None:
+        """Keep derived keys: a workspace's never change."""
+        self._working[workspace] = working
+
+    def remembered(self, workspace: WorkspaceId) -> WorkspaceKeys | None:
+        """The derived keys of a workspace, where they were kept; says nothing of who may use them."""
+        return self._working.get(workspace)
 
 
-def load_or_create(path: Path) -> Keyring:
-    """The keyring of a data folder; raises WrongKey where the file is not a master key."""
-    with contextlib.suppress(FileNotFoundError):
+def load(path: Path) -> Keyring | None:
+    """The keyring of a data folder, None where it has none yet; raises WrongKey where the file is not a master key."""
+    try:
         key = path.read_bytes()
-        if len(key) != KEY_BYTES:
-            raise WrongKey(f"{path} is not a master key: it has {len(key)} bytes, not {KEY_BYTES}")
-        return Keyring(key)
+    except FileNotFoundError:
+        return None
+    if len(key) != KEY_BYTES:
+        raise WrongKey(f"{path} is not a master key: it has {len(key)} bytes, not {KEY_BYTES}")
+    return Keyring(key)
+
+
+def create(path: Path) -> Keyring:
+    """A keyring with a new master key, which is on the disk when this returns."""
     key = keys.new_key()
     write_secret(path, key)
     return Keyring(key)
@@ -58,12 +69,12 @@ def load_or_create(path: Path) -> Keyring:
 def write_secret(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, so that a crash leaves it whole or not at all."""
     temporary = path.with_name(path.name + ".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(fd, content)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(fd, "wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(fd)
-    finally:
-        os.close(fd)
     temporary.rename(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,9 +1,13 @@
 """Who waits for a workspace's next change, and how they are woken.
 
-No wake-up is lost: a waiter takes its ``Waiter`` before it reads the log, and a change rings after its commit.
+Invariant: no wake-up is lost. A waiter subscribes before it reads the log, resets its bell before it reads again, and a
+change rings after its commit.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -19,6 +23,10 @@ class Waiter:
         self.journal = journal
         self.rung = trio.Event()
 
+    def reset(self) -> None:
+        """Before reading the log again: what is committed from now on rings anew."""
+        self.rung = trio.Event()
+
 
 class Notifier:
     """The bells of all workspaces."""
@@ -27,26 +35,30 @@ class Notifier:
         self._waiters: dict[WorkspaceId, set[Waiter]] = {}
         self.stopping = False
 
-    def wait(self, workspace: WorkspaceId, journal: JournalId) -> Waiter:
-        """Begin to wait, before reading the log."""
+    @contextmanager
+    def waiting_for(self, workspace: WorkspaceId, journal: JournalId) -> Iterator[Waiter]:
+        """Subscribed until the block ends; begin it before reading the log. Changes of ``journal`` don't ring."""
         waiter = Waiter(journal)
-        self._waiters.setdefault(workspace, set()).add(waiter)
+        waiters = self._waiters.setdefault(workspace, set())
+        waiters.add(waiter)
         if self.stopping:
             waiter.rung.set()
-        return waiter
-
-    def leave(self, workspace: WorkspaceId, waiter: Waiter) -> None:
-        """Stop waiting."""
-        waiters = self._waiters[workspace]
-        waiters.discard(waiter)
-        if not waiters:
-            del self._waiters[workspace]
+        try:
+            yield waiter
+        finally:
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(workspace, None)
 
     def ring(self, workspace: WorkspaceId, origin: JournalId) -> None:
         """A change was committed. Its own mount isn't woken: the answer to the change told it."""
         for waiter in self._waiters.get(workspace, ()):
             if waiter.journal != origin:
                 waiter.rung.set()
+
+    def waiting(self, workspace: WorkspaceId) -> int:
+        """How many polls wait for this workspace."""
+        return len(self._waiters.get(workspace, ()))
 
     def stop(self) -> None:
         """The server stops: let every poll return."""

@@ -1,7 +1,8 @@
 """Passwords and tokens: how they are kept, and how often somebody may guess.
 
-Passwords are kept as Argon2id PHC strings (RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes); at most two are
-computed at once, so that log-ins can't take the server's memory. A token is 32 random bytes; its SHA-256 is kept.
+Passwords are kept as Argon2id PHC strings (RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes); at most
+two are computed at once, and a bounded number waits, so that log-ins can't take the server's memory. A token is 32
+random bytes; its SHA-256 is kept.
 """
 
 from __future__ import annotations
@@ -16,9 +17,20 @@ from cachetools import TTLCache
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from server.threads import RunSync, in_thread
+
 ATTEMPTS: Final = 10
 WINDOW_S: Final = 300.0
 """After so many failures of a name or from an address within this time, further ones are refused unseen."""
+
+COMPUTING: Final = 2
+"""Computed at once: 64 MiB each."""
+
+WAITING: Final = 32
+"""About two seconds of work."""
+
+_NAMES: Final = 100_000
+"""Names and addresses whose failures are counted; the oldest counts go first."""
 
 _MEMORY_KIB: Final = 64 * 1024
 
@@ -30,13 +42,16 @@ class TooManyAttempts(Exception):
 class Passwords:
     """Hashes and verifies, off the event loop, and counts failures."""
 
-    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
-        self._computing = trio.CapacityLimiter(2)
-        self._failures: TTLCache[str, int] = TTLCache(100_000, WINDOW_S, clock)
+    def __init__(self, clock: Callable[[], float] = trio.current_time, run_sync: RunSync = in_thread) -> None:
+        """``clock`` tells seconds."""
+        self._computing = trio.CapacityLimiter(COMPUTING)
+        self._run_sync = run_sync
+        self._failures: TTLCache[str, int] = TTLCache(_NAMES, WINDOW_S, clock)
+        self._waiting = 0
 
     async def hash(self, password: str) -> str:
         """The PHC string to keep."""
-        return await trio.to_thread.run_sync(_hash, password, limiter=self._computing)
+        return await self._run_sync(lambda: _hash(password), limiter=self._computing)
 
     async def verify(self, password: str, kept: str | None, user: str, address: str) -> bool:
         """Whether it is the password. ``kept`` is None for a user who isn't there: that takes as long.
@@ -48,7 +63,13 @@ class Passwords:
             raise TooManyAttempts("too many failed log-ins: wait five minutes")
         for key in keys:  # Counted before the slow part, so that guesses sent at once don't pass together.
             self._failures[key] = self._failures.get(key, 0) + 1
-        right = await trio.to_thread.run_sync(_verify, password, kept, limiter=self._computing)
+        if self._waiting >= WAITING:
+            raise TooManyAttempts("too many log-ins at once: try again in a few seconds")
+        self._waiting += 1
+        try:
+            right = await self._run_sync(lambda: _verify(password, kept), limiter=self._computing)
+        finally:
+            self._waiting -= 1
         if right:
             for key in keys:
                 self._failures.pop(key, None)

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import structlog
 import trio
@@ -25,20 +24,27 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 
 from protocol.keys import WrongKey
+from protocol.limits import PASSWORD_MAX_BYTES
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
-from server.blockstore.store import BlockStore, open_block_store
+from server.blockstore.store import BlockStore, BlockStoreError, open_block_store
 from server.config import BadSettings, Settings
-from server.keyring import load_or_create, write_secret
+from server.keyring import Keyring, create, load, write_secret
 from server.metadata import accounts
-from server.metadata.sqlite import SqliteStore
-from server.metadata.store import StoreError
+from server.metadata.engines import open_store
+from server.metadata.store import MetadataStore, StoreError
 from server.notifier import Notifier
 from server.passwords import Passwords
 from server.routes.accounts import new_user
 from server.service import Service
+from server.space import Space, free_bytes_of
 
 ADMIN: Final = "admin"
+_ADDRESS: Final = "address"
+
+_UNTAKEN_MS: Final = 30_000
+"""How long a client may take nothing of what it was sent; below ``TimeoutStopSec`` of deploy/samedrive.service."""
+
 log = structlog.get_logger()
 
 
@@ -57,23 +63,26 @@ def run(settings: Settings) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    os.umask(0o077)  # Whatever is written below the data folder is the server's alone.
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(settings.data), _listening(settings) as listener:
+        with _locked(settings.data), _listener(settings) as listener:
             trio.run(_serve, settings, listener)
     except OSError as error:
-        raise CannotServe(f"{error.filename or settings.data}: {error.strerror}") from error
-    except (StoreError, WrongKey) as error:
+        raise CannotServe(f"{error.filename or settings.data}: {error.strerror or error}") from error
+    except (StoreError, WrongKey, BlockStoreError) as error:
         raise CannotServe(str(error)) from error
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    keyring = load_or_create(settings.data / "master-key")
+    config = _hypercorn(settings, listener)
     store = _block_store(settings)
-    async with SqliteStore(_database(settings)) as metadata:
+    async with _metadata_store(settings) as metadata:
+        keyring = await _keyring(settings.data / "master-key", metadata)
+        space = Space(store.free_bytes, partial(free_bytes_of, settings.data))
         service = Service(
             metadata=metadata,
-            blocks=BlockCare(store, metadata, keyring, trio.CapacityLimiter(WORKERS)),
+            blocks=BlockCare(store, metadata, keyring, trio.CapacityLimiter(WORKERS), space),
             keyring=keyring,
             passwords=Passwords(),
             notifier=Notifier(),
@@ -87,19 +96,19 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
                 partial(
                     hypercorn_serve,
                     create_app(service),  # type: ignore[arg-type]
-                    _hypercorn(settings, listener),
+                    config,
                     shutdown_trigger=stop.wait,
                     mode="asgi",
                 )
             )
             _announce(settings, listener)
             await stop.wait()
-        log.info("stopped")
+    (settings.data / _ADDRESS).unlink(missing_ok=True)
+    log.info("stopped")
 
 
 def _hypercorn(settings: Settings, listener: socket.socket) -> Config:
     config = Config()
-    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # Hypercorn closes what it is given.
     config.alpn_protocols = ["http/1.1"]
     config.keep_alive_max_requests = 1 << 60
     config.keep_alive_timeout = 120.0
@@ -110,7 +119,26 @@ def _hypercorn(settings: Settings, listener: socket.socket) -> Config:
     config.h11_max_incomplete_size = 64 * 1024
     if settings.tls_cert is not None:
         config.certfile, config.keyfile = str(settings.tls_cert), str(settings.tls_key)
+        try:
+            config.create_ssl_context()
+        except OSError as error:
+            raise CannotServe(
+                f"the certificate {settings.tls_cert} and the key {settings.tls_key} can't be used: {error}"
+            ) from error
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # Hypercorn closes what it is given.
     return config
+
+
+async def _keyring(file: Path, metadata: MetadataStore) -> Keyring:
+    """The data folder's master key, made on the first start; raises CannotServe where it was lost."""
+    found = load(file)
+    if found is not None:
+        return found
+    if await metadata.read(accounts.has_users):
+        raise CannotServe(
+            f"{file} is missing, and with it the keys of all that is stored here: put it back from where it was saved"
+        )
+    return create(file)
 
 
 async def _stop_on_signal(notifier: Notifier, stop: trio.Event) -> None:
@@ -127,14 +155,22 @@ async def _first_user(service: Service, settings: Settings) -> None:
     if await service.metadata.read(accounts.has_users):
         return
     if settings.admin_password_file is not None:
-        password = settings.admin_password_file.read_text().rstrip("\n")
-        if not password:
-            raise CannotServe(f"{settings.admin_password_file} is empty: it must hold the password of {ADMIN!r}")
+        password = _password_in(settings.admin_password_file)
     else:
         password = secrets.token_urlsafe(18)
         write_secret(settings.data / "admin-password", f"{password}\n".encode())
     password_hash = await service.passwords.hash(password)
     await service.metadata.write(lambda tx: new_user(tx, service, ADMIN, password_hash, is_admin=True))
+
+
+def _password_in(file: Path) -> str:
+    try:
+        password = file.read_text().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise CannotServe(f"{file} is not a text: it must hold the password of {ADMIN!r}") from None
+    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
+        raise CannotServe(f"{file} must hold the password of {ADMIN!r}: 1 to {PASSWORD_MAX_BYTES} bytes")
+    return password
 
 
 @contextmanager
@@ -149,26 +185,28 @@ def _locked(data: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    host, _, port = settings.listen.rpartition(":")
+def _listener(settings: Settings) -> socket.socket:
+    host, port = settings.address
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(1024)
-            listener.setblocking(False)
-            yield listener
-    except (socket.gaierror, PermissionError) as error:
-        raise CannotServe(f"can't listen on {settings.listen}: {error.strerror}") from None
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        if error.filename is None and error.errno is not None and "ddress" in (error.strerror or ""):
-            raise CannotServe(
-                f"can't listen on {settings.listen}: {error.strerror}; give another port with --listen"
-            ) from None
-        raise
+        raise CannotServe(f"can't listen on {settings.listen}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by connections: one whose client is gone, or takes nothing, ends by itself (tcp(7)). Without it a
+        # half-sent answer would hold its memory, and the server when it stops, for as long as the kernel tries.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN_MS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise CannotServe(
+            f"can't listen on {settings.listen}: {error.strerror}; give another address with --listen"
+        ) from None
+    listener.setblocking(False)
+    return listener
 
 
 def _announce(settings: Settings, listener: socket.socket) -> None:
@@ -176,7 +214,9 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.tls_cert is None else "https"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    (settings.data / "address").write_text(f"{url}\n")
+    written = settings.data / f"{_ADDRESS}.new"
+    written.write_text(f"{url}\n")
+    written.rename(settings.data / _ADDRESS)
     print(f"samedrive: serving {url}, data in {settings.data}", flush=True)
     if notify := os.environ.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -191,10 +231,10 @@ def _block_store(settings: Settings) -> BlockStore:
         raise BadSettings(str(error)) from None
 
 
-def _database(settings: Settings) -> Path:
-    if not settings.metadata_url:
-        return settings.data / "metadata.sqlite"
-    parts: Any = urlsplit(settings.metadata_url)
-    if parts.scheme != "sqlite" or not parts.path:
-        raise BadSettings(f"no metadata store is known for {settings.metadata_url!r}: use sqlite:///FILE")
-    return Path(unquote(parts.path))
+def _metadata_store(settings: Settings) -> MetadataStore:
+    try:
+        return open_store(
+            settings.metadata_url or (settings.data / "metadata.sqlite").as_uri().replace("file", "sqlite", 1)
+        )
+    except ValueError as error:
+        raise BadSettings(str(error)) from None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
+import trio
 from starlette.requests import Request
 
 from protocol import problems
 from protocol.ids import WorkspaceId
+from protocol.limits import KIB, SEALED_MAX_BYTES
 from protocol.messages import Role
 from server.blockcare import BlockCare
-from server.http import Trouble
+from server.http import Trouble, declared_bytes
 from server.keyring import Keyring
 from server.metadata import accounts
 from server.metadata.accounts import Caller, Unknown
@@ -21,7 +24,20 @@ from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
 
 T = TypeVar("T")
-DEFAULT_WORKSPACE = "home"
+DEFAULT_WORKSPACE: Final = "home"
+
+_LARGE_BYTES: Final = 64 * KIB
+"""Longer bodies wait for a place, and for their sender to be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many requests may hold much memory at once. A slow client holds its place until it is served or cut."""
+
+    bulk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
+    """Blocks on their way in (SEALED_MAX_BYTES) and out (READ_MANY_BYTES): 128 MiB at the very most."""
+    huge: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
+    """Batches past that, of up to CHANGES_BODY_MAX_BYTES: the manifests of enormous files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,21 @@ class Service:
     passwords: Passwords
     notifier: Notifier
     now_ns: Callable[[], int]
+    places: Places = field(default_factory=Places)
+
+
+@asynccontextmanager
+async def room_for_body(request: Request) -> AsyncIterator[None]:
+    """Hold a place for a request's body while it is worked on; raises Trouble for a stranger's before it is read."""
+    declared = declared_bytes(request)
+    if declared is not None and declared <= _LARGE_BYTES:
+        yield
+        return
+    service = service_of(request)
+    await service.metadata.read(lambda tx: caller(tx, request))
+    huge = declared is None or declared > SEALED_MAX_BYTES
+    async with service.places.huge if huge else service.places.bulk:
+        yield
 
 
 def service_of(request: Request) -> Service:

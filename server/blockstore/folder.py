@@ -1,68 +1,92 @@
 """Blocks in a folder: the object ``NAME`` lies in ``NAME[:2]/NAME``.
 
-A put writes a temporary file, syncs it, renames it and syncs the folder, so an object is there whole or not at all.
+A put writes a file under ``incoming``, syncs it, renames it to its place and syncs that folder: an object is there
+whole or not at all. All 256 folders are made, and synced, before the first put: each put that finds one made by
+another would have to sync it. So a folder that is missing means that the store itself is (a disk that isn't mounted),
+and is never taken for a lost object.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from server.blockstore.store import BlockStoreError, BlockStoreFull, ObjectMissing
+from server.space import free_bytes_of
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_INCOMING: Final = "incoming"
 
 
 class FolderStore:
-    """One folder, which is made if need be."""
+    """One folder, which is made if need be; one server at a time may use it. Raises OSError where it can't be used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for stray in self._folder.glob("*/*.tmp"):
-            stray.unlink()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._incoming = folder / _INCOMING
+        for made in (self._incoming, *(folder / f"{prefix:02x}" for prefix in range(256))):
+            made.mkdir(exist_ok=True, mode=0o700)
+        _sync_folder(folder)
+        for leftover in self._incoming.iterdir():
+            leftover.unlink()
 
     def put(self, name: str, content: bytes | bytearray) -> None:
         """See ``BlockStore``."""
         path = self._path(name)
-        temporary = path.with_name(name + ".tmp")
-        try:
-            if not path.parent.exists():
-                path.parent.mkdir(exist_ok=True)
-                _sync_folder(self._folder)
-            with temporary.open("xb", buffering=0) as file:
-                view = memoryview(content)
-                while view:
-                    view = view[file.write(view) :]
-                os.fsync(file.fileno())
-            temporary.rename(path)
+        incoming = self._incoming / f"{name}.{secrets.token_hex(4)}"
+        with _translated(name):
+            try:
+                with incoming.open("xb", buffering=0) as file:
+                    view = memoryview(content)
+                    while view:
+                        view = view[file.write(view) :]
+                    os.fsync(file.fileno())
+                incoming.rename(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    incoming.unlink()
+                raise
             _sync_folder(path.parent)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            kind = BlockStoreFull if error.errno in _FULL else BlockStoreError
-            raise kind(f"block {name} can't be stored: {error.strerror}") from error
 
     def get(self, name: str) -> bytes:
         """See ``BlockStore``."""
-        try:
-            return self._path(name).read_bytes()
-        except FileNotFoundError:
-            raise ObjectMissing(f"block {name} is not there") from None
-        except OSError as error:
-            raise BlockStoreError(f"block {name} can't be read: {error.strerror}") from error
+        path = self._path(name)
+        with _translated(name):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                if path.parent.is_dir():
+                    raise ObjectMissing(f"block {name} is not there") from None
+                raise
 
     def delete(self, name: str) -> None:
         """See ``BlockStore``."""
-        self._path(name).unlink(missing_ok=True)
+        with _translated(name):
+            self._path(name).unlink(missing_ok=True)
 
     def free_bytes(self) -> int:
         """See ``BlockStore``."""
-        stat = os.statvfs(self._folder)
-        return stat.f_bavail * stat.f_frsize
+        with _translated("store"):
+            return free_bytes_of(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = BlockStoreFull if error.errno in _FULL else BlockStoreError
+        raise kind(f"block {name}: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

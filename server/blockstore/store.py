@@ -1,17 +1,27 @@
 """The interface of block stores: immutable objects by name.
 
-Names are never used twice, so a late delete can't hit a fresh put.
+Names are never used twice, so that a late delete can't hit a fresh put. A name is a block's id in hexadecimal digits,
+``-``, and a random suffix (``object_name``).
+
+Errors::
+
+    BlockStoreError      the store can't be used now: try again
+    ├── ObjectMissing    it can be used, and the object is not there
+    └── BlockStoreFull   no room: nothing was stored
 """
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from protocol.ids import BlockId
+
 
 class BlockStoreError(Exception):
-    """Base of this package's errors."""
+    """The store can't be used now."""
 
 
 class ObjectMissing(BlockStoreError):
@@ -23,18 +33,18 @@ class BlockStoreFull(BlockStoreError):
 
 
 class BlockStore(Protocol):
-    """An engine. Synchronous: callers run it off the event loop, from several threads."""
+    """An engine. Synchronous: callers run it in threads, where verifying and storing a block is one hop."""
 
     def put(self, name: str, content: bytes | bytearray) -> None:
-        """Store durably: when this returns a power loss doesn't take it. Raises BlockStoreFull."""
+        """Store durably: when this returns a power loss doesn't take it. Raises BlockStoreFull, BlockStoreError."""
         ...
 
     def get(self, name: str) -> bytes:
-        """An object's bytes; raises ObjectMissing."""
+        """An object's bytes; raises ObjectMissing, BlockStoreError."""
         ...
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that isn't there is no error."""
+        """Remove an object; one that isn't there is no error. Raises BlockStoreError."""
         ...
 
     def free_bytes(self) -> int:
@@ -42,16 +52,19 @@ class BlockStore(Protocol):
         ...
 
 
+def object_name(block: BlockId) -> str:
+    """A name for a block that no object ever had."""
+    return f"{block.hex()}-{secrets.token_hex(8)}"
+
+
 def open_block_store(url: str) -> BlockStore:
-    """The engine of a URL: ``file:///folder`` or ``memory:``; raises ValueError."""
+    """The engine of a URL: ``file:///folder`` or ``memory:``; raises ValueError, and OSError for an unusable folder."""
     from server.blockstore.folder import FolderStore
     from server.blockstore.memory import MemoryBlockStore
 
     parts = urlsplit(url)
-    match parts.scheme:
-        case "file":
-            return FolderStore(Path(unquote(parts.path)))
-        case "memory":
-            return MemoryBlockStore()
-        case other:
-            raise ValueError(f"no block store is known for {other or url!r}: use file:///FOLDER")
+    if url == "memory:":
+        return MemoryBlockStore()
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return FolderStore(Path(unquote(parts.path)))
+    raise ValueError(f"no block store is known for {url!r}: use file:///FOLDER")

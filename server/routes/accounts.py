@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -14,6 +15,7 @@ from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
 from protocol.keys import new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
+    KIB,
     PASSWORD_MAX_BYTES,
     USER_NAME_MAX_CHARS,
     WORKSPACE_NAME_MAX_CHARS,
@@ -33,12 +35,15 @@ from protocol.messages import (
     Workspace,
     Workspaces,
 )
+from protocol.version import VERSION
 from server.http import Trouble, message, no_content, raw_query, reply, workspace_of
 from server.metadata import accounts
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from protocol.version import VERSION
 from server.service import DEFAULT_WORKSPACE, Service, admin, caller, member, owner, service_of
+
+_LOGIN_MAX_BYTES: Final = 16 * KIB
+"""Whoever it comes from: a name and a password, six bytes a character in the worst JSON."""
 
 
 async def health(request: Request) -> Response:
@@ -49,8 +54,9 @@ async def health(request: Request) -> Response:
 async def login(request: Request) -> Response:
     """A name and a password for a token."""
     service = service_of(request)
-    given = await message(request, Login)
+    given = await message(request, Login, _LOGIN_MAX_BYTES)
     _name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
+    _name("the user's name", given.user, USER_NAME_MAX_CHARS)
     _password(given.password)
     address = request.client.host if request.client else ""
     kept = await service.metadata.read(lambda tx: accounts.password_of(tx, given.user))
@@ -164,7 +170,7 @@ async def create_workspace(request: Request) -> Response:
     service = service_of(request)
     given = await message(request, NewWorkspace)
     _name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
-    if given.quota_bytes is not None and given.quota_bytes < 0:
+    if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
 
     def work(tx: Transaction) -> Workspace:
@@ -226,7 +232,7 @@ def _name(what: str, name: str, most_chars: int) -> None:
 
 
 def _password(password: str) -> None:
-    if not 0 < len(password.encode(errors="surrogatepass")) <= PASSWORD_MAX_BYTES:
+    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
         raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
 
 

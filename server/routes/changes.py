@@ -8,14 +8,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import JOURNAL_ID_BYTES, JournalId, Seq, WorkspaceId
-from protocol.limits import BATCH_MAX_CHANGES, CHANGES_BODY_MAX_BYTES, POLL_MAX_S
+from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId, Seq, WorkspaceId
+from protocol.limits import (
+    BATCH_MAX_CHANGES,
+    BATCH_MAX_INLINE_BYTES,
+    CHANGES_BODY_MAX_BYTES,
+    CHANGES_PAGE,
+    POLL_MAX_S,
+)
 from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, Notices
 from server.http import Trouble, message, number_query, raw_query, reply, seconds_query, workspace_of
 from server.metadata import feed
 from server.metadata.changes import apply_batch
 from server.metadata.store import Transaction
-from server.service import Service, editor, member, service_of
+from server.notifier import Waiter
+from server.service import Service, editor, member, room_for_body, service_of
 
 
 async def join(request: Request) -> Response:
@@ -34,49 +41,77 @@ async def join(request: Request) -> Response:
 async def send(request: Request) -> Response:
     """Apply a batch."""
     service, workspace = service_of(request), workspace_of(request)
-    batch = await message(request, Batch, CHANGES_BODY_MAX_BYTES)
-    _check_journal(batch.journal)
-    if not 0 < len(batch.changes) <= BATCH_MAX_CHANGES:
-        raise Trouble(problems.BAD_REQUEST, f"a batch has 1 to {BATCH_MAX_CHANGES} changes")
-    inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
-    plain_lengths = await service.blocks.verify_inline(workspace, inline, lambda tx: _allow(tx, request, workspace))
+    async with room_for_body(request):
+        batch = await message(request, Batch, CHANGES_BODY_MAX_BYTES)
+        _check_batch(batch)
+        inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
+        verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
 
-    def work(tx: Transaction) -> BatchReply:
-        who = editor(tx, request, workspace)
-        return apply_batch(tx, workspace, who, batch, plain_lengths, service.now_ns())
+        def work(tx: Transaction) -> BatchReply:
+            who = editor(tx, request, workspace)
+            return apply_batch(tx, workspace, who, batch, verified, service.now_ns())
 
-    answer = await service.metadata.write(work)
+        answer = await service.metadata.write(work)
     if any(isinstance(one, Applied) for one in answer.answers):
         service.notifier.ring(workspace, batch.journal)
     return reply(request, answer)
 
 
 async def poll(request: Request) -> Response:
-    """Changes after ``after``: at once where there is one by another mount, else when there is."""
+    """Changes after ``after``: at once where there is one by another mount, else when there is, or the time is over."""
     service, workspace = service_of(request), workspace_of(request)
     after = Seq(number_query(request, "after", 0) or 0)
-    wait_s = seconds_query(request, "wait_s", POLL_MAX_S)
+    deadline = trio.current_time() + seconds_query(request, "wait_s", POLL_MAX_S)
     journal = _journal_of(raw_query(request, "journal"))
-    waiter = service.notifier.wait(workspace, journal)
-    try:
+    with service.notifier.waiting_for(workspace, journal) as waiter:
         found = await _acknowledge_and_read(service, request, workspace, journal, after)
-        with trio.move_on_after(wait_s):
-            while not _is_news(found, journal):
-                await waiter.rung.wait()
-                if service.notifier.stopping:
-                    break
-                waiter.rung = trio.Event()
-                found = await _read(service, request, workspace, after)
-        if not _is_news(found, journal):
+        while not _is_news(found, journal) and await _rings(waiter, request, deadline):
+            waiter.reset()
             found = await _read(service, request, workspace, after)
-    finally:
-        service.notifier.leave(workspace, waiter)
+            if service.notifier.stopping:
+                break
     return reply(request, found)
 
 
+async def _rings(waiter: Waiter, request: Request, deadline: float) -> bool:
+    """Wait for the bell; False where the time is over first, or the client goes away."""
+    rung = False
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = deadline
+        nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
+        await waiter.rung.wait()
+        rung = True
+        nursery.cancel_scope.cancel()
+    return rung
+
+
+async def _cancel_when_gone(request: Request, waiting: trio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    waiting.cancel()
+
+
 def _is_news(found: Notices, journal: JournalId) -> bool:
-    """Whether the poll must be answered now: what its own mount did was told in the answers to that."""
-    return found.reset or any(not journal or notice.origin != journal for notice in found.notices)
+    """Whether the poll must be answered now: what its own mount did was told in the answers to that.
+
+    A full page is news too: what others did may stand behind it.
+    """
+    return (
+        found.reset
+        or len(found.notices) >= CHANGES_PAGE
+        or any(not journal or notice.origin != journal for notice in found.notices)
+    )
+
+
+def _check_batch(batch: Batch) -> None:
+    _check_journal(batch.journal)
+    if not 0 < len(batch.changes) <= BATCH_MAX_CHANGES:
+        raise Trouble(problems.BAD_REQUEST, f"a batch has 1 to {BATCH_MAX_CHANGES} changes")
+    commits = [change for change in batch.changes if isinstance(change, Commit)]
+    if sum(len(small.sealed) for change in commits for small in change.blocks) > BATCH_MAX_INLINE_BYTES:
+        raise Trouble(problems.BODY_TOO_LARGE, f"the blocks in a batch have at most {BATCH_MAX_INLINE_BYTES} bytes")
+    if any(len(small.id) != BLOCK_ID_BYTES for change in commits for small in change.blocks):
+        raise Trouble(problems.BAD_REQUEST, f"a block id has {BLOCK_ID_BYTES} bytes")
 
 
 async def _acknowledge_and_read(
@@ -99,10 +134,6 @@ async def _read(service: Service, request: Request, workspace: WorkspaceId, afte
         return feed.notices(tx, workspace, after)
 
     return await service.metadata.read(work)
-
-
-def _allow(tx: Transaction, request: Request, workspace: WorkspaceId) -> None:
-    editor(tx, request, workspace)
 
 
 def _journal_of(text: str) -> JournalId:

@@ -73,7 +73,7 @@ async def manifest(request: Request) -> Response:
 
 async def usage(request: Request) -> Response:
     """For statfs."""
-    free = service_of(request).blocks.store.free_bytes()
+    free = service_of(request).blocks.space.free_bytes()
     return reply(request, await _read(request, lambda tx, space: tree.usage(tx, space, free)))
 
 
