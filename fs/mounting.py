@@ -79,6 +79,7 @@ def _unescaped(text: str) -> str:
 def check_folder(folder: Path) -> None:
     """Raises LocalFailure where nothing can be mounted; clears the mount point of a process that died."""
     try:
+        os.statvfs(folder)  # Asks the mount's process where stat may be answered from what the kernel kept.
         status = folder.stat()
     except FileNotFoundError:
         raise LocalFailure(f"{folder} does not exist: make the folder first (mkdir {folder})") from None
