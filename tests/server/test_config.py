@@ -11,11 +11,11 @@ DATA = {"data": "/srv/data"}
 
 def test_the_defaults_are_below_the_xdg_data_home() -> None:
     assert load(None, {"XDG_DATA_HOME": "/x"}, {}).data == Path("/x/samedrive/server")
-    assert load(None, {"HOME": "/home/ada"}, {}).data == Path("/home/ada/.local/share/samedrive/server")
+    assert load(None, {"HOME": "/people/ada"}, {}).data == Path("/people/ada/.local/share/samedrive/server")
 
 
 def test_a_relative_xdg_data_home_is_ignored() -> None:
-    assert load(None, {"HOME": "/home/ada", "XDG_DATA_HOME": "x"}, {}).data.is_relative_to("/home/ada")
+    assert load(None, {"HOME": "/people/ada", "XDG_DATA_HOME": "x"}, {}).data.is_relative_to("/people/ada")
 
 
 def test_flags_go_over_variables_and_these_over_the_file(tmp_path: Path) -> None:

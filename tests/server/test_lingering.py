@@ -106,3 +106,19 @@ async def test_a_request_without_a_body_is_left_as_it_is(headers: list[tuple[byt
 
     await Lingering(_refuse)({"type": "http", "headers": headers}, receive, send)
     assert sent == [START, ANSWER]
+
+
+async def test_sending_to_a_client_who_is_gone_is_no_error_and_ends_there() -> None:
+    tried: list[Message] = []
+
+    async def send(message: Message) -> None:
+        tried.append(message)
+        raise trio.BusyResourceError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    for headers in (SCOPE["headers"], []):
+        tried.clear()
+        await Lingering(_refuse)({"type": "http", "headers": headers}, receive, send)
+        assert tried == [START]
