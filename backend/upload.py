@@ -41,6 +41,10 @@ KNOWN_MAX: Final = 200_000
 IN_PLACE_MAX_BYTES: Final = 64 * KIB
 """Up to so many bytes, cutting, hashing and sealing take less than the hop to a worker and back."""
 
+UNASKED_BLOCKS: Final = 2
+"""A patch of a file that makes so few new blocks is sent unasked: the server hardly has them, and asking costs a round
+trip."""
+
 INLINE_PLAIN_MAX_BYTES: Final = MIB
 """Up to so many new plain bytes, a file is sealed at once to see whether it fits into its commit."""
 
@@ -147,6 +151,9 @@ class Uploader:
                         inline = await self._work(partial(self._sealed_small, group), group.plain_bytes)
                         if inline is not None:
                             return Uploaded(Manifest.of(pieces), inline)
+                    if first and ended and len(group.blocks) <= UNASKED_BLOCKS and _is_patch(overlay.base, pieces):
+                        await self._put_all(group, list(group.blocks))
+                        break
                     first = False
                     slot = object()
                     await slots.acquire_on_behalf_of(slot)
@@ -196,14 +203,16 @@ class Uploader:
 
     async def _send(self, group: _Group, slots: trio.CapacityLimiter, slot: object) -> None:
         try:
-            missing = await self._remote.missing(list(group.blocks))
-            async with trio.open_nursery() as nursery:
-                for block in missing:
-                    nursery.start_soon(self._put, block, group.blocks[block])
-            self._known.add(group.blocks)
-            self._lost.difference_update(group.blocks)
+            await self._put_all(group, await self._remote.missing(list(group.blocks)))
         finally:
             slots.release_on_behalf_of(slot)
+
+    async def _put_all(self, group: _Group, wanted: list[BlockId]) -> None:
+        async with trio.open_nursery() as nursery:
+            for block in wanted:
+                nursery.start_soon(self._put, block, group.blocks[block])
+        self._known.add(group.blocks)
+        self._lost.difference_update(group.blocks)
 
     async def _send_again(self, piece: Piece) -> None:
         """A block that the file keeps and the server lost, where it is still in memory or in the disk cache."""
@@ -230,6 +239,12 @@ class Uploader:
                     out.append(bytes(zeros.length))
         data = out[0] if len(out) == 1 else b"".join(out)
         return data.ljust(need.length, b"\0")
+
+
+def _is_patch(base: Manifest, pieces: list[Piece]) -> bool:
+    """Whether blocks of the base are kept: else the file was written anew, and may be a copy."""
+    before = base.blocks()
+    return any(piece.block in before for piece in pieces)
 
 
 def _first(failures: BaseExceptionGroup[DriveError]) -> DriveError:

@@ -364,3 +364,29 @@ async def test_a_damaged_block_is_told_with_the_files_name(world: World, caplog:
         with pytest.raises(Corrupt):
             await read(two, b"file", folder.id)
         assert "folder/file can't be read" in caplog.text
+
+
+async def test_a_patch_asks_nothing_before_it_sends(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"large", os.urandom(6 << 20))
+        file = await drive.open(node)
+        place.http.requests.clear()
+        await file.write(3 << 20, b"x" * 4096)
+        await drive.flush(file)
+        await drive.release(file)
+        puts = [request for request in place.http.requests if request.startswith("PUT")]
+        assert 1 <= len(puts) <= 2
+        assert len(place.http.requests) == len(puts) + 1
+
+
+async def test_a_copy_over_another_file_sends_no_block(world: World) -> None:
+    place = world.place("desk")
+    content = os.urandom(500_000)
+    async with place.drive() as drive:
+        await write(drive, b"original", content)
+        await write(drive, b"target", os.urandom(400_000))
+    async with place.drive() as drive:
+        await write(drive, b"target", content)
+        assert drive.status().blocks_up == 0
+        assert await read(drive, b"target") == content
