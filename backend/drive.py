@@ -30,7 +30,7 @@ from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.siblings import Siblings
 from backend.status import Status, Unsent, status_of
-from backend.tree import ABSENT, Outdated, Tree
+from backend.tree import Outdated, Tree
 from backend.upload import Uploader
 from protocol import manifest as manifests
 from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
@@ -440,38 +440,13 @@ class Drive:
             return
         for row in answer.nodes:
             self._tree.keep_node(row, seq)
-            if (file := self._files.get(row.id)) is not None and not isinstance(change, Commit):
-                file.refresh(row)
-        self._learn_names(change, answer, seq)
-
-    def _learn_names(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
-        tree = self._tree
-        match change:
-            case Create(parent=parent, name=name, node=node):
-                if answer.conflict is not None:
-                    tree.keep_name(answer.conflict.parent, answer.conflict.name, node, seq)
-                    return
-                tree.keep_name(parent, name, node, seq)
-                if change.kind is Kind.FOLDER:
-                    tree.begin_empty(node)
-            case Link(parent=parent, name=name, node=node):
-                tree.keep_name(parent, name, node, seq)
-            case Unlink(parent=parent, name=name, node=node) | Rmdir(parent=parent, name=name, node=node):
-                tree.keep_name(parent, name, ABSENT, seq)
-                self._gone_if_unlinked(node, answer)
-            case Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name, node=node):
-                if change.rename_mode is RenameMode.EXCHANGE and change.replaced is not None:
-                    tree.keep_name(parent, name, change.replaced.node, seq)
-                elif (parent, name) != (new_parent, new_name):
-                    tree.keep_name(parent, name, ABSENT, seq)
-                    if change.replaced is not None and change.replaced.node != node:
-                        self._gone_if_unlinked(change.replaced.node, answer)
-                tree.keep_name(new_parent, new_name, node, seq)
-
-    def _gone_if_unlinked(self, node: NodeId, answer: Applied) -> None:
-        file = self._files.get(node)
-        if file is not None and any(row.id == node and row.nlink == 0 for row in answer.nodes):
-            file.unlinked_here()
+            file = self._files.get(row.id)
+            if file is None or isinstance(change, Commit):
+                continue
+            file.refresh(row)
+            if row.nlink == 0 and isinstance(change, Unlink | Rename):
+                file.unlinked_here()
+        self._names.learn(change, answer, seq)
 
     def _detach(self, what: Outdated) -> None:
         self._foreign_changes += 1

@@ -19,8 +19,23 @@ from backend.errors import NotFound, Refused
 from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
-from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Entry, Kind, ListingReply, LookupReply, Node, NodeReply
+from protocol.ids import ROOT_NODE, NodeId, Seq
+from protocol.messages import (
+    AnyChange,
+    Applied,
+    Create,
+    Entry,
+    Kind,
+    Link,
+    ListingReply,
+    LookupReply,
+    Node,
+    NodeReply,
+    Rename,
+    RenameMode,
+    Rmdir,
+    Unlink,
+)
 
 ONE_BY_ONE_MAX: Final = 8
 """Up to so many outdated rows of a folder are asked for singly; with more, the whole listing is fetched again."""
@@ -121,6 +136,29 @@ class Names:
             if parent == folder:
                 merged[name] = Entry(name, file.attributes())
         return [merged[name] for name in sorted(merged)]
+
+    def learn(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
+        """What a change of this mount did to names; true at ``seq``. No checkpoint."""
+        tree = self._tree
+        match change:
+            case Create(parent=parent, name=name, node=node):
+                if answer.conflict is not None:
+                    parent, name = answer.conflict.parent, answer.conflict.name
+                tree.keep_name(parent, name, node, seq)
+                if change.kind is Kind.FOLDER:
+                    tree.begin_empty(node)
+            case Link(parent=parent, name=name, node=node):
+                tree.keep_name(parent, name, node, seq)
+            case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
+                tree.keep_name(parent, name, ABSENT, seq)
+            case Rename(replaced=replaced, node=node) if replaced is not None and replaced.node == node:
+                pass  # Two names of one file: rename(2) does nothing.
+            case Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name, node=node):
+                if change.rename_mode is RenameMode.EXCHANGE and change.replaced is not None:
+                    tree.keep_name(parent, name, change.replaced.node, seq)
+                else:
+                    tree.keep_name(parent, name, ABSENT, seq)
+                tree.keep_name(new_parent, new_name, node, seq)
 
     def path_of(self, node: NodeId) -> str:
         """A path of a node for people, as far as names are known."""

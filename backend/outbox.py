@@ -22,7 +22,7 @@ import trio
 from backend.errors import DriveError, Offline, Unauthorized
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Batch, BatchReply, Commit, Notices
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
@@ -197,7 +197,8 @@ class Outbox:
                 return
         self._last_number = first + len(batch) - 1
         await self._absorb(reply.notices)
-        seq = reply.notices.seq
+        # The answers of a batch that is sent again are of its first time: what others did since is not in them.
+        seq = max((answer.seq for answer in reply.answers if isinstance(answer, Applied)), default=Seq(0))
         for pending, answer in zip(batch, reply.answers, strict=True):
             self._answered(pending.change, answer, seq)
             pending.settle((answer, seq))

@@ -390,3 +390,25 @@ async def test_a_copy_over_another_file_sends_no_block(world: World) -> None:
         await write(drive, b"target", content)
         assert drive.status().blocks_up == 0
         assert await read(drive, b"target") == content
+
+
+async def test_a_late_answer_does_not_hide_what_others_did_since(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"x")
+        await caught_up(laptop, two, one)
+        desk.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await one.set_attributes(node, mode=0o600)
+        await two.set_attributes(node, mode=0o640)
+        await one.synced()
+        assert (await one.attributes(node)).mode == 0o640
+
+
+async def test_renaming_one_name_of_a_file_over_another_keeps_both(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"one", b"x")
+        await drive.link(node, ROOT_NODE, b"two")
+        await drive.rename(ROOT_NODE, b"one", ROOT_NODE, b"two", RenameMode.REPLACE)
+        assert await names(drive) == [b"one", b"two"]
