@@ -226,8 +226,8 @@ class OpenFile:
         self._flushing = trio.Event()
         try:
             await self._settle_earlier()
-            while self.is_dirty:
-                await self._commit_once()
+            while self.is_dirty and not await self._commit_once():
+                pass
             self.trouble = None
         except DriveError as error:
             self.trouble = error
@@ -242,14 +242,15 @@ class OpenFile:
         if self._commit is not None:
             await self._take_answer(self._commit)
 
-    async def _commit_once(self) -> None:
+    async def _commit_once(self) -> bool:
+        """Commit what is dirty now, not what is written meanwhile; False where it has to be done again."""
         services = self._services
         overlay = self._writable()
         mark = overlay.mark()
         self._remember()
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
-            return  # The file was cut meanwhile: what was read may be of both lengths. Begin again.
+            return False  # The file was cut meanwhile: what was read may be of both lengths.
         now_ns = services.now_ns()
         change = Commit(
             time_ns=now_ns,
@@ -261,7 +262,7 @@ class OpenFile:
             blocks=uploaded.inline,
         )
         self._commit = _Commit(services.outbox.submit(change), uploaded.manifest, mark)
-        await self._take_answer(self._commit)
+        return await self._take_answer(self._commit)
 
     async def _known_node(self) -> NodeId:
         """The node's id, after a refused create was repeated where it can't be refused: in the root."""
@@ -274,19 +275,25 @@ class OpenFile:
                 )
         return self.node
 
-    async def _take_answer(self, commit: _Commit) -> None:
-        answer, _ = await commit.pending.answer()
-        self._commit = None
+    async def _take_answer(self, commit: _Commit) -> bool:
+        """Whether it was applied; False where blocks are missing, which the next upload sends."""
+        try:
+            answer, _ = await commit.pending.answer()
+        finally:
+            if commit.pending.final is not None:
+                self._commit = None
         match answer:
             case Applied(nodes=nodes, conflict=conflict):
                 node = self.node if conflict is None else conflict.node
                 row = next(row for row in nodes if row.id == node)
                 self._rebase(row, commit)
+                return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)
                 self._refused_tries += 1
                 if self._refused_tries > COMMIT_TRIES:
                     raise Refused.named("EIO", "the server keeps losing blocks that it has acknowledged")
+                return False
             case RefusedAnswer(errno=name, reason=reason):
                 raise Refused.named(name, reason)
 

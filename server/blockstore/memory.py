@@ -10,7 +10,7 @@ class MemoryBlockStore:
 
     def __init__(self, room_bytes: int = 1 << 40) -> None:
         self.objects: dict[str, bytes] = {}
-        self._room_bytes = room_bytes
+        self.room_bytes = room_bytes
 
     def put(self, name: str, content: bytes | bytearray) -> None:
         """See ``BlockStore``."""
@@ -31,4 +31,4 @@ class MemoryBlockStore:
 
     def free_bytes(self) -> int:
         """See ``BlockStore``."""
-        return self._room_bytes - sum(map(len, self.objects.values()))
+        return self.room_bytes - sum(map(len, self.objects.values()))

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from backend.drive import Drive
-from backend.errors import Corrupt, DriveError, NotFound, Offline, Refused, Unauthorized
+from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refused, Unauthorized
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Kind, RenameMode, State, XattrMode
 from tests.together.world import Place, World
@@ -412,3 +412,31 @@ async def test_renaming_one_name_of_a_file_over_another_keeps_both(world: World)
         await drive.link(node, ROOT_NODE, b"two")
         await drive.rename(ROOT_NODE, b"one", ROOT_NODE, b"two", RenameMode.REPLACE)
         assert await names(drive) == [b"one", b"two"]
+
+
+async def test_a_flush_ends_although_somebody_goes_on_writing(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive, trio.open_nursery() as nursery:
+        file = await drive.create(ROOT_NODE, b"log", 0o644, 0, 0, exclusive=True)
+
+        async def go_on_writing() -> None:
+            for offset in range(1 << 30):
+                await file.write(offset, b"x")
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(go_on_writing)
+        await drive.flush(file)
+        await drive.flush(file)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_server_is_told_and_tried_again(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        with world.full(), pytest.raises(NoSpace):
+            await write(drive, b"small", b"content")
+        assert [unsent.path for unsent in drive.status().sending] == ["small"]
+        await drive.synced()
+        assert drive.status().sending == []
+        assert await read(drive, b"small") == b"content"

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -191,3 +191,12 @@ class World:
         """Change a byte of each stored object."""
         for name, content in self._store.objects.items():
             self._store.objects[name] = content[:-1] + bytes([content[-1] ^ 1])
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """The server has no room meanwhile."""
+        room_bytes, self._store.room_bytes = self._store.room_bytes, 0
+        try:
+            yield
+        finally:
+            self._store.room_bytes = room_bytes
