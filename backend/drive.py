@@ -35,7 +35,7 @@ from backend.upload import Uploader
 from protocol import manifest as manifests
 from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
 from protocol.limits import NAME_MAX_BYTES
-from protocol.manifest import EMPTY, Manifest
+from protocol.manifest import EMPTY, BadManifest, Manifest
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -109,8 +109,8 @@ class Drive:
         """Every file that has handles or is dirty, detached ones too."""
         self._unsent: dict[OpenFile, DriveError] = {}
         self._retry = trio.Event()
-        self._foreign_changes = 0
-        """How many came in: what was being opened meanwhile may be the version before."""
+        self._new_versions = 0
+        """Counts what may have made one: what was being opened meanwhile may be the version before."""
         self._services = Services(
             blocks=blocks,
             outbox=self.outbox,
@@ -118,7 +118,7 @@ class Drive:
             journal=journal,
             new_overlay=new_overlay,
             now_ns=now_ns,
-            committed=self._keep_manifest,
+            committed=self._committed,
             path_of=self._names.path_of,
             moved=self._moved,
         )
@@ -172,12 +172,12 @@ class Drive:
     async def open(self, node: NodeId) -> OpenFile:
         """A handle of the node's present version; needs a ``release``."""
         while (file := self._files.get(node)) is None:
-            seen = self._foreign_changes
+            seen = self._new_versions
             row = await self._names.attributes(node)
             if row.kind is not Kind.FILE:
                 raise Refused.named("EISDIR" if row.kind is Kind.FOLDER else "EINVAL", "not a regular file")
             manifest = await self._manifest_of(row)
-            if node not in self._files and seen == self._foreign_changes:
+            if node not in self._files and seen == self._new_versions:
                 self._add(OpenFile(self._services, row, manifest))
                 self._siblings.opened(row)
         file.handles += 1
@@ -344,9 +344,15 @@ class Drive:
 
     async def synced(self) -> None:
         """Return when everything written so far is committed; raises the error of what can't be."""
+        trouble: DriveError | None = None
         for file in self._dirty_files():
-            await self.flush(file)
+            try:
+                await self.flush(file)
+            except DriveError as error:
+                trouble = trouble or error
             self._close_if_unused(file)
+        if trouble is not None:
+            raise trouble
         await self.outbox.wait_idle()
 
     def status(self) -> Status:
@@ -418,6 +424,10 @@ class Drive:
             self._keep_manifest(*key, manifest)
         return manifest
 
+    def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
+        self._new_versions += 1
+        self._keep_manifest(node, version, manifest)
+
     def _keep_manifest(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
         if len(manifest.pieces) < self._manifests.maxsize:
             self._manifests[node, version] = manifest
@@ -438,6 +448,8 @@ class Drive:
             self._names.creating.pop((change.parent, change.name), None)
         if not isinstance(answer, Applied):
             return
+        if isinstance(change, SetAttributes) and (file := self._files.get(change.node)) is not None:
+            file.settled(change)
         for row in answer.nodes:
             self._tree.keep_node(row, seq)
             file = self._files.get(row.id)
@@ -449,7 +461,7 @@ class Drive:
         self._names.learn(change, answer, seq)
 
     def _detach(self, what: Outdated) -> None:
-        self._foreign_changes += 1
+        self._new_versions += 1
         for node in list(self._files) if what.everything else what.contents:
             if (file := self._files.pop(node, None)) is not None:
                 file.detached = True
@@ -492,6 +504,9 @@ class Drive:
                 except DriveError as error:
                     self._unsent[file] = error
                     continue
+                except Exception:
+                    log.exception("%s: a fault of the program; its bytes are kept", self._names.path_of(file.node))
+                    continue
                 if self._unsent.pop(file, None) is not None:  # Else somebody's flush has sent it meanwhile.
                     log.info("%s has been sent", self._names.path_of(file.node))
                 self._close_if_unused(file)
@@ -499,11 +514,21 @@ class Drive:
     def _recover(self) -> None:
         """Take up the commits that an earlier mount of this cache folder left in its journal."""
         for number, record in self._journal.live():
-            file = OpenFile.recovered(self._services, record, number, self._create_again(record))
+            path = self._names.path_of(record.row.id)
+            if not record.synced and record.boot != self._journal.boot:
+                # Its close never returned, and which of its bytes survived the power loss nobody knows.
+                log.warning("%s: what was being sent when the power went is given up", path)
+                self._journal.end(number)
+                continue
+            try:
+                file = OpenFile.recovered(self._services, record, number, self._create_again(record))
+            except (OSError, BadManifest, DriveError) as error:
+                log.error("%s: what an earlier mount left can't be taken up, its record is kept: %s", path, error)
+                continue
             self._add(file)
             self._unsent[file] = DriveError("left by an earlier mount")
             self._retry.set()
-            log.info("taking up what an earlier mount left unsent: %s", self._names.path_of(file.node))
+            log.info("taking up what an earlier mount left unsent: %s", path)
 
     def _create_again(self, record: Flushed) -> Pending | None:
         return None if record.create is None else self.outbox.submit_later(record.create)

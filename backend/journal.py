@@ -51,6 +51,10 @@ class Flushed(msgspec.Struct, frozen=True, tag="flushed", kw_only=True):
     base_visible: int
     segments: list[tuple[int, int]]
     """Ranges of local bytes."""
+    boot: str
+    """The machine's start (/proc/sys/kernel/random/boot_id) at which the bytes were written."""
+    synced: bool
+    """Whether the bytes survive a power loss: else they are worth nothing after another start."""
     file: str
     """The overlay file's name, in the folder ``overlays``; it exists where ``content`` is None."""
     content: bytes | None
@@ -85,6 +89,7 @@ class Journal:
             self.overlays.mkdir(parents=True, exist_ok=True)
             self._take_lock()
             self.id = self._load_id()
+            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             self._open_log()
         except OSError as error:
             self.close()
@@ -103,15 +108,16 @@ class Journal:
         return number
 
     def end(self, number: int) -> None:
-        """A record is committed."""
-        del self._live[number]
-        if self._live or os.lseek(self._log, 0, os.SEEK_CUR) < _COMPACT_BYTES:
-            self._append(Done(number))
+        """A record is committed. Where that can't be written, the next mount commits it again, which does no harm."""
+        if self._live.pop(number, None) is None:
             return
         try:
-            self._begin_log()
-        except OSError as error:
-            raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+            if self._live or os.lseek(self._log, 0, os.SEEK_CUR) < _COMPACT_BYTES:
+                self._append(Done(number))
+            else:
+                self._begin_log()
+        except (OSError, LocalFailure) as error:
+            log.warning("%s: the end of a record can't be written: %s", self._folder, error)
 
     def sync(self) -> None:
         """Return when everything appended survives a power loss; raises LocalFailure.
@@ -200,8 +206,9 @@ class Journal:
             if os.write(self._log, data) != len(data):
                 raise OSError(28, "No space left on device")
         except OSError as error:
-            os.ftruncate(self._log, begin)
-            os.lseek(self._log, begin, os.SEEK_SET)
+            with contextlib.suppress(OSError):  # What stands there unfinished is dropped when the log is read.
+                os.ftruncate(self._log, begin)
+                os.lseek(self._log, begin, os.SEEK_SET)
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
 
     def _remove_strays(self) -> None:

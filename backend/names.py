@@ -111,8 +111,7 @@ class Names:
             self._tree.keep_name(folder, name, ABSENT, reply.seq)
             return None
         self._tree.keep_name(folder, name, reply.node.id, reply.seq)
-        self._tree.keep_node(reply.node, reply.seq)
-        return self._with_local(reply.node)
+        return self._told(reply.node, reply.seq)
 
     async def attributes(self, node: NodeId) -> Node:
         """A node's attributes; raises NotFound where it is gone."""
@@ -122,9 +121,16 @@ class Names:
             if file is not None and file.is_new:
                 return file.attributes()
             reply = await self._remote.node(node)
-            row = reply.node
-            self._tree.keep_node(row, reply.seq)
+            return self._told(reply.node, reply.seq)
         return self._with_local(row)
+
+    def _told(self, row: Node, seq: Seq) -> Node:
+        """A node that a reply carried. Where something newer is known, an open file is not set back by it."""
+        self._tree.keep_node(row, seq)
+        if (kept := self._tree.node(row.id)) is not None:
+            return self._with_local(kept)
+        file = self._local_file(row.id)
+        return row if file is None else file.attributes()
 
     async def entries(self, folder: NodeId) -> Sequence[Entry]:
         """All of a folder, in order of the names' bytes."""
@@ -146,7 +152,7 @@ class Names:
                     parent, name = answer.conflict.parent, answer.conflict.name
                 tree.keep_name(parent, name, node, seq)
                 if change.kind is Kind.FOLDER:
-                    tree.begin_empty(node)
+                    tree.keep_listing(node, [], seq)
             case Link(parent=parent, name=name, node=node):
                 tree.keep_name(parent, name, node, seq)
             case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):

@@ -101,6 +101,8 @@ class OpenFile:
         self._flushing: trio.Event | None = None
         self._record: int | None = None
         self._refused_tries = 0
+        self._local: list[SetAttributes] = []
+        """Changes of attributes that the server has not answered."""
         self._ahead = ReadAhead()
 
     @classmethod
@@ -115,6 +117,8 @@ class OpenFile:
             flushed.segments,
             flushed.content,
         )
+        if not file._overlay.is_whole():
+            raise Corrupt("the file of its bytes is shorter than it was")
         file._mtime_ns, file._record = flushed.mtime_ns, record
         return file
 
@@ -150,6 +154,8 @@ class OpenFile:
         """The server said this of the node. Content is another matter: the file stays on its version."""
         if self.detached or self._row.id != row.id:
             return
+        for change in self._local:
+            row = _with(row, change)
         if row.version == self._base:
             self._row = row
         else:
@@ -161,9 +167,12 @@ class OpenFile:
         """Attributes of a file that is new or dirty, before the server knows of them."""
         if change.mtime_ns is not None:
             self._mtime_ns = change.mtime_ns
-        named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "atime_ns")}
-        given = {name: value for name, value in named.items() if value is not None}
-        self._row = msgspec.structs.replace(self._row, ctime_ns=change.time_ns, **given)
+        self._local.append(change)
+        self._row = _with(self._row, change)
+
+    def settled(self, change: SetAttributes) -> None:
+        """The server has answered a change of attributes: what it says goes from now on."""
+        self._local = [one for one in self._local if one is not change]
 
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
@@ -204,7 +213,7 @@ class OpenFile:
         """Cut or extend; committed by ``flush``."""
         if size != self.attributes().size:
             self._writable().truncate(size)
-        self._mtime_ns = self._services.now_ns()
+            self._mtime_ns = self._services.now_ns()
 
     def _writable(self) -> Overlay:
         if self._overlay is None:
@@ -251,6 +260,8 @@ class OpenFile:
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
+        if self._unlinked:
+            return True  # Removed here during the upload: a commit would bring it back.
         now_ns = services.now_ns()
         change = Commit(
             time_ns=now_ns,
@@ -266,7 +277,9 @@ class OpenFile:
 
     async def _known_node(self) -> NodeId:
         """The node's id, after a refused create was repeated where it can't be refused: in the root."""
-        if self._created is not None and isinstance(self._created.final, tuple):
+        if self._created is not None and isinstance(self._created.final, DriveError):
+            self._created = self._services.outbox.submit_later(self._created.change)
+        elif self._created is not None and isinstance(self._created.final, tuple):
             answer, _ = self._created.final
             if isinstance(answer, RefusedAnswer):
                 log.warning("a new file's folder is gone (%s): it goes to the root", answer.reason)
@@ -285,7 +298,9 @@ class OpenFile:
         match answer:
             case Applied(nodes=nodes, conflict=conflict):
                 node = self.node if conflict is None else conflict.node
-                row = next(row for row in nodes if row.id == node)
+                row = next((row for row in nodes if row.id == node), None)
+                if row is None:
+                    raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 self._rebase(row, commit)
                 return True
             case MissingBlocks(blocks=blocks):
@@ -305,20 +320,20 @@ class OpenFile:
         self._refused_tries = 0
         self._services.committed(row.id, row.version, commit.manifest)
         if self._overlay is not None:
+            if not self._overlay.changed_since(commit.mark):
+                self._mtime_ns = None
+                self._forget_record()  # Before the bytes that it names are given up.
             self._overlay.rebase(commit.manifest, commit.mark)
-        if not self.is_dirty:
-            self._mtime_ns = None
-            self._forget_record()
         if row.id != moved_from:
             self.detached = False
             self._services.moved(self, moved_from)
 
     # ── the journal ──
 
-    def _remember(self) -> None:
+    def _remember(self, *, synced: bool = False) -> None:
         """Put what is about to be committed into the journal.
 
-        It need not survive a power loss yet: close has not returned.
+        It need not survive a power loss yet (``synced``): close has not returned.
         """
         overlay = self._writable()
         record = Flushed(
@@ -331,6 +346,8 @@ class OpenFile:
             size=overlay.size_bytes,
             base_visible=overlay.base_visible,
             segments=[(segment.start, segment.stop) for segment in overlay.segments],
+            boot=self._services.journal.boot,
+            synced=synced,
             file=overlay.path.name,
             content=overlay.inline_bytes(),
         )
@@ -341,15 +358,15 @@ class OpenFile:
     def _keep_through_power_loss(self) -> None:
         """Before the error is told: what was closed is kept, and sent when the trouble is over."""
         if self._overlay is not None and self._record is not None:
-            self._remember()
             if self._overlay.inline_bytes() is None:
                 self._overlay.sync()
+            self._remember(synced=True)
             self._services.journal.sync()
 
     def _forget_record(self) -> None:
-        if self._record is not None:
-            self._services.journal.end(self._record)
-            self._record = None
+        number, self._record = self._record, None
+        if number is not None:
+            self._services.journal.end(number)
 
     def close(self) -> None:
         """Nobody has it open and nothing is dirty: give up the local bytes."""
@@ -357,3 +374,10 @@ class OpenFile:
         if self._overlay is not None:
             self._overlay.delete()
             self._overlay = None
+
+
+def _with(row: Node, change: SetAttributes) -> Node:
+    """A node's row with a change of attributes; its mtime is the file's own affair until it is committed."""
+    named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "atime_ns")}
+    given = {name: value for name, value in named.items() if value is not None}
+    return msgspec.structs.replace(row, ctime_ns=max(row.ctime_ns, change.time_ns), **given)

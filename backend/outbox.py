@@ -112,6 +112,8 @@ class Outbox:
         self._idle = trio.Event()
         self._idle.set()
         self._in_flight: list[Pending] = []
+        self._alone = 0
+        """So many of the next changes go one by one: together they were refused."""
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._in_flight)
@@ -163,7 +165,9 @@ class Outbox:
     def _next_batch(self) -> list[Pending]:
         batch: list[Pending] = []
         size_bytes = 0
-        while self._queue and len(batch) < BATCH_MAX_CHANGES:
+        most = 1 if self._alone else BATCH_MAX_CHANGES
+        self._alone = max(0, self._alone - 1)
+        while self._queue and len(batch) < most:
             change = self._queue[0].change
             if isinstance(change, Commit):
                 size_bytes += len(change.manifest) + sum(len(block.sealed) for block in change.blocks)
@@ -189,11 +193,13 @@ class Outbox:
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
             except DriveError as error:
                 # Refused as a whole: nothing of it was applied, its numbers are free.
-                if len(batch) > 1:
-                    for pending in batch:
-                        await self._deliver([pending])
-                else:
+                if len(batch) == 1:
                     batch[0].settle(error)
+                    return
+                for pending in batch:
+                    pending.sent = False
+                self._queue.extendleft(reversed(batch))
+                self._alone = len(batch)
                 return
         self._last_number = first + len(batch) - 1
         await self._absorb(reply.notices)

@@ -92,12 +92,16 @@ class _Store:
         self.memory[offset : offset + len(data)] = data
 
     def read(self, offset: int, length: int) -> bytes:
-        if self.memory is not None:
-            return bytes(self.memory[offset : offset + length])
+        memory = self.memory  # A write on the event loop may move it to the file while a worker reads.
+        if memory is not None:
+            return bytes(memory[offset : offset + length])
         data = os.pread(self.fd, length, offset)
         while len(data) < length and (more := os.pread(self.fd, length - len(data), offset + len(data))):
             data += more
         return data
+
+    def length(self) -> int:
+        return os.fstat(self.fd).st_size if self.memory is None else len(self.memory)
 
     def clear(self) -> None:
         if self.memory is not None:
@@ -303,9 +307,22 @@ class Overlay:
         if not self._segments:
             self._store.clear()
 
+    def changed_since(self, mark: Mark) -> bool:
+        """Whether anything was written or cut after a mark."""
+        return self._resized > mark.generation or any(
+            segment.generation > mark.generation for segment in self._segments
+        )
+
+    def is_whole(self) -> bool:
+        """Whether the file holds all the bytes that the map says; of a recovered overlay."""
+        return self._store.length() >= max((segment.stop for segment in self._segments), default=0)
+
     def sync(self) -> None:
-        """Make the bytes survive a power loss."""
-        self._store.sync()
+        """Make the bytes survive a power loss; raises LocalFailure."""
+        try:
+            self._store.sync()
+        except OSError as error:
+            raise LocalFailure(f"{self.path}: {error.strerror}", error.errno or LocalFailure.errno) from None
 
     def inline_bytes(self) -> bytes | None:
         """All local bytes where they are in memory, for a journal record; None where they are in the file."""

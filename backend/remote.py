@@ -163,7 +163,9 @@ def problem_of(response: Response) -> DriveError:
     try:
         problem = msgspec.json.decode(response.body, type=Problem)
     except msgspec.DecodeError:
-        return Unusable(f"the server answered with status {response.status}; is this a samedrive server?")
+        text = f"the server answered with status {response.status}; is this a samedrive server?"
+        # A proxy's word about a server that it can't reach: what became of the request is not known.
+        return Offline(text) if response.status >= 500 else Unusable(text)
     text = problem.detail or problem.title
     match problem.code:
         case problems.UNAUTHORIZED:
@@ -182,7 +184,7 @@ def problem_of(response: Response) -> DriveError:
             return Refused.named("EAGAIN", text)
         case problems.BAD_REQUEST | problems.BODY_TOO_LARGE:
             return Refused.named("EINVAL", text)
-        case problems.UNAVAILABLE | problems.INTERNAL:
+        case problems.UNAVAILABLE | problems.INTERNAL | problems.OUT_OF_ORDER:
             return Offline(text)
         case _:
             return Unusable(f"{problem.title}: {text}")
@@ -309,7 +311,10 @@ class WorkspaceRemote:
     async def send(self, batch: Batch) -> BatchReply:
         """Numbered changes."""
         response = await self.caller.call("POST", f"{self._path}/changes", message=batch)
-        return decode(BatchReply, response)
+        try:
+            return decode(BatchReply, response)
+        except Unusable as error:
+            raise Offline(str(error)) from error  # It may have been applied: only an answer ends a batch.
 
     async def poll(self, after: Seq, journal: JournalId, wait_s: float) -> Notices:
         """Wait for changes after ``after``, up to which the mount has dropped what they outdate. Not repeated."""

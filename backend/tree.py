@@ -178,10 +178,6 @@ class Tree:
         self._folders.move_to_end(folder)
         self._trim()
 
-    def begin_empty(self, folder: NodeId) -> None:
-        """This mount has just made the folder: nothing is in it but what notices will say."""
-        self._folder(folder).complete = True
-
     # ── changes ──
 
     def apply(self, notices: Notices, mine: JournalId) -> Outdated:

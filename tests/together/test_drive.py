@@ -10,8 +10,10 @@ import trio
 
 from backend.drive import Drive
 from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refused, Unauthorized
+from backend.journal import Flushed, Journal
+from backend.remote import Caller, WorkspaceRemote
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Kind, RenameMode, State, XattrMode
+from protocol.messages import Kind, NodeReply, RenameMode, State, XattrMode
 from tests.together.world import Place, World
 
 
@@ -440,3 +442,66 @@ async def test_a_full_server_is_told_and_tried_again(world: World) -> None:
         await drive.synced()
         assert drive.status().sending == []
         assert await read(drive, b"small") == b"content"
+
+
+async def test_a_file_removed_while_it_is_sent_stays_removed(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive, trio.open_nursery() as nursery:
+        node = await write(drive, b"file", b"base")
+        file = await drive.open(node)
+        await file.write(0, os.urandom(300_000))
+        place.http.hold = trio.Event()
+        nursery.start_soon(drive.flush, file)
+        await place.http.held.wait()
+        file.unlinked_here()  # As the answer to an unlink does.
+        place.http.hold.set()
+        place.http.hold = None
+        await drive.unlink(ROOT_NODE, b"file")
+    async with place.drive() as drive:
+        assert await names(drive) == []
+
+
+async def test_a_new_folder_is_not_taken_for_empty_where_another_was_quicker(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        desk.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        found = await two.lookup(ROOT_NODE, b"folder")
+        assert found is not None
+        await write(two, b"file", b"x", found.id)
+        await one.synced()
+        assert await names(one, found.id) == [b"file"]
+
+
+async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: World) -> None:
+    """The journal says at which start of the machine a record was written."""
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"file", b"good")
+    with Journal(place.folder / "journal") as journal:
+        row = (await _row(place, node)).node
+        journal.begin(
+            Flushed(
+                row=row,
+                create=None,
+                manifest=row.manifest or b"",
+                mtime_ns=1,
+                size=4,
+                base_visible=0,
+                segments=[(0, 4)],
+                boot="an earlier start",
+                synced=False,
+                file="0",
+                content=b"\0\0\0\0",
+            )
+        )
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await read(drive, b"file") == b"good"
+        assert (await drive.attributes(node)).version == 1
+
+
+async def _row(place: Place, node: NodeId) -> NodeReply:
+    caller = Caller(place.http, await place.world.issue_token("desk"))
+    return await WorkspaceRemote(caller, place.world.workspace.id).node(node)

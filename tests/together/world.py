@@ -42,6 +42,10 @@ class AsgiHttp:
         """Nothing gets through."""
         self.lose_replies = 0
         """So many requests from now on arrive, and their answers don't."""
+        self.hold: trio.Event | None = None
+        """Where set, puts of blocks wait for it."""
+        self.held = trio.Event()
+        """Such a put is waiting."""
         self._app = app
 
     async def request(
@@ -59,6 +63,9 @@ class AsgiHttp:
             raise Offline("cut")
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
+        if self.hold is not None and method == "PUT":
+            self.held.set()
+            await self.hold.wait()
         response = await self._call(method, path, headers or {}, bytes(body))
         if self.cut:
             raise Offline("cut")
@@ -112,14 +119,14 @@ class Place:
         self.folder = folder
         self.outdated: list[Outdated] = []
         self._stirred = trio.Event()
-        self._world = world
+        self.world = world
         self._name = name
 
     @asynccontextmanager
     async def drive(self) -> AsyncIterator[Drive]:
         """The workspace, mounted."""
-        caller = Caller(self.http, await self._world.issue_token(self._name), IMPATIENT)
-        workspace = await Account(caller).workspace(self._world.workspace.id)
+        caller = Caller(self.http, await self.world.issue_token(self._name), IMPATIENT)
+        workspace = await Account(caller).workspace(self.world.workspace.id)
         with Journal(self.folder / "journal") as journal:
             drive = await self._assemble(caller, workspace, journal)
             async with trio.open_nursery() as nursery:
