@@ -299,6 +299,11 @@ class Drive:
         """Remove a name that is not a folder's."""
         self._writable()
         node = await self._named(parent, name)
+        file = self._files.get(node.id)
+        if file is not None and file.was_never_taken:
+            del self._names.creating[parent, name]
+            file.unlinked_here()
+            return
         await self._do(Unlink(time_ns=self._now_ns(), parent=parent, name=name, node=node.id))
 
     async def rmdir(self, parent: NodeId, name: bytes) -> None:

@@ -135,6 +135,11 @@ class OpenFile:
         return self._created is not None and self._created.final is None
 
     @property
+    def was_never_taken(self) -> bool:
+        """Made here, and the server did not take it: it is sent again with its content."""
+        return self._created is not None and isinstance(self._created.final, DriveError)
+
+    @property
     def is_dirty(self) -> bool:
         """Whether something was written that is in no committed version."""
         if self._unlinked:
@@ -177,6 +182,7 @@ class OpenFile:
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
         self._unlinked = True
+        self._forget_record()  # The next mount must not bring it back.
 
     # ── bytes ──
 

@@ -505,3 +505,19 @@ async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: Wo
 async def _row(place: Place, node: NodeId) -> NodeReply:
     caller = Caller(place.http, await place.world.issue_token("desk"))
     return await WorkspaceRemote(caller, place.world.workspace.id).node(node)
+
+
+async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        with place.http.no_space(), pytest.raises(NoSpace):
+            await write(drive, b"file", b"content")
+        assert await names(drive) == [b"file"]
+        await drive.unlink(ROOT_NODE, b"file")
+        assert await names(drive) == []
+        await drive.synced()
+        assert drive.status().sending == []
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await names(drive) == []

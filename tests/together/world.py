@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 from starlette.applications import Starlette
 
@@ -25,9 +26,9 @@ from backend.remote import IMPATIENT, Account, Caller, WorkspaceRemote
 from backend.threads import InlineThreads
 from backend.tree import Outdated
 from backend.upload import Uploader
-from protocol import keys
+from protocol import keys, problems
 from protocol.manifest import Manifest
-from protocol.messages import Workspace
+from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
 
 
@@ -46,6 +47,7 @@ class AsgiHttp:
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
         """Such a put is waiting."""
+        self._full = False
         self._app = app
 
     async def request(
@@ -63,6 +65,9 @@ class AsgiHttp:
             raise Offline("cut")
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
+        if self._full and method == "POST" and path.endswith("/changes"):
+            problem = Problem(title="no space", status=507, code=problems.NO_SPACE)
+            return Response(507, PROBLEM_JSON, msgspec.json.encode(problem))
         if self.hold is not None and method == "PUT":
             self.held.set()
             await self.hold.wait()
@@ -73,6 +78,15 @@ class AsgiHttp:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
         return response
+
+    @contextmanager
+    def no_space(self) -> Iterator[None]:
+        """No change is taken meanwhile: not a byte is free for the database."""
+        self._full = True
+        try:
+            yield
+        finally:
+            self._full = False
 
     async def _call(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
         target, _, query = path.partition("?")
