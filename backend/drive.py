@@ -85,8 +85,6 @@ class Drive:
         now_ns: Callable[[], int],
         *,
         workspace: Workspace,
-        seq: Seq,
-        last_number: int,
         read_only: bool,
     ) -> None:
         self.workspace = workspace
@@ -94,11 +92,9 @@ class Drive:
         self._remote = remote
         self._journal = journal
         self._now_ns = now_ns
-        self._tree = Tree(seq)
+        self._tree = Tree(Seq(0))
         self.session = Session(remote, self._tree, journal.id)
-        self.outbox = Outbox(
-            remote, journal.id, last_number, lambda: self._tree.applied, self.session.absorb, self._answered
-        )
+        self.outbox = Outbox(remote, journal.id, self.session.absorb_answer, self._answered)
         self._files: dict[NodeId, OpenFile] = {}
         self._names = Names(remote, self._tree, self.session, self._files.get)
         self._siblings = Siblings(blocks)
@@ -143,9 +139,13 @@ class Drive:
             nursery.start_soon(self._retry_unsent)
             task_status.started()
 
+    async def join(self) -> None:
+        """Begin a session at the server; before ``run``. Raises DriveError."""
+        self.outbox.begin((await self.session.join()).last_number)
+
     def cache_timeout_s(self) -> float:
-        """How long the kernel may keep names and attributes: 0 while the feed is broken."""
-        return max(0.0, self.session.trust_left_s() - CACHE_TIMEOUT_MARGIN_S)
+        """How long the kernel may keep names and attributes: 0 without a lease."""
+        return max(0.0, self.session.lease_left_s() - CACHE_TIMEOUT_MARGIN_S)
 
     # ── questions ──
 
@@ -171,6 +171,8 @@ class Drive:
 
     async def open(self, node: NodeId) -> OpenFile:
         """A handle of the node's present version; needs a ``release``."""
+        if node in self._files and self.session.lease_left_s() == 0:
+            await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._files.get(node)) is None:
             seen = self._new_versions
             row = await self._names.attributes(node)

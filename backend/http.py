@@ -19,10 +19,11 @@ import httpx
 
 from backend.connections import TrioTransport
 from backend.errors import Offline, Unusable
+from protocol.limits import NO_PROGRESS_S
 
 _CONNECT_S: Final = 5.0
-_NO_PROGRESS_S: Final = 30.0
-"""Of a read or a write of the socket, without a byte: a transfer that moves is not cut."""
+_POLL_LATE_S: Final = 3.0
+"""A poll that is answered later than it should be by so much has lost its connection."""
 
 
 class Lane(Enum):
@@ -114,9 +115,7 @@ class HttpxClient:
                     target,
                     headers={"Host": self._host, "User-Agent": "samedrive", **(headers or {})},
                     content=bytes(body) if isinstance(body, bytearray) else body,
-                    extensions={
-                        "timeout": {"connect": _CONNECT_S, "read": _NO_PROGRESS_S + wait_s, "write": _NO_PROGRESS_S}
-                    },
+                    extensions={"timeout": _timeouts(lane, wait_s)},
                 )
             )
         except httpx.ConnectError as error:
@@ -136,3 +135,9 @@ class HttpxClient:
     ) -> None:
         for transport in self._transports.values():
             await transport.aclose()
+
+
+def _timeouts(lane: Lane, wait_s: float) -> dict[str, float]:
+    """Of a connection, and of a read or a write of the socket without a byte: a transfer that moves is not cut."""
+    read_s = _POLL_LATE_S if lane is Lane.POLL else NO_PROGRESS_S
+    return {"connect": _CONNECT_S, "read": read_s + wait_s, "write": NO_PROGRESS_S}

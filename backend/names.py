@@ -107,11 +107,13 @@ class Names:
                 except NotFound:
                     pass  # The node went with its name a moment ago: ask what the name means now.
         reply = await self._remote.lookup(folder, name)
+        await self._session.absorb(reply.notices)
+        seq = reply.notices.seq
         if reply.node is None:
-            self._tree.keep_name(folder, name, ABSENT, reply.seq)
+            self._tree.keep_name(folder, name, ABSENT, seq)
             return None
-        self._tree.keep_name(folder, name, reply.node.id, reply.seq)
-        return self._told(reply.node, reply.seq)
+        self._tree.keep_name(folder, name, reply.node.id, seq)
+        return self._told(reply.node, seq)
 
     async def attributes(self, node: NodeId) -> Node:
         """A node's attributes; raises NotFound where it is gone."""
@@ -121,7 +123,8 @@ class Names:
             if file is not None and file.is_new:
                 return file.attributes()
             reply = await self._remote.node(node)
-            return self._told(reply.node, reply.seq)
+            await self._session.absorb(reply.notices)
+            return self._told(reply.node, reply.notices.seq)
         return self._with_local(row)
 
     def _told(self, row: Node, seq: Seq) -> Node:
@@ -175,7 +178,7 @@ class Names:
         return self._tree.path_of(node)
 
     def _trusted(self) -> bool:
-        return self._session.trust_left_s() > 0
+        return self._session.lease_left_s() > 0
 
     def _with_local(self, row: Node) -> Node:
         if row.kind is Kind.FOLDER and self.creating:
@@ -202,10 +205,11 @@ class Names:
         done = self._fetching[folder] = trio.Event()
         try:
             reply = await self._remote.listing_page(folder)
+            await self._session.absorb(reply.notices)
             if reply.more:
-                self._tree.keep_page(folder, reply)
+                self._tree.keep_page(folder, reply.entries, reply.notices.seq)
             else:
-                self._tree.keep_listing(folder, reply.entries, reply.seq)
+                self._tree.keep_listing(folder, reply.entries, reply.notices.seq)
         finally:
             del self._fetching[folder]
             done.set()
@@ -233,12 +237,14 @@ class Names:
         for _ in range(LISTING_TRIES):
             try:
                 reply = await self._remote.listing_page(folder)
+                await self._session.absorb(reply.notices)
                 first, entries = reply, list(reply.entries)
                 while reply.more:
                     reply = await self._remote.listing_page(folder, entries[-1].name, first.generation)
+                    await self._session.absorb(reply.notices)
                     entries += reply.entries
             except ListingChanged:
                 continue
-            self._tree.keep_listing(folder, entries, first.seq)
+            self._tree.keep_listing(folder, entries, first.notices.seq)
             return entries
         raise Refused.named("EAGAIN", "the folder changes faster than it can be listed")

@@ -16,10 +16,11 @@ from backend.errors import LocalFailure, NotFound
 from backend.http import HttpxClient
 from backend.journal import Journal
 from backend.overlay import Overlay
-from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, WorkspaceRemote
+from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, Standing, WorkspaceRemote
 from backend.threads import WorkerThreads
 from backend.upload import Uploader
 from protocol import keys
+from protocol.ids import new_session_id
 from protocol.manifest import Manifest
 from protocol.messages import Role, Workspace
 
@@ -45,8 +46,7 @@ async def open_drive(
         await account.health()
         chosen = await account.workspace(choose(await account.workspaces(), workspace).id)
         with Journal(_folder(cache_dir, "journal")) as journal:
-            remote = WorkspaceRemote(Caller(http, token, patience), chosen.id)
-            joined = await remote.join(journal.id)
+            remote = WorkspaceRemote(Caller(http, token, patience), chosen.id, Standing(new_session_id()))
             threads = WorkerThreads(WORKERS)
             cache = BlockCache(_folder(cache_dir, "blocks"), cache_bytes)
             await threads.run(cache.load)
@@ -57,7 +57,7 @@ async def open_drive(
             def new_overlay(base: Manifest) -> Overlay:
                 return Overlay(base, journal.overlays / f"{next(numbers):x}")
 
-            yield Drive(
+            drive = Drive(
                 remote,
                 journal,
                 blocks,
@@ -65,10 +65,10 @@ async def open_drive(
                 new_overlay,
                 time.time_ns,
                 workspace=chosen,
-                seq=joined.seq,
-                last_number=joined.last_number,
                 read_only=read_only or chosen.role is Role.VIEWER,
             )
+            await drive.join()
+            yield drive
 
 
 def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:

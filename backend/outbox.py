@@ -94,16 +94,13 @@ class Outbox:
         self,
         remote: BatchRemote,
         journal: JournalId,
-        last_number: int,
-        applied: Callable[[], Seq],
         absorb: Callable[[Notices], Awaitable[None]],
         answered: Callable[[AnyChange, AnyAnswer, Seq], None],
     ) -> None:
         """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does."""
         self._remote = remote
         self._journal = journal
-        self._last_number = last_number
-        self._applied = applied
+        self._last_number = 0
         self._absorb = absorb
         self._answered = answered
         self._queue: deque[Pending] = deque()
@@ -114,6 +111,10 @@ class Outbox:
         self._in_flight: list[Pending] = []
         self._alone = 0
         """So many of the next changes go one by one: together they were refused."""
+
+    def begin(self, last_number: int) -> None:
+        """The server has applied the journal's changes up to this one; before the first is sent."""
+        self._last_number = last_number
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._in_flight)
@@ -185,7 +186,7 @@ class Outbox:
         pause_s = _RETRY_FIRST_S
         while True:
             try:
-                reply = await self._remote.send(Batch(self._journal, first, self._applied(), changes))
+                reply = await self._remote.send(Batch(self._journal, first, changes))
                 break
             except (Offline, Unauthorized) as error:
                 self._tell_waiters(batch, error)

@@ -8,10 +8,11 @@ while ``Patience`` lasts.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -21,12 +22,24 @@ import trio
 from backend.errors import DriveError, NoSpace, NotFound, Offline, ReadOnly, Refused, Unauthorized, Unusable
 from backend.http import Http, HttpxClient, Lane, Response, Traffic
 from protocol import problems
-from protocol.ids import BLOCK_ID_BYTES, BlockId, DeviceId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import (
+    BLOCK_ID_BYTES,
+    NO_CHANGE,
+    BlockId,
+    DeviceId,
+    JournalId,
+    NodeId,
+    Seq,
+    SessionId,
+    VersionNumber,
+    WorkspaceId,
+)
 from protocol.limits import LISTING_PAGE_ENTRIES
 from protocol.messages import (
     API,
     MSGPACK,
     OCTETS,
+    SESSION_HEADER,
     Batch,
     BatchReply,
     BlockList,
@@ -44,7 +57,7 @@ from protocol.messages import (
     NewUser,
     NewWorkspace,
     NodeReply,
-    Notices,
+    PollReply,
     Problem,
     Role,
     Share,
@@ -56,6 +69,11 @@ from protocol.messages import (
 )
 
 M = TypeVar("M", bound=Message)
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class SessionEnded(DriveError):
+    """The server doesn't know this session any more: join again."""
 
 
 class ListingChanged(DriveError):
@@ -86,7 +104,7 @@ class Caller:
         self, http: Http, token: str | None, patience: Patience = PATIENT, random_source: random.Random | None = None
     ) -> None:
         self._http = http
-        self._headers = {"Accept": MSGPACK}
+        self._headers: dict[str, str] = {"Accept": MSGPACK}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._patience = patience
@@ -113,19 +131,20 @@ class Caller:
         lane: Lane = Lane.SMALL,
         wait_s: float = 0.0,
         patience: Patience | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Response:
         """An answer with status 2xx; raises the error that the problem means."""
-        headers, body = self._headers, octets
+        sent, body = {**self._headers, **headers}, octets
         if message is not None:
-            headers, body = headers | {"Content-Type": MSGPACK}, msgspec.msgpack.encode(message)
+            sent["Content-Type"], body = MSGPACK, msgspec.msgpack.encode(message)
         elif octets:
-            headers = headers | {"Content-Type": OCTETS}
+            sent["Content-Type"] = OCTETS
         patience = patience or self._patience
         began, pause_s = trio.current_time(), patience.first_pause_s
         while True:
             try:
                 response = await self._http.request(
-                    method, f"/{API}{path}", lane=lane, headers=headers, body=body, wait_s=wait_s
+                    method, f"/{API}{path}", lane=lane, headers=sent, body=body, wait_s=wait_s
                 )
                 if response.status != problems.STATUS[problems.UNAVAILABLE]:
                     break
@@ -176,6 +195,8 @@ def problem_of(response: Response) -> DriveError:
             return NotFound(text)
         case problems.NO_SPACE | problems.QUOTA:
             return NoSpace(text)
+        case problems.SESSION_ENDED:
+            return SessionEnded(text)
         case problems.LISTING_CHANGED:
             return ListingChanged(text)
         case problems.CONFLICT:
@@ -267,35 +288,48 @@ async def connect(
         yield Account(Caller(http, token, patience))
 
 
+@dataclass(slots=True)
+class Standing:
+    """What a mount tells the server of itself with each request; written by ``backend.session`` alone."""
+
+    session: SessionId
+    applied: Seq = NO_CHANGE
+    """Changes up to this one have been applied to what is cached here."""
+    acknowledged: Seq = NO_CHANGE
+    """And up to this one the kernel has dropped what they outdated."""
+
+    @property
+    def header(self) -> dict[str, str]:
+        """See SESSION_HEADER."""
+        return {SESSION_HEADER: f"{self.session.hex()} {self.applied} {self.acknowledged}"}
+
+
 class WorkspaceRemote:
     """One workspace at the server: its tree, its changes, its blocks. Implements ``backend.blocks.BlockRemote``."""
 
-    def __init__(self, caller: Caller, workspace: WorkspaceId) -> None:
+    def __init__(self, caller: Caller, workspace: WorkspaceId, standing: Standing) -> None:
         self.caller = caller
+        self.standing = standing
         self._path = f"/workspaces/{workspace}"
         self.blocks_up = 0
         self.blocks_down = 0
 
     # ── tree ──
 
-    async def join(self, journal: JournalId) -> JoinReply:
-        """Begin: where the change log stands."""
-        return await self.caller.ask(JoinReply, "POST", f"{self._path}/join", Join(journal))
-
     async def node(self, node: NodeId) -> NodeReply:
         """Attributes; raises NotFound."""
-        return await self.caller.ask(NodeReply, "GET", f"{self._path}/nodes/{node}")
+        return await self._ask(NodeReply, f"/nodes/{node}")
 
     async def lookup(self, folder: NodeId, name: bytes) -> LookupReply:
         """What a name means; raises NotFound where there is no such folder."""
-        return await self.caller.ask(LookupReply, "GET", f"{self._path}/nodes/{folder}/entries/{_quoted(name)}")
+        return await self._ask(LookupReply, f"/nodes/{folder}/entries/{_quoted(name)}")
 
     async def listing_page(self, folder: NodeId, after: bytes = b"", generation: int | None = None) -> ListingReply:
         """A page of a folder; raises ListingChanged where ``generation`` is given and no longer true."""
         query = f"limit={LISTING_PAGE_ENTRIES}&after={_quoted(after)}"
         if generation is not None:
             query += f"&generation={generation}"
-        return await self.caller.ask(ListingReply, "GET", f"{self._path}/nodes/{folder}/entries?{query}")
+        return await self._ask(ListingReply, f"/nodes/{folder}/entries?{query}")
 
     async def manifest(self, node: NodeId, version: VersionNumber) -> ManifestReply:
         """The content of one version."""
@@ -310,22 +344,39 @@ class WorkspaceRemote:
 
     async def send(self, batch: Batch) -> BatchReply:
         """Numbered changes."""
-        response = await self.caller.call("POST", f"{self._path}/changes", message=batch)
+        response = await self.caller.call("POST", f"{self._path}/changes", message=batch, headers=self.standing.header)
         try:
             return decode(BatchReply, response)
         except Unusable as error:
             raise Offline(str(error)) from error  # It may have been applied: only an answer ends a batch.
 
-    async def poll(self, after: Seq, journal: JournalId, wait_s: float) -> Notices:
-        """Wait for changes after ``after``, up to which the mount has dropped what they outdate. Not repeated."""
+    async def _ask(self, reply: type[M], path: str) -> M:
+        """A question about the tree."""
+        return decode(reply, await self.caller.call("GET", self._path + path, headers=self.standing.header))
+
+    # ── the session ──
+
+    async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
+        """Begin, with what is cached as it was at ``after``, or with nothing (None)."""
+        return await self.caller.ask(
+            JoinReply, "POST", f"{self._path}/join", Join(self.standing.session, journal, after)
+        )
+
+    async def poll(self, wait_s: float) -> PollReply:
+        """Acknowledge, renew the lease, and wait for changes. Not repeated; raises SessionEnded."""
         response = await self.caller.call(
             "GET",
-            f"{self._path}/changes?after={after}&wait_s={wait_s:g}&journal={journal.hex()}",
+            f"{self._path}/changes?wait_s={wait_s:g}",
+            headers=self.standing.header,
             lane=Lane.POLL,
             wait_s=wait_s,
             patience=IMPATIENT,
         )
-        return decode(Notices, response)
+        return decode(PollReply, response)
+
+    async def leave(self) -> None:
+        """Nothing is cached here any more. Not repeated: a lease that isn't given back runs out."""
+        await self.caller.call("POST", f"{self._path}/leave", headers=self.standing.header, patience=IMPATIENT)
 
     # ── blocks ──
 

@@ -1,13 +1,20 @@
-"""The mount's end of the change feed: the long poll, and how long the caches may be believed.
+"""The mount's end of the lease: the long poll, and how long the caches may be believed.
 
-Owns the poll and the one way in which changes are applied (``absorb``): drop rows, tell the kernel, and only then ask
-for what comes after, which tells the server that everything up to there has been dropped.
+Owns the poll and the ways in which changes are applied: drop rows, tell the kernel, and only then acknowledge, with the
+next request. While the lease holds, what is cached here and in the kernel is answered without asking; without it
+each question goes to the server.
 
-What was cached may be believed until a poll's *sending* plus ``FEED_TRUST_S``, on CLOCK_BOOTTIME, which goes on while
-the machine sleeps. After that each question goes to the server.
+Rules (docs/consistency.md argues for them):
 
-Invariants: ``acknowledged`` never passes a change whose rows the kernel still holds; changes are absorbed one set at
-a time and in order.
+- the lease ends ``lease_s`` less LEASE_DRIFT and a margin after the poll was *sent*, on CLOCK_BOOTTIME, which goes on
+  while the machine sleeps;
+- a renewed lease counts only after its answer has been applied completely, kernel included;
+- changes are applied before the reply that carries them is used;
+- a change of this mount's own is acknowledged only by a poll's answer, which tells the kernel of it: until its
+  system call has returned, the kernel may hold what it outdated.
+
+Invariants: ``standing.acknowledged`` never passes a change whose rows the kernel still holds; changes are applied
+one set at a time and in order.
 """
 
 from __future__ import annotations
@@ -20,22 +27,26 @@ from typing import Final, Protocol
 import trio
 
 from backend.errors import DriveError, Offline, Unauthorized
+from backend.remote import SessionEnded, Standing
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, Seq
-from protocol.messages import Notices
+from protocol.limits import LEASE_DRIFT
+from protocol.messages import JoinReply, Notices, PollReply
 
-POLL_WAIT_S: Final = 5.0
-"""The server answers a poll after this long with nothing: each answer renews the trust."""
+POLLS_A_LEASE: Final = 3
+"""The server answers a poll with nothing after this part of a lease: two answers may be lost before the lease is."""
 
-FEED_TRUST_S: Final = 12.0
-"""Two polls and a pause. A notice takes milliseconds; this bounds how long a silent loss of the feed goes unnoticed."""
+MARGIN_S: Final = 0.1
+"""Between looking at the clock and acting on it."""
 
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MOST_S: Final = 2.0
+_GOODBYE_S: Final = 5.0
 
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+Listener = Callable[[Outdated], Awaitable[None]]
 
 
 def boottime_s() -> float:
@@ -43,51 +54,95 @@ def boottime_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class PollRemote(Protocol):
-    """Where notices come from."""
+class SessionRemote(Protocol):
+    """Where sessions are kept: ``backend.remote.WorkspaceRemote``."""
 
-    async def poll(self, after: Seq, journal: JournalId, wait_s: float) -> Notices:
+    standing: Standing
+
+    async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
+        """Raises DriveError."""
+        ...
+
+    async def poll(self, wait_s: float) -> PollReply:
+        """Raises DriveError, SessionEnded among them."""
+        ...
+
+    async def leave(self) -> None:
         """Raises DriveError."""
         ...
 
 
 class Session:
-    """One mount's feed."""
+    """One mount's session."""
 
-    def __init__(self, remote: PollRemote, tree: Tree, journal: JournalId, clock: Clock = boottime_s) -> None:
-        self.acknowledged = tree.applied
+    def __init__(self, remote: SessionRemote, tree: Tree, journal: JournalId, clock: Clock = boottime_s) -> None:
         self.trouble: DriveError | None = None
         self._remote = remote
+        self._standing = remote.standing
         self._tree = tree
         self._journal = journal
         self._clock = clock
-        self._trusted_until_s = clock() + FEED_TRUST_S
+        self._lease_s = 0.0
+        self._lease_until_s = clock()
+        self._joined = False
         self._turn = trio.Lock()
-        self._listener: Callable[[Outdated], Awaitable[None]] | None = None
+        self._listener: Listener | None = None
+        self._untold = Outdated()
+        """What changes of this mount's own outdated and the kernel has not been told of."""
 
-    def trust_left_s(self) -> float:
-        """For how many seconds what is cached may still be believed; 0 when the feed is broken."""
-        return max(0.0, self._trusted_until_s - self._clock())
+    def lease_left_s(self) -> float:
+        """For how many seconds what is cached may be believed; 0 without a lease."""
+        return max(0.0, self._lease_until_s - self._clock())
 
     async def absorb(self, notices: Notices) -> None:
-        """Apply changes, the kernel included. When this returns, everything up to ``notices.seq`` has been dropped.
-
-        The turn is held while the kernel is told: by calls that cannot block (see ``fs/notices.py``), so it passes on.
-        """
+        """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped."""
         async with self._turn:
-            outdated = self._tree.apply(notices, self._journal)
+            outdated = self._tree.apply(notices, self._journal) | self._untold
+            self._standing.applied = self._tree.applied
+            # By calls that cannot block (see ``fs/notices.py``): the turn passes on.
             if outdated and self._listener is not None:
                 await self._listener(outdated)
-            self.acknowledged = self._tree.applied
+            self._untold = Outdated()
+            self._standing.acknowledged = self._tree.applied
 
-    async def run(self, listener: Callable[[Outdated], Awaitable[None]]) -> None:
-        """Poll until cancelled."""
+    async def absorb_answer(self, notices: Notices) -> None:
+        """The same for the answer to this mount's own changes, of which the kernel hears when their calls return."""
+        theirs = [notice for notice in notices.notices if notice.origin != self._journal]
+        if theirs or notices.reset:
+            await self.absorb(notices)
+            return
+        async with self._turn:
+            self._untold |= self._tree.apply(notices, self._journal)
+            self._standing.applied = self._tree.applied
+
+    async def join(self) -> JoinReply:
+        """Begin, or begin anew where the server has forgotten the session; raises DriveError."""
+        sent_s = self._clock()
+        reply = await self._remote.join(self._journal, self._standing.applied if self._joined else None)
+        if not self._joined:
+            self._tree.begin(reply.notices.seq)
+            self._joined = True
+        await self.absorb(reply.notices)
+        self._renew(sent_s, reply.lease_s)
+        return reply
+
+    async def run(self, listener: Listener) -> None:
+        """Poll until cancelled. ``join`` comes first."""
         self._listener = listener
-        pause_s = _RETRY_FIRST_S
+        pause_s, ended = _RETRY_FIRST_S, False
         while True:
             sent_s = self._clock()
             try:
-                notices = await self._remote.poll(self.acknowledged, self._journal, POLL_WAIT_S)
+                if ended:
+                    await self.join()
+                    ended = False
+                else:
+                    reply = await self._remote.poll(self._lease_s / POLLS_A_LEASE)
+                    await self.absorb(reply.notices)
+                    self._renew(sent_s, reply.lease_s)
+            except SessionEnded:
+                ended = True
+                continue
             except DriveError as error:
                 if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
                     await self._distrust(listener)
@@ -95,22 +150,33 @@ class Session:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
                 continue
-            if self.trust_left_s() == 0:
-                # Nothing was answered from the caches meanwhile, but the kernel's run by its own clock.
-                log.info("change feed is back")
-            await self.absorb(notices)
+            if self.trouble is not None:
+                log.info("the server answers again")
             self.trouble = None
-            self._trusted_until_s = sent_s + FEED_TRUST_S
             pause_s = _RETRY_FIRST_S
 
-    async def _distrust(self, listener: Callable[[Outdated], Awaitable[None]]) -> None:
+    async def leave(self) -> None:
+        """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
+        self._lease_until_s = self._clock()
+        with trio.move_on_after(_GOODBYE_S):
+            try:
+                await self._remote.leave()
+            except DriveError as error:
+                log.info("no goodbye to the server: %s", error)
+
+    def _renew(self, sent_s: float, lease_s: float) -> None:
+        if lease_s > 0:
+            self._lease_s = lease_s
+            self._lease_until_s = max(self._lease_until_s, sent_s + lease_s * (1 - LEASE_DRIFT) - MARGIN_S)
+
+    async def _distrust(self, listener: Listener) -> None:
         """The token was revoked: nothing that was cached is shown any more."""
-        self._trusted_until_s = self._clock()
+        self._lease_until_s = self._clock()
         self._tree.forget_everything()
         await listener(Outdated(everything=True, names=True))
 
     def _note(self, error: DriveError) -> None:
         if self.trouble is None or type(self.trouble) is not type(error):
             level = logging.INFO if isinstance(error, Offline) else logging.WARNING
-            log.log(level, "change feed interrupted: %s", error)
+            log.log(level, "the lease is not renewed: %s", error)
         self.trouble = error

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Final
 
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
-from protocol.messages import Entry, ListingReply, Node, Notice, Notices
+from protocol.messages import Entry, Node, Notice, Notices
 
 NODES_MAX: Final = 200_000
 """About 200 MB; the folders used least recently go first."""
@@ -52,6 +52,14 @@ class Outdated:
     """Regular files with a new version by somebody else: they get a new kernel inode."""
     names: bool = False
     everything: bool = False
+
+    def __or__(self, other: Outdated) -> Outdated:
+        return Outdated(
+            self.attributes | other.attributes,
+            self.contents | other.contents,
+            self.names or other.names,
+            self.everything or other.everything,
+        )
 
     def __bool__(self) -> bool:
         return bool(self.attributes or self.contents or self.names or self.everything)
@@ -156,11 +164,11 @@ class Tree:
             return
         self._folder(folder).learn(name, meaning)
 
-    def keep_page(self, folder: NodeId, reply: ListingReply) -> None:
-        """A page of a folder: its names are known, and its nodes."""
-        for entry in reply.entries:
-            self.keep_name(folder, entry.name, entry.node.id, reply.seq)
-            self.keep_node(entry.node, reply.seq)
+    def keep_page(self, folder: NodeId, entries: Sequence[Entry], seq: Seq) -> None:
+        """A page of a folder, true at ``seq``: its names are known, and its nodes."""
+        for entry in entries:
+            self.keep_name(folder, entry.name, entry.node.id, seq)
+            self.keep_node(entry.node, seq)
         self._trim()
 
     def keep_listing(self, folder: NodeId, entries: Sequence[Entry], seq: Seq) -> None:
@@ -180,16 +188,20 @@ class Tree:
 
     # ── changes ──
 
+    def begin(self, seq: Seq) -> None:
+        """Nothing is known, and what is learnt from now on is true at ``seq`` or later."""
+        self.forget_everything()
+        self._forget_touches(seq)
+        self.applied = seq
+
     def apply(self, notices: Notices, mine: JournalId) -> Outdated:
         """Drop what these changes outdated, and tell what else has to go. Changes applied before are passed over.
 
-        Changes of this mount's own journal drop rows too, but the kernel knows of them already.
+        ``mine`` is this mount's journal: nothing but attributes and names is outdated by its changes, since its open
+        files have the content.
         """
         if notices.reset:
-            self._nodes.clear()
-            self._folders.clear()
-            self._forget_touches(notices.seq)
-            self.applied = notices.seq
+            self.begin(notices.seq)
             return Outdated(everything=True, names=True)
         attributes: set[NodeId] = set()
         contents: set[NodeId] = set()
@@ -198,14 +210,14 @@ class Tree:
             if notice.seq <= self.applied:
                 continue
             self._drop(notice)
-            self.applied = notice.seq
+            attributes.update(touched.node for touched in notice.nodes)
+            names = names or bool(notice.entries)
             if notice.origin != mine:
-                attributes.update(touched.node for touched in notice.nodes)
                 contents.update(touched.node for touched in notice.nodes if touched.content)
-                names = names or bool(notice.entries) or bool(contents)
+        self.applied = max(self.applied, notices.seq)
         if len(self._touched_nodes) + len(self._touched_names) > TOUCHES_MAX:
             self._forget_touches(self.applied)
-        return Outdated(frozenset(attributes), frozenset(contents), names)
+        return Outdated(frozenset(attributes), frozenset(contents), names or bool(contents))
 
     def _drop(self, notice: Notice) -> None:
         for touched in notice.nodes:

@@ -36,6 +36,12 @@ import click
     type=click.Path(path_type=Path),
     help="First start: the password of user admin (else a random one, kept in DIR/admin-password).",
 )
+@click.option(
+    "--lease-s",
+    metavar="SECONDS",
+    type=float,
+    help="How long mounts may answer from caches unheard, and others wait for one that is cut off (10).",
+)
 @click.option("--grace-s", metavar="SECONDS", type=float, help="How long open requests may take on SIGTERM (20).")
 def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Run a server until SIGTERM. It prints its address when it answers."""

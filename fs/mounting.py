@@ -145,8 +145,10 @@ async def serve_mount(
                 except DriveError as error:
                     log.warning("not everything could be sent, the next mount sends the rest: %s", error)
             nursery.cancel_scope.cancel()
+        operations.notices.end()
     finally:
         pyfuse3.close(unmount=True)
+    await drive.session.leave()
 
 
 async def _report_ready(folder: Path, ready: Callable[[], None]) -> None:

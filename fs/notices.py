@@ -105,6 +105,13 @@ class Notices:
         if stale:
             await self._drop_attributes(stale)
 
+    def end(self) -> None:
+        """The mount ends: programs that still have something open there must not go on seeing what the kernel keeps."""
+        if self.keeps_names:
+            self._kernel.drop_names()
+        for inode in self._inodes.all_current():
+            self._kernel.drop_attributes(inode.number)
+
     def _retire(self, inode: Inode) -> None:
         if inode.is_file:
             self._inodes.retire(inode.node)

@@ -23,6 +23,9 @@ UserId = NewType("UserId", str)
 JournalId = NewType("JournalId", bytes)
 """16 random bytes: the stream of numbered changes that one mount's journal folder sends."""
 
+SessionId = NewType("SessionId", bytes)
+"""16 random bytes: one mount of one workspace, from its start to its end; holds a lease."""
+
 Seq = NewType("Seq", int)
 """The number of a change of a workspace, from 1, without gaps; 0 is the empty workspace."""
 
@@ -30,9 +33,11 @@ VersionNumber = NewType("VersionNumber", int)
 """The number of a file's content, from 1 per node; 0 is 'nothing uploaded yet'."""
 
 ROOT_NODE: Final = NodeId(1)
+NO_CHANGE: Final = Seq(0)
 NO_VERSION: Final = VersionNumber(0)
 BLOCK_ID_BYTES: Final = 32
 JOURNAL_ID_BYTES: Final = 16
+SESSION_ID_BYTES: Final = 16
 
 
 def new_node_id() -> NodeId:
@@ -47,6 +52,11 @@ def new_node_id() -> NodeId:
 def new_journal_id() -> JournalId:
     """A random id of a stream of numbered changes."""
     return JournalId(secrets.token_bytes(JOURNAL_ID_BYTES))
+
+
+def new_session_id() -> SessionId:
+    """A random id of a mount's run: a mount that crashed and its successor are two sessions."""
+    return SessionId(secrets.token_bytes(SESSION_ID_BYTES))
 
 
 def new_hex_id() -> str:

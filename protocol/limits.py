@@ -47,12 +47,25 @@ SMALL_BODY_MAX_BYTES: Final = 4 * MIB
 
 LISTING_PAGE_ENTRIES: Final = 1_000
 CHANGES_PAGE: Final = 1_000
+NEWS_MAX_CHANGES: Final = 10_000
+"""A session that is further behind is told to drop everything: that is shorter than the list."""
+
 READ_MANY_BLOCKS: Final = 64
 READ_MANY_BYTES: Final = 8 * MIB
 """One answer of several blocks; the server stops before the block that would pass it."""
 
 MISSING_QUERY_BLOCKS: Final = 4_096
 POLL_MAX_S: Final = 60.0
+
+LEASE_DRIFT: Final = 0.01
+"""How much faster one machine's clock may run than another's: a mount counts its lease shorter by this part, a server
+longer."""
+
+LEASE_MAX_S: Final = 15.0
+NO_PROGRESS_S: Final = 20.0
+"""A request on which no byte moves for so long is given up. A server thinks for a lease (LEASE_MAX_S) at the most,
+while it waits for a mount that was cut off."""
+
 
 PASSWORD_MAX_BYTES: Final = 1_024
 DEVICE_NAME_MAX_CHARS: Final = 64

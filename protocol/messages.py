@@ -18,13 +18,16 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import BlockId, DeviceId, JournalId, NodeId, Seq, UserId, VersionNumber, WorkspaceId
+from protocol.ids import BlockId, DeviceId, JournalId, NodeId, Seq, SessionId, UserId, VersionNumber, WorkspaceId
 
 API: Final = "v1"
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
 OCTETS: Final = "application/octet-stream"
+
+SESSION_HEADER: Final = "Samedrive-Session"
+"""``HEX APPLIED ACKNOWLEDGED``: the session's 32 hexadecimal digits and two decimal numbers, with spaces between."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,17 +85,59 @@ class Node(Message, frozen=True):
     conflict_of: NodeId | None = None
 
 
-class NodeReply(Message, frozen=True):
-    """One node, true at ``seq``."""
+# ── what changes outdated ────────────────────────────────────────────────────────────────────────────
+
+
+class Touched(Message, array_like=True, frozen=True):
+    """A node that a change outdated. ``content`` says whether its content changed, and not its attributes alone."""
+
+    node: NodeId
+    content: bool = False
+
+
+class TouchedEntry(Message, array_like=True, frozen=True):
+    """A name whose meaning a change outdated."""
+
+    parent: NodeId
+    name: bytes
+
+
+class Notice(Message, frozen=True):
+    """One committed change: what it outdated, and which journal it came from (empty: not from a mount)."""
 
     seq: Seq
+    what: str
+    """The change's tag, or "restore" and the like: for logs and people."""
+    origin: JournalId = JournalId(b"")
+    nodes: list[Touched] = []
+    entries: list[TouchedEntry] = []
+    state: State | None = None
+    """Of a file that was created (pending) or committed (uploaded)."""
+
+
+class Notices(Message, frozen=True):
+    """Changes after a number. ``seq`` is the last one's, or the head where there are none. ``reset`` says that the log
+    does not reach back so far, or that there are too many: drop everything, and go on from ``seq``."""
+
+    seq: Seq
+    notices: list[Notice] = []
+    reset: bool = False
+
+
+# ── the tree ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class NodeReply(Message, frozen=True):
+    """One node, true at ``notices.seq``."""
+
+    notices: Notices
     node: Node
 
 
 class LookupReply(Message, frozen=True):
     """What a name of a folder means; ``node`` is None where there is no such entry (that is no error)."""
 
-    seq: Seq
+    notices: Notices
     node: Node | None = None
 
 
@@ -106,7 +151,7 @@ class Entry(Message, array_like=True, frozen=True):
 class ListingReply(Message, frozen=True):
     """A page of a folder in order of names' bytes. ``generation`` changes with each change of its entries."""
 
-    seq: Seq
+    notices: Notices
     generation: int
     entries: list[Entry]
     more: bool = False
@@ -290,7 +335,6 @@ class Batch(Message, frozen=True):
 
     journal: JournalId
     first: int
-    after: Seq
     changes: list[AnyChange]
 
 
@@ -331,61 +375,40 @@ class MissingBlocks(Answer, tag="missing", frozen=True):
 AnyAnswer = Applied | Refused | MissingBlocks
 
 
-class Touched(Message, array_like=True, frozen=True):
-    """A node that a change outdated. ``content`` says whether its content changed, and not its attributes alone."""
-
-    node: NodeId
-    content: bool = False
-
-
-class TouchedEntry(Message, array_like=True, frozen=True):
-    """A name whose meaning a change outdated."""
-
-    parent: NodeId
-    name: bytes
-
-
-class Notice(Message, frozen=True):
-    """One committed change: what it outdated, and which journal it came from (empty: not from a mount)."""
-
-    seq: Seq
-    what: str
-    """The change's tag, or "restore" and the like: for logs and people."""
-    origin: JournalId = JournalId(b"")
-    nodes: list[Touched] = []
-    entries: list[TouchedEntry] = []
-    state: State | None = None
-    """Of a file that was created (pending) or committed (uploaded)."""
-
-
-class Notices(Message, frozen=True):
-    """Changes after the number asked for, at most CHANGES_PAGE. ``seq`` is the last one's number, or the head where
-    there are none: ask again after it. ``reset`` says that the log does not reach back so far: drop everything, and
-    go on from ``seq``."""
-
-    seq: Seq
-    notices: list[Notice] = []
-    reset: bool = False
-
-
 class BatchReply(Message, frozen=True):
-    """Answers in order of the changes, and the notices after ``Batch.after``, which go first."""
+    """Answers in order of the changes, and the notices that go first."""
 
     answers: list[AnyAnswer]
     notices: Notices
 
 
-class JoinReply(Message, frozen=True):
-    """A mount begins: where the change log stands, and the last number that its journal's changes reached."""
-
-    seq: Seq
-    last_number: int
-
-
 class Join(Message, frozen=True):
-    """A mount says which journal it has."""
+    """A mount begins, or was forgotten: which session and journal it is, and what it has applied.
 
+    ``after`` None: it has nothing cached."""
+
+    session: SessionId
     journal: JournalId
+    after: Seq | None = None
+
+
+class JoinReply(Message, frozen=True):
+    """The news after ``Join.after`` (none where that is None), and the last batch that the journal's changes reached.
+
+    ``lease_s`` as in ``PollReply``."""
+
+    notices: Notices
+    first_number: int
+    last_number: int
+    lease_s: float
+
+
+class PollReply(Message, frozen=True):
+    """The news, and the lease that began when the poll was *sent*, in seconds; 0: the session has none, because it let
+    one run out while others waited for it. It gets one when it polls again after these."""
+
+    notices: Notices
+    lease_s: float = 0.0
 
 
 # ── blocks ───────────────────────────────────────────────────────────────────────────────────────────

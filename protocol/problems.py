@@ -20,6 +20,7 @@ INTERNAL: Final = "internal"
 UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
 OUT_OF_ORDER: Final = "out-of-order"
+SESSION_ENDED: Final = "session-ended"
 
 STATUS: Final[dict[str, int]] = {
     BAD_REQUEST: 400,
@@ -30,6 +31,7 @@ STATUS: Final[dict[str, int]] = {
     CONFLICT: 409,
     LISTING_CHANGED: 409,
     OUT_OF_ORDER: 409,
+    SESSION_ENDED: 410,
     BODY_TOO_LARGE: 413,
     BAD_BLOCK: 422,
     BAD_MANIFEST: 422,

@@ -10,7 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from protocol.limits import LEASE_MAX_S
+
 GRACE_MAX_S: Final = 600.0
+LEASE_MIN_S: Final = 0.5
+"""Below this a busy machine's mounts would lose their leases."""
 
 
 class BadSettings(Exception):
@@ -38,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_key: Path | None = None
     insecure_listen: bool = False
     admin_password_file: Path | None = None
+    lease_s: float = 10.0
+    """How long a mount may answer from its caches unheard: what one that is cut off costs the others, once."""
     grace_s: float = 20.0
     """How long open requests may take when the server stops."""
 
@@ -87,6 +93,8 @@ def _check(settings: Settings) -> None:
     host = settings.address.host
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise BadSettings("--tls-cert and --tls-key go together")
+    if not LEASE_MIN_S <= settings.lease_s <= LEASE_MAX_S:
+        raise BadSettings(f"--lease-s takes {LEASE_MIN_S:g} to {LEASE_MAX_S:g} seconds")
     if not 0 <= settings.grace_s <= GRACE_MAX_S:
         raise BadSettings(f"--grace-s takes 0 to {GRACE_MAX_S:g} seconds")
     if not _is_loopback(host) and settings.tls_cert is None and not settings.insecure_listen:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -19,10 +19,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
-from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, WorkspaceId
+from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, Seq, SessionId, WorkspaceId
 from protocol.limits import KIB, NAME_MAX_BYTES
 from protocol.manifest import BadManifest
-from protocol.messages import JSON, MSGPACK, PROBLEM_JSON, Message, Problem
+from protocol.messages import JSON, MSGPACK, PROBLEM_JSON, SESSION_HEADER, Message, Problem
 from server.blockcare import BadBlock
 from server.blockstore.store import BlockStoreError
 from server.metadata.accounts import Taken, Unknown
@@ -129,6 +129,30 @@ async def message(request: Request, kind: type[M], most_bytes: int = MESSAGE_MAX
         return decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Trouble(problems.BAD_REQUEST, f"the body is not what this request takes: {error}") from None
+
+
+class Asking(NamedTuple):
+    """The mount that a request comes from, what it has applied, and up to where its kernel has dropped things too."""
+
+    session: SessionId
+    applied: Seq
+    acknowledged: Seq
+
+
+def asking_of(request: Request) -> Asking | None:
+    """What SESSION_HEADER says; None where it is absent. Raises Trouble."""
+    text = request.headers.get(SESSION_HEADER)
+    if text is None:
+        return None
+    session, _, numbers = text.partition(" ")
+    applied, _, acknowledged = numbers.partition(" ")
+    if not HEX_ID.match(session):
+        raise Trouble(problems.BAD_REQUEST, "a session id has 32 lower-case hexadecimal digits")
+    return Asking(
+        SessionId(bytes.fromhex(session)),
+        Seq(_number("what was applied", applied)),
+        Seq(_number("what is acknowledged", acknowledged)),
+    )
 
 
 def workspace_of(request: Request) -> WorkspaceId:

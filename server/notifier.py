@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import trio
 
-from protocol.ids import JournalId, WorkspaceId
+from protocol.ids import JournalId, SessionId, WorkspaceId
+
+_NO_JOURNAL: Final = JournalId(b"")
 
 
 class Waiter:
     """One long poll."""
 
-    __slots__ = ("journal", "rung")
+    __slots__ = ("journal", "rung", "session")
 
-    def __init__(self, journal: JournalId) -> None:
+    def __init__(self, journal: JournalId, session: SessionId | None) -> None:
         self.journal = journal
+        self.session = session
         self.rung = trio.Event()
 
     def reset(self) -> None:
@@ -36,9 +40,11 @@ class Notifier:
         self.stopping = False
 
     @contextmanager
-    def waiting_for(self, workspace: WorkspaceId, journal: JournalId) -> Iterator[Waiter]:
+    def waiting_for(
+        self, workspace: WorkspaceId, journal: JournalId = _NO_JOURNAL, session: SessionId | None = None
+    ) -> Iterator[Waiter]:
         """Subscribed until the block ends; begin it before reading the log. Changes of ``journal`` don't ring."""
-        waiter = Waiter(journal)
+        waiter = Waiter(journal, session)
         waiters = self._waiters.setdefault(workspace, set())
         waiters.add(waiter)
         if self.stopping:
@@ -54,6 +60,12 @@ class Notifier:
         """A change was committed. Its own mount isn't woken: the answer to the change told it."""
         for waiter in self._waiters.get(workspace, ()):
             if waiter.journal != origin:
+                waiter.rung.set()
+
+    def nudge(self, workspace: WorkspaceId, session: SessionId) -> None:
+        """Somebody waits for this session's acknowledgement: let its poll return."""
+        for waiter in self._waiters.get(workspace, ()):
+            if waiter.session == session:
                 waiter.rung.set()
 
     def waiting(self, workspace: WorkspaceId) -> int:

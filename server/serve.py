@@ -30,7 +30,8 @@ from server.blockcare import WORKERS, BlockCare
 from server.blockstore.store import BlockStore, BlockStoreError, open_block_store
 from server.config import BadSettings, Settings
 from server.keyring import Keyring, create, load, write_secret
-from server.metadata import accounts
+from server.leases import Leases
+from server.metadata import accounts, sessions
 from server.metadata.engines import open_store
 from server.metadata.store import MetadataStore, StoreError
 from server.notifier import Notifier
@@ -80,12 +81,16 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with _metadata_store(settings) as metadata:
         keyring = await _keyring(settings.data / "master-key", metadata)
         space = Space(store.free_bytes, partial(free_bytes_of, settings.data))
+        notifier = Notifier()
+        leases = Leases(settings.lease_s, nudge=notifier.nudge)
+        leases.recover(await metadata.read(sessions.all_of))
         service = Service(
             metadata=metadata,
             blocks=BlockCare(store, metadata, keyring, trio.CapacityLimiter(WORKERS), space),
             keyring=keyring,
             passwords=Passwords(),
-            notifier=Notifier(),
+            notifier=notifier,
+            leases=leases,
             now_ns=time.time_ns,
         )
         await _first_user(service, settings)

@@ -17,6 +17,7 @@ from protocol.messages import Role
 from server.blockcare import BlockCare
 from server.http import Trouble, declared_bytes
 from server.keyring import Keyring
+from server.leases import Leases
 from server.metadata import accounts
 from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import MetadataStore, Transaction
@@ -49,6 +50,7 @@ class Service:
     keyring: Keyring
     passwords: Passwords
     notifier: Notifier
+    leases: Leases
     now_ns: Callable[[], int]
     places: Places = field(default_factory=Places)
 

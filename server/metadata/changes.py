@@ -72,11 +72,13 @@ def apply_batch(
     caller: Caller,
     batch: Batch,
     verified: Mapping[BlockId, int],
+    applied: Seq | None,
     now_ns: int,
 ) -> BatchReply:
     """Apply a batch, or repeat its answers; raises OutOfOrder, BadManifest, OverQuota: then nothing was applied.
 
-    ``verified`` has the plain length of each block that travels in the batch: they have been opened.
+    ``verified`` has the plain length of each block that travels in the batch: they have been opened. The reply carries
+    the news after ``applied``, as ``feed.news`` does.
     """
     key = (workspace, caller.device, batch.journal)
     row = tx.one(
@@ -97,7 +99,7 @@ def apply_batch(
         kept = _decode(answers)
     else:
         raise OutOfOrder(f"the next change of this journal is number {last + 1}, not {batch.first}", last)
-    return BatchReply(_with_nodes(tx, workspace, kept), feed.notices(tx, workspace, batch.after))
+    return BatchReply(_with_nodes(tx, workspace, kept), feed.news(tx, workspace, applied))
 
 
 def _with_nodes(tx: Transaction, workspace: WorkspaceId, kept: Sequence[_Kept]) -> list[AnyAnswer]:

@@ -5,13 +5,13 @@ Invariant: a workspace's changes are numbered 1 to its head without gaps, and no
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from protocol.ids import DeviceId, JournalId, Seq, WorkspaceId
-from protocol.limits import CHANGES_PAGE
-from protocol.messages import JoinReply, Notice, Notices
+from protocol.limits import CHANGES_PAGE, NEWS_MAX_CHANGES
+from protocol.messages import Notice, Notices
 from server.metadata.store import Transaction
 from server.metadata.tree import head
 
@@ -51,21 +51,50 @@ def notices(tx: Transaction, workspace: WorkspaceId, after: Seq, limit: int = CH
     return Notices(found[-1].seq if found else newest, found)
 
 
-def join(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, now_ns: int) -> JoinReply:
-    """A mount begins: it has nothing cached, so it has dropped everything up to the head."""
+def news(tx: Transaction, workspace: WorkspaceId, applied: Seq | None, most: int = NEWS_MAX_CHANGES) -> Notices:
+    """All changes after ``applied`` up to the head; a reset where there are more than ``most``.
+
+    None is for who applies none: only where the log stands.
+    """
     newest = head(tx, workspace)
+    if applied is None:
+        return Notices(newest)
+    return Notices(newest, reset=True) if newest - applied > most else notices(tx, workspace, applied, most)
+
+
+class Joined(NamedTuple):
+    """The last batch that a journal's changes reached."""
+
+    first_number: int
+    last_number: int
+
+
+def join(
+    tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, after: Seq, now_ns: int
+) -> Joined:
+    """A mount begins: it has nothing cached that changes up to ``after`` outdated."""
     tx.execute(
         "INSERT INTO journals (workspace, device, journal, last_number, first_number, answers, acknowledged)"
         " VALUES (?, ?, ?, 0, 1, ?, ?)"
         " ON CONFLICT (workspace, device, journal) DO UPDATE SET acknowledged = excluded.acknowledged",
-        (workspace, device, journal, _NO_ANSWERS, newest),
+        (workspace, device, journal, _NO_ANSWERS, after),
     )
     tx.execute("UPDATE devices SET seen_ns = ? WHERE id = ?", (now_ns, device))
     row = tx.one(
-        "SELECT last_number FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
+        "SELECT first_number, last_number FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
         (workspace, device, journal),
     )
-    return JoinReply(newest, 0 if row is None else row[0])
+    assert row is not None
+    return Joined(*row)
+
+
+def cursor_of(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> Seq:
+    """Up to which change the device has surely dropped what it outdated; 0 for a journal that never joined."""
+    row = tx.one(
+        "SELECT acknowledged FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
+        (workspace, device, journal),
+    )
+    return Seq(0 if row is None else row[0])
 
 
 def acknowledge(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, seq: Seq) -> None:

@@ -5,13 +5,13 @@ A listing is one query, attributes and short manifests included. Nothing here ch
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from protocol.ids import NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import INLINE_MANIFEST_PIECES, LISTING_PAGE_ENTRIES
-from protocol.messages import Entry, Kind, ListingReply, ManifestReply, Node, State, UsageReply
+from protocol.messages import Entry, Kind, ManifestReply, Node, State, UsageReply
 from server.metadata.store import Row, Transaction
 
 
@@ -21,6 +21,14 @@ class NoSuchNode(Exception):
 
 class ListingChanged(Exception):
     """The folder's entries changed since the page before."""
+
+
+class Page(NamedTuple):
+    """A part of a folder in order of names' bytes; all pages of one generation belong together."""
+
+    generation: int
+    entries: list[Entry]
+    more: bool
 
 
 _COLUMNS: Final = (
@@ -78,7 +86,7 @@ def listing(
     after: bytes,
     limit: int = LISTING_PAGE_ENTRIES,
     generation: int | None = None,
-) -> ListingReply:
+) -> Page:
     """A page of a folder past the name ``after``; raises NoSuchNode, and ListingChanged for another generation."""
     current = generation_of(tx, workspace, folder)
     if generation is not None and generation != current:
@@ -89,12 +97,7 @@ def listing(
         " WHERE e.workspace = ? AND e.parent = ? AND e.name > ? ORDER BY e.name LIMIT ?",
         (workspace, folder, after, limit + 1),
     )
-    return ListingReply(
-        seq=head(tx, workspace),
-        generation=current,
-        entries=[Entry(row[17], _node(row)) for row in rows[:limit]],
-        more=len(rows) > limit,
-    )
+    return Page(current, [Entry(row[17], _node(row)) for row in rows[:limit]], len(rows) > limit)
 
 
 def manifest(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: VersionNumber) -> ManifestReply | None:

@@ -2,75 +2,148 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId, Seq, WorkspaceId
-from protocol.limits import (
-    BATCH_MAX_CHANGES,
-    BATCH_MAX_INLINE_BYTES,
-    CHANGES_BODY_MAX_BYTES,
-    CHANGES_PAGE,
-    POLL_MAX_S,
+from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, SESSION_ID_BYTES, DeviceId, JournalId, Seq, WorkspaceId
+from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES, POLL_MAX_S
+from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, Notices, PollReply
+from server.http import (
+    Asking,
+    Trouble,
+    asking_of,
+    message,
+    no_content,
+    number_query,
+    reply,
+    seconds_query,
+    workspace_of,
 )
-from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, Notices
-from server.http import Trouble, message, number_query, raw_query, reply, seconds_query, workspace_of
-from server.metadata import feed
+from server.metadata import feed, sessions, tree
 from server.metadata.changes import apply_batch
 from server.metadata.store import Transaction
 from server.notifier import Waiter
 from server.service import Service, editor, member, room_for_body, service_of
+from server.settling import heard, settle
+
+CURSOR_LAG_CHANGES: Final = 100
+"""A mount's cursor is written to the database when it is so far behind, and when it leaves: not for each change."""
 
 
 async def join(request: Request) -> Response:
-    """A mount begins."""
+    """A mount begins, with nothing cached or with what it had at ``after``."""
     service, workspace = service_of(request), workspace_of(request)
     given = await message(request, Join)
     _check_journal(given.journal)
+    if len(given.session) != SESSION_ID_BYTES:
+        raise Trouble(problems.BAD_REQUEST, f"a session id has {SESSION_ID_BYTES} bytes")
 
-    def work(tx: Transaction) -> JoinReply:
+    def work(tx: Transaction) -> tuple[Seq, Seq, feed.Joined]:
         who, _ = member(tx, request, workspace)
-        return feed.join(tx, workspace, who.device, given.journal, service.now_ns())
+        head = tree.head(tx, workspace)
+        after = head if given.after is None else given.after
+        sessions.add(tx, workspace, given.session, who.device, given.journal, service.leases.lease_s)
+        return head, after, feed.join(tx, workspace, who.device, given.journal, after, service.now_ns())
 
-    return reply(request, await service.metadata.write(work))
+    head, after, joined = await service.metadata.write(work)
+    service.leases.join(workspace, given.session, given.journal, min(after, head), head)
+    lease_s = service.leases.grant(workspace, given.session)
+    # Only now: a change that is committed from here on waits for the lease.
+    news = await service.metadata.read(lambda tx: feed.news(tx, workspace, after))
+    return reply(request, JoinReply(news, joined.first_number, joined.last_number, lease_s))
+
+
+async def leave(request: Request) -> Response:
+    """A mount is gone: nobody waits for it any more."""
+    service, workspace = service_of(request), workspace_of(request)
+    asking = asking_of(request)
+    if asking is None:
+        raise Trouble(problems.BAD_REQUEST, "which session?")
+
+    def work(tx: Transaction) -> None:
+        member(tx, request, workspace)
+        sessions.remove(tx, workspace, asking.session)
+
+    await service.metadata.write(work)
+    service.leases.leave(workspace, asking.session)
+    return no_content()
 
 
 async def send(request: Request) -> Response:
     """Apply a batch."""
-    service, workspace = service_of(request), workspace_of(request)
+    service, workspace, asking = service_of(request), workspace_of(request), asking_of(request)
     async with room_for_body(request):
         batch = await message(request, Batch, CHANGES_BODY_MAX_BYTES)
         _check_batch(batch)
         inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
         verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
+        applied = None if asking is None else asking.applied
 
         def work(tx: Transaction) -> BatchReply:
             who = editor(tx, request, workspace)
-            return apply_batch(tx, workspace, who, batch, verified, service.now_ns())
+            return apply_batch(tx, workspace, who, batch, verified, applied, service.now_ns())
 
         answer = await service.metadata.write(work)
     if any(isinstance(one, Applied) for one in answer.answers):
         service.notifier.ring(workspace, batch.journal)
+    await settle(service, workspace, answer.notices, asking)
     return reply(request, answer)
 
 
 async def poll(request: Request) -> Response:
-    """Changes after ``after``: at once where there is one by another mount, else when there is, or the time is over."""
-    service, workspace = service_of(request), workspace_of(request)
-    after = Seq(number_query(request, "after", 0) or 0)
+    """The long poll: a session's, which renews its lease, or anybody's who follows the changes after ``after``."""
+    service, workspace, asking = service_of(request), workspace_of(request), asking_of(request)
     deadline = trio.current_time() + seconds_query(request, "wait_s", POLL_MAX_S)
-    journal = _journal_of(raw_query(request, "journal"))
-    with service.notifier.waiting_for(workspace, journal) as waiter:
-        found = await _acknowledge_and_read(service, request, workspace, journal, after)
-        while not _is_news(found, journal) and await _rings(waiter, request, deadline):
+    if asking is not None:
+        return reply(request, await _poll_of(service, request, workspace, asking, deadline))
+    after = Seq(number_query(request, "after", 0) or 0)
+    with service.notifier.waiting_for(workspace) as waiter:
+        found = await _read(service, request, workspace, lambda tx: feed.notices(tx, workspace, after))
+        while not (found.notices or found.reset) and await _rings(waiter, request, deadline):
             waiter.reset()
-            found = await _read(service, request, workspace, after)
+            found = await _read(service, request, workspace, lambda tx: feed.notices(tx, workspace, after))
             if service.notifier.stopping:
                 break
-    return reply(request, found)
+    await service.leases.settled(workspace, found.seq, None)
+    return reply(request, PollReply(found))
+
+
+async def _poll_of(
+    service: Service, request: Request, workspace: WorkspaceId, asking: Asking, deadline: float
+) -> PollReply:
+    """At once where there is news for the session or somebody waits for it, else when there is, or the time is over.
+
+    The one reply that isn't held back: it says what to drop.
+    """
+    journal = service.leases.journal_of(workspace, asking.session)
+    head = await _acknowledge(service, request, workspace, journal, asking)
+    if journal is None:
+        raise Trouble(problems.SESSION_ENDED, "the server has forgotten this session: join again")
+    heard(service, workspace, asking, head)
+    with service.notifier.waiting_for(workspace, journal, asking.session) as waiter:
+        lease_s = service.leases.grant(workspace, asking.session)
+
+        def news(tx: Transaction) -> Notices:
+            return feed.news(tx, workspace, asking.applied)
+
+        found = await _read(service, request, workspace, news)
+        while (
+            lease_s > 0
+            and not _is_news(found, journal)
+            and not service.leases.is_awaited(workspace, asking.session)
+            and await _rings(waiter, request, deadline)
+        ):
+            waiter.reset()
+            found = await _read(service, request, workspace, news)
+            if service.notifier.stopping:
+                break
+    return PollReply(found, lease_s)
 
 
 async def _rings(waiter: Waiter, request: Request, deadline: float) -> bool:
@@ -92,15 +165,8 @@ async def _cancel_when_gone(request: Request, waiting: trio.CancelScope) -> None
 
 
 def _is_news(found: Notices, journal: JournalId) -> bool:
-    """Whether the poll must be answered now: what its own mount did was told in the answers to that.
-
-    A full page is news too: what others did may stand behind it.
-    """
-    return (
-        found.reset
-        or len(found.notices) >= CHANGES_PAGE
-        or any(not journal or notice.origin != journal for notice in found.notices)
-    )
+    """Whether the poll must be answered now: what its own mount did was told in the answers to that."""
+    return found.reset or any(notice.origin != journal for notice in found.notices)
 
 
 def _check_batch(batch: Batch) -> None:
@@ -114,36 +180,30 @@ def _check_batch(batch: Batch) -> None:
         raise Trouble(problems.BAD_REQUEST, f"a block id has {BLOCK_ID_BYTES} bytes")
 
 
-async def _acknowledge_and_read(
-    service: Service, request: Request, workspace: WorkspaceId, journal: JournalId, after: Seq
-) -> Notices:
-    if not journal:
-        return await _read(service, request, workspace, after)
+async def _acknowledge(
+    service: Service, request: Request, workspace: WorkspaceId, journal: JournalId | None, asking: Asking
+) -> Seq:
+    """The head. A cursor that lags far behind is written down: absent devices are told by it what they missed."""
 
-    def work(tx: Transaction) -> Notices:
+    def lag(tx: Transaction) -> tuple[DeviceId, Seq, int]:
         who, _ = member(tx, request, workspace)
-        feed.acknowledge(tx, workspace, who.device, journal, after)
-        return feed.notices(tx, workspace, after)
+        cursor = 0 if journal is None else feed.cursor_of(tx, workspace, who.device, journal)
+        return who.device, tree.head(tx, workspace), asking.acknowledged - cursor
 
-    return await service.metadata.write(work)
+    device, head, behind = await service.metadata.read(lag)
+    if journal is not None and behind >= CURSOR_LAG_CHANGES and asking.acknowledged <= head:
+        await service.metadata.write(lambda tx: feed.acknowledge(tx, workspace, device, journal, asking.acknowledged))
+    return head
 
 
-async def _read(service: Service, request: Request, workspace: WorkspaceId, after: Seq) -> Notices:
-    def work(tx: Transaction) -> Notices:
+async def _read(
+    service: Service, request: Request, workspace: WorkspaceId, work: Callable[[Transaction], Notices]
+) -> Notices:
+    def checked(tx: Transaction) -> Notices:
         member(tx, request, workspace)
-        return feed.notices(tx, workspace, after)
+        return work(tx)
 
-    return await service.metadata.read(work)
-
-
-def _journal_of(text: str) -> JournalId:
-    try:
-        journal = JournalId(bytes.fromhex(text))
-    except ValueError:
-        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 hexadecimal digits") from None
-    if journal:
-        _check_journal(journal)
-    return journal
+    return await service.metadata.read(checked)
 
 
 def _check_journal(journal: JournalId) -> None:
@@ -153,6 +213,7 @@ def _check_journal(journal: JournalId) -> None:
 
 ROUTES = [
     Route("/workspaces/{workspace}/join", join, methods=["POST"]),
+    Route("/workspaces/{workspace}/leave", leave, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", send, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", poll),
 ]

@@ -12,51 +12,51 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import NodeId, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
-from protocol.messages import LookupReply, ManifestReply, NodeReply
+from protocol.messages import ListingReply, LookupReply, ManifestReply, Node, NodeReply
 from server.http import Trouble, name_of, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
 from server.service import member, service_of
+from server.settling import read
 
 T = TypeVar("T")
 
 
 async def node(request: Request) -> Response:
     """A node's attributes."""
-    identity = node_of(request)
+    identity, workspace = node_of(request), workspace_of(request)
 
-    def work(tx: Transaction, workspace: WorkspaceId) -> NodeReply:
+    def work(tx: Transaction) -> Node:
         found = tree.node(tx, workspace, identity)
         if found is None:
             raise NoSuchNode("there is no such node")
-        return NodeReply(tree.head(tx, workspace), found)
+        return found
 
-    return reply(request, await _read(request, work))
+    found, news = await read(request, workspace, work)
+    return reply(request, NodeReply(news, found))
 
 
 async def lookup(request: Request) -> Response:
     """What a name means; one that means nothing is an answer too."""
-    folder, name = node_of(request), name_of(request.path_params["name"])
-    return reply(
-        request,
-        await _read(request, lambda tx, space: LookupReply(tree.head(tx, space), tree.lookup(tx, space, folder, name))),
-    )
+    folder, name, workspace = node_of(request), name_of(request.path_params["name"]), workspace_of(request)
+    found, news = await read(request, workspace, lambda tx: tree.lookup(tx, workspace, folder, name))
+    return reply(request, LookupReply(news, found))
 
 
 async def listing(request: Request) -> Response:
     """A page of a folder."""
-    folder, after = node_of(request), name_of(raw_query(request, "after"))
+    folder, after, workspace = node_of(request), name_of(raw_query(request, "after")), workspace_of(request)
     limit = number_query(request, "limit", LISTING_PAGE_ENTRIES, LISTING_PAGE_ENTRIES) or 1
     generation = number_query(request, "generation", None)
-    return reply(
-        request,
-        await _read(request, lambda tx, space: tree.listing(tx, space, folder, after, limit, generation)),
+    page, news = await read(
+        request, workspace, lambda tx: tree.listing(tx, workspace, folder, after, limit, generation)
     )
+    return reply(request, ListingReply(news, page.generation, page.entries, page.more))
 
 
 async def manifest(request: Request) -> Response:
-    """The content of a version."""
+    """The content of a version: whoever knows its number was told of it, so nothing is revealed."""
     identity = node_of(request)
     version = number_query(request, "version", None)
     if version is None:
@@ -68,16 +68,16 @@ async def manifest(request: Request) -> Response:
             raise NoSuchNode("there is no such version")
         return found
 
-    return reply(request, await _read(request, work))
+    return reply(request, await _snapshot(request, work))
 
 
 async def usage(request: Request) -> Response:
-    """For statfs."""
+    """For statfs. Sums, which reveal no change."""
     free = service_of(request).blocks.space.free_bytes()
-    return reply(request, await _read(request, lambda tx, space: tree.usage(tx, space, free)))
+    return reply(request, await _snapshot(request, lambda tx, space: tree.usage(tx, space, free)))
 
 
-async def _read(request: Request, work: Callable[[Transaction, WorkspaceId], T]) -> T:
+async def _snapshot(request: Request, work: Callable[[Transaction, WorkspaceId], T]) -> T:
     workspace = workspace_of(request)
 
     def checked(tx: Transaction) -> T:

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, SessionId, VersionNumber, WorkspaceId
 from protocol.keys import WorkspaceKeys, derive
 from protocol.manifest import Manifest, Piece
 from protocol.messages import (
@@ -28,6 +28,7 @@ from protocol.messages import (
     Kind,
     Message,
     Notices,
+    PollReply,
     Problem,
     Role,
     SealedBlock,
@@ -38,6 +39,7 @@ from server.app import create_app
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.keyring import Keyring
+from server.leases import Leases
 from server.metadata import accounts
 from server.metadata.sqlite import MemoryStore
 from server.notifier import Notifier
@@ -51,6 +53,8 @@ M = TypeVar("M", bound=Message)
 
 NOW_NS = 1_767_323_045 * 10**9
 JOURNAL = JournalId(b"j" * 16)
+SESSION = SessionId(b"s" * 16)
+LEASE_S = 10.0
 PASSWORD = "correct horse"
 PART_BYTES = 1 << 20
 NEARLY_FULL_BYTES = RESERVE_BYTES + 10
@@ -131,12 +135,12 @@ class Client:
 
     async def join(self) -> Client:
         """Begin to send changes."""
-        await self.ask(JoinReply, "POST", "./join", Join(JOURNAL))
+        await self.ask(JoinReply, "POST", "./join", Join(SESSION, JOURNAL))
         return self
 
     def batch(self, *changes: AnyChange) -> Batch:
         """The next batch of this device."""
-        return Batch(JOURNAL, self.next_number, Seq(0), list(changes))
+        return Batch(JOURNAL, self.next_number, list(changes))
 
     async def send(self, *changes: AnyChange) -> BatchReply:
         """The next batch of this device, sent."""
@@ -144,9 +148,9 @@ class Client:
         self.next_number += len(changes)
         return reply
 
-    async def poll(self, after: int, wait_s: float, journal: bytes = b"") -> Notices:
-        """The long poll."""
-        return await self.ask(Notices, "GET", f"./changes?after={after}&wait_s={wait_s}&journal={journal.hex()}")
+    async def poll(self, after: int, wait_s: float) -> Notices:
+        """The long poll of somebody without a session."""
+        return (await self.ask(PollReply, "GET", f"./changes?after={after}&wait_s={wait_s}")).notices
 
     def sealed(self, plain: bytes) -> tuple[BlockId, bytes]:
         """A block."""
@@ -188,6 +192,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
 @asynccontextmanager
 async def a_world(clock: Callable[[], float] = trio.current_time) -> AsyncIterator[World]:
     """A server with no users."""
+    notifier = Notifier()
     store, free, keyring = MemoryBlockStore(), Free(), Keyring(bytes(range(32)))
     async with MemoryStore() as metadata:
         service = Service(
@@ -202,7 +207,8 @@ async def a_world(clock: Callable[[], float] = trio.current_time) -> AsyncIterat
             ),
             keyring=keyring,
             passwords=Passwords(clock, in_place),
-            notifier=Notifier(),
+            notifier=notifier,
+            leases=Leases(LEASE_S, clock, notifier.nudge),
             now_ns=lambda: NOW_NS,
         )
         transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)

@@ -11,6 +11,7 @@ from server.app import create_app
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.keyring import Keyring
+from server.leases import Leases
 from server.metadata import accounts
 from server.metadata.sqlite import MemoryStore
 from server.notifier import Notifier
@@ -26,7 +27,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
         blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2))
-        service = Service(metadata, blocks, keyring, Passwords(), Notifier(), lambda: 1_700_000_000_000_000_000)
+        notifier = Notifier()
+        service = Service(
+            metadata,
+            blocks,
+            keyring,
+            Passwords(),
+            notifier,
+            Leases(10.0, trio.current_time, notifier.nudge),
+            lambda: 1_700_000_000_000_000_000,
+        )
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
         (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
 

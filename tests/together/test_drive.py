@@ -11,8 +11,8 @@ import trio
 from backend.drive import Drive
 from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refused, Unauthorized
 from backend.journal import Flushed, Journal
-from backend.remote import Caller, WorkspaceRemote
-from protocol.ids import ROOT_NODE, NodeId
+from backend.remote import Caller, Standing, WorkspaceRemote
+from protocol.ids import ROOT_NODE, NodeId, new_session_id
 from protocol.messages import Kind, NodeReply, RenameMode, State, XattrMode
 from tests.together.world import Place, World
 
@@ -504,7 +504,7 @@ async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: Wo
 
 async def _row(place: Place, node: NodeId) -> NodeReply:
     caller = Caller(place.http, await place.world.issue_token("desk"))
-    return await WorkspaceRemote(caller, place.world.workspace.id).node(node)
+    return await WorkspaceRemote(caller, place.world.workspace.id, Standing(new_session_id())).node(node)
 
 
 async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World) -> None:

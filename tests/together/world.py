@@ -22,11 +22,12 @@ from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
 from backend.overlay import Overlay
-from backend.remote import IMPATIENT, Account, Caller, WorkspaceRemote
+from backend.remote import IMPATIENT, Account, Caller, Standing, WorkspaceRemote
 from backend.threads import InlineThreads
 from backend.tree import Outdated
 from backend.upload import Uploader
 from protocol import keys, problems
+from protocol.ids import new_session_id
 from protocol.manifest import Manifest
 from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
@@ -149,8 +150,7 @@ class Place:
                 nursery.cancel_scope.cancel()
 
     async def _assemble(self, caller: Caller, workspace: Workspace, journal: Journal) -> Drive:
-        remote = WorkspaceRemote(caller, workspace.id)
-        joined = await remote.join(journal.id)
+        remote = WorkspaceRemote(caller, workspace.id, Standing(new_session_id()))
         blocks_folder = self.folder / "blocks"
         blocks_folder.mkdir(exist_ok=True)
         cache, threads = BlockCache(blocks_folder, 1 << 30), InlineThreads()
@@ -161,7 +161,7 @@ class Place:
         def new_overlay(base: Manifest) -> Overlay:
             return Overlay(base, journal.overlays / f"{next(numbers)}")
 
-        return Drive(
+        drive = Drive(
             remote,
             journal,
             blocks,
@@ -169,10 +169,10 @@ class Place:
             new_overlay,
             lambda: int((trio.current_time() + 1.8e9) * 1e9),
             workspace=workspace,
-            seq=joined.seq,
-            last_number=joined.last_number,
             read_only=False,
         )
+        await drive.join()
+        return drive
 
     async def wait_outdated(self) -> None:
         """Until the kernel would have been told of the next change."""
