@@ -198,7 +198,9 @@ class Journal:
                 self._live.pop(record.number, None)
         if (torn := len(data) - self._log_bytes) > 0:
             log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
-            self._log.truncate(self._log_bytes)
+            # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
+            # dropped tail would follow that.
+            self._begin_log()
 
     def _begin_log(self) -> None:
         """Replace the log by a new one that holds what is live. Raises OSError; what is live is in either log then."""
