@@ -7,7 +7,9 @@ Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of t
 first 8 bytes of the body's BLAKE3, the body in MessagePack (``Begun`` or ``Done``). A tail that is cut or doesn't match
 its hash is dropped: it was being written when the power went, and nobody has been told that it is there.
 
-Invariants: a record's number is never used twice in one log; when nothing is live the log is replaced by an empty one.
+Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
+another that holds all that is live; when nothing is live and it is long, it is replaced by an empty one. What ``sync``
+promised holds whichever process comes next, and whatever that one's crash undoes.
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ import msgspec
 import pytest
 
 from backend.errors import LocalFailure
-from backend.journal import Flushed, Journal
+from backend.journal import MAGIC, Flushed, Journal
 from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
 from protocol.manifest import EMPTY
 from tests.backend.test_journal import record
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 
 SEEDS = range(12)
+FEW_SEEDS = range(3)
 FOLDER = ROOT / "journal"
 LIFE = "begin a; begin b; sync; end a; begin c; sync; end b; end c; begin d; sync; reopen; begin e; sync; end d; end e"
 """Whenever nothing is live, the log is replaced: after c and after e."""
@@ -94,12 +95,12 @@ def found(disk: SimDisk) -> set[str]:
     return names
 
 
-def crashes(life: str) -> Iterator[tuple[SimDisk, Told]]:
+def crashes(life: str, seeds: range = SEEDS) -> Iterator[tuple[SimDisk, Told]]:
     """The process, dead at each change of the disk, once a seed."""
     whole = SimDisk(Random(0))
     Process(whole, Told()).run(life)
     for step in range(1, whole.steps + 1):
-        for seed in SEEDS:
+        for seed in seeds:
             disk, told = SimDisk(Random(seed)), Told()
             disk.crash_at(step)
             with pytest.raises(Crashed):
@@ -119,7 +120,7 @@ def test_a_power_loss_leaves_each_record_that_was_synced() -> None:
 
 def test_a_power_loss_after_a_crash_leaves_what_either_process_synced() -> None:
     """The second one takes up a log of which nobody knows what is safe, and may die at each change, too."""
-    for disk, told in crashes(LIFE):
+    for disk, told in crashes(LIFE, FEW_SEEDS):
         for after in (disk.kill(), disk.power_loss()):
             whole = after.kill()
             Process(whole, Told()).run(NEXT_LIFE)
@@ -132,17 +133,36 @@ def test_a_power_loss_after_a_crash_leaves_what_either_process_synced() -> None:
                 assert both.safe <= found(second.power_loss()) <= both.tried
 
 
+def test_a_record_that_was_dropped_with_a_torn_tail_does_not_come_back() -> None:
+    disk = SimDisk(Random(1))
+    Process(disk, Told()).run("begin a; begin b; sync")
+    disk = disk.kill()
+    log = disk.open(FOLDER / "log")
+    log.write(len(MAGIC) + 20, b"damage")
+    log.sync()
+    Process(disk, Told()).run("begin f")
+    assert set().union(*(found(disk.power_loss()) for _ in range(50))) == {"f"}
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_a_failure_at_any_change_loses_no_record_that_is_called_safe(code: int) -> None:
+    """Whenever the crash comes, and whether or not another process syncs what a failed sync may have lost."""
+    life = f"{LIFE}; {NEXT_LIFE}"
     whole = SimDisk(Random(0))
-    Process(whole, Told()).run(LIFE)
-    for step in range(1, whole.steps + 1):
-        for seed in SEEDS:
-            disk, told = SimDisk(Random(seed)), Told()
-            disk.fail_at(step, code)
-            Process(disk, told).run(f"{LIFE}; {NEXT_LIFE}")
+    Process(whole, Told()).run(life)
+    for failing in range(1, whole.steps + 1):
+        for step in range(failing + 1, whole.steps + 2):
+            disk, told = SimDisk(Random(failing)), Told()
+            disk.fail_at(failing, code)
+            disk.crash_at(step)
+            with contextlib.suppress(Crashed):
+                Process(disk, told).run(life)
             assert told.safe <= found(disk.power_loss()) <= told.tried
-            assert told.live.keys() <= found(disk.kill()) <= told.tried
+            left, after = found(disk.kill()), disk.kill()
+            assert told.live.keys() <= left <= told.tried
+            second = Told(told.tried | {"g"}, dict.fromkeys(left, 0))
+            Process(after, second).run("begin g; sync")
+            assert second.safe == left | {"g"} == found(after.power_loss())
 
 
 # ── overlays ──
