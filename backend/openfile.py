@@ -111,6 +111,7 @@ class OpenFile:
         file = cls(services, flushed.row, manifests.decode(flushed.manifest), created)
         file._overlay = Overlay.recovered(
             file._manifest,
+            services.journal.disk,
             services.journal.overlays / flushed.file,
             flushed.size,
             flushed.base_visible,

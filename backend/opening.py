@@ -11,6 +11,7 @@ from pathlib import Path
 
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.disk import Disk, RealDisk, make_folders
 from backend.drive import Drive
 from backend.errors import LocalFailure, NotFound
 from backend.http import HttpxClient
@@ -45,17 +46,18 @@ async def open_drive(
         account = Account(Caller(http, token, IMPATIENT))
         await account.health()
         chosen = await account.workspace(choose(await account.workspaces(), workspace).id)
-        with Journal(_folder(cache_dir, "journal")) as journal:
+        disk = RealDisk()
+        with Journal(disk, _folder(disk, cache_dir, "journal")) as journal:
             remote = WorkspaceRemote(Caller(http, token, patience), chosen.id, Standing(new_session_id()))
             threads = WorkerThreads(WORKERS)
-            cache = BlockCache(_folder(cache_dir, "blocks"), cache_bytes)
+            cache = BlockCache(disk, _folder(disk, cache_dir, "blocks"), cache_bytes)
             await threads.run(cache.load)
             working_keys = keys.derive(chosen.key, chosen.key_id)
             blocks = Blocks(remote, cache, working_keys, threads)
             numbers = itertools.count(time.time_ns())
 
             def new_overlay(base: Manifest) -> Overlay:
-                return Overlay(base, journal.overlays / f"{next(numbers):x}")
+                return Overlay(base, journal.disk, journal.overlays / f"{next(numbers):x}")
 
             drive = Drive(
                 remote,
@@ -92,10 +94,10 @@ def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:
             raise NotFound(f"{wanted!r} can mean several workspaces; say OWNER/NAME, one of: {names}")
 
 
-def _folder(parent: Path, name: str) -> Path:
+def _folder(disk: Disk, parent: Path, name: str) -> Path:
     folder = parent / name
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folders(disk, folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "not writable")
     except OSError as error:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -22,7 +21,7 @@ from tests.together.world import World
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world() -> AsyncIterator[World]:
     """A server with the user admin, in memory."""
     keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
@@ -45,4 +44,4 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             await metadata.write(lambda tx: accounts.login_device(tx, user.id, device, hash_token(token), 0))
             return token
 
-        yield World(create_app(service), issue_token, store, workspace, tmp_path)
+        yield World(create_app(service), issue_token, store, workspace)

@@ -479,7 +479,7 @@ async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: Wo
     place = world.place("desk")
     async with place.drive() as drive:
         node = await write(drive, b"file", b"good")
-    with Journal(place.folder / "journal") as journal:
+    with Journal(place.disk, place.folder / "journal") as journal:
         row = (await _row(place, node)).node
         journal.begin(
             Flushed(

@@ -1,4 +1,4 @@
-"""A server and several drives in one process, over ASGI and without a socket, a kernel or a thread.
+"""A server and several drives in one process, over ASGI and without a socket, a kernel, a thread or a real disk.
 
 ``AsgiHttp`` is the network: it can be cut, lose requests or replies, and counts.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
@@ -31,6 +32,7 @@ from protocol.ids import new_session_id
 from protocol.manifest import Manifest
 from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
+from tests.simulation.disk import ROOT, SimDisk
 
 
 class AsgiHttp:
@@ -127,22 +129,25 @@ class AsgiHttp:
 
 
 class Place:
-    """One device: a cache folder, a network of its own, and the drive that is mounted there."""
+    """One device: a disk and a network of its own, and the drive that is mounted there."""
 
-    def __init__(self, world: World, name: str, folder: Path) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self.http = AsgiHttp(world.app)
-        self.folder = folder
+        self.disk = SimDisk(Random(name))
+        """After a crash it is replaced by what the next process finds."""
+        self.folder = ROOT / "cache"
         self.outdated: list[Outdated] = []
         self._stirred = trio.Event()
         self.world = world
         self._name = name
+        self._numbers = count()
 
     @asynccontextmanager
     async def drive(self) -> AsyncIterator[Drive]:
         """The workspace, mounted."""
         caller = Caller(self.http, await self.world.issue_token(self._name), IMPATIENT)
         workspace = await Account(caller).workspace(self.world.workspace.id)
-        with Journal(self.folder / "journal") as journal:
+        with Journal(self.disk, self.folder / "journal") as journal:
             drive = await self._assemble(caller, workspace, journal)
             async with trio.open_nursery() as nursery:
                 await nursery.start(drive.run, self._note)
@@ -151,15 +156,13 @@ class Place:
 
     async def _assemble(self, caller: Caller, workspace: Workspace, journal: Journal) -> Drive:
         remote = WorkspaceRemote(caller, workspace.id, Standing(new_session_id()))
-        blocks_folder = self.folder / "blocks"
-        blocks_folder.mkdir(exist_ok=True)
-        cache, threads = BlockCache(blocks_folder, 1 << 30), InlineThreads()
+        make_folders(self.disk, self.folder / "blocks")
+        cache, threads = BlockCache(self.disk, self.folder / "blocks", 1 << 30), InlineThreads()
         working_keys = keys.derive(workspace.key, workspace.key_id)
         blocks = Blocks(remote, cache, working_keys, threads)
-        numbers = count()
 
         def new_overlay(base: Manifest) -> Overlay:
-            return Overlay(base, journal.overlays / f"{next(numbers)}")
+            return Overlay(base, journal.disk, journal.overlays / f"{next(self._numbers)}")
 
         drive = Drive(
             remote,
@@ -193,20 +196,15 @@ class World:
         issue_token: Callable[[str], Awaitable[str]],
         store: MemoryBlockStore,
         workspace: Workspace,
-        folder: Path,
     ) -> None:
         """``issue_token`` takes a device's name."""
         self.app = app
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
-        self._folder = folder
-        self._count = 0
 
     def place(self, name: str) -> Place:
-        folder = self._folder / name
-        folder.mkdir()
-        return Place(self, name, folder)
+        return Place(self, name)
 
     def damage_blocks(self) -> None:
         """Change a byte of each stored object."""
