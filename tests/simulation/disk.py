@@ -94,7 +94,7 @@ class _Write:
             if random.random() < 0.5:
                 content.write(self.offset + done, self.data[done : done + count])
             done += count
-        if random.random() < 0.5:
+        if self.data and random.random() < 0.5:
             content.truncate(max(content.size, self.offset + len(self.data)))
 
 
