@@ -164,7 +164,9 @@ class Branch:
     def _commit(self, change: Commit) -> None:
         row = self._row(change.node)
         if change.base != row.version:
-            raise Offline("another device has changed this file: what was written is kept until the server can be asked")
+            raise Offline(
+                "another device has changed this file: what was written is kept until the server can be asked"
+            )
         manifest = manifests.decode(change.manifest)
         self._set(
             row,

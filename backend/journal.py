@@ -1,10 +1,13 @@
-"""What was written and closed here and is in no committed version yet: a log that survives a crash at any byte.
+"""What was done here and is not at the server yet: a log that survives a crash at any byte.
+
+It holds files that are about to be committed (``Flushed``), and the changes that were made while the server couldn't be
+reached (``Kept``), which are sent in order and bear numbers of the server's from when they are sent (``Sending``).
 
 Owns the journal folder: the journal's id, the lock that keeps a second mount out, the record file, and the
 folder of overlay files that records name.
 
 Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of the body (4 bytes, big-endian), the
-first 8 bytes of the body's BLAKE3, the body in MessagePack (``Begun`` or ``Done``). A tail that is cut or doesn't match
+first 8 bytes of the body's BLAKE3, the body in MessagePack (one of ``Record``). A tail that is cut or doesn't match
 its hash is dropped: it was being written when the power went, and nobody has been told that it is there.
 
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
@@ -28,7 +31,7 @@ from blake3 import blake3
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
-from protocol.messages import Create, Node
+from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node
 
 MAGIC: Final = b"SDJ1\0\0\0\0"
 _HEAD: Final = struct.Struct(">I8s")
@@ -75,6 +78,35 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     number: int
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """A numbered record: a change that was applied here, and not at the server."""
+
+    number: int
+    change: AnyChange
+
+
+class Sending(msgspec.Struct, frozen=True, tag="sending"):
+    """The first of the kept changes, by their records' numbers, may have reached the server as one batch."""
+
+    first: int
+    """The number that the first of them has in the batch."""
+    numbers: list[int]
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """These kept changes are at the server, which answered so. Later ones may build on what it said."""
+
+    numbers: list[int]
+    answers: list[AnyAnswer]
+
+
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """All kept changes are at the server, and nothing builds on them any more."""
+
+
+Record = Begun | Done | Kept | Sending | Answered | Settled
+
+
 class Journal:
     """The journal of one mount. Use as a context manager; raises LocalFailure where the folder can't be used."""
 
@@ -85,6 +117,10 @@ class Journal:
         self._folder = folder
         self._compact_bytes = compact_bytes
         self._live: dict[int, Flushed] = {}
+        self._kept: dict[int, AnyChange] = {}
+        self._past: list[tuple[int, AnyChange, AnyAnswer]] = []
+        """Kept changes that have been answered, until all are."""
+        self._sending: Sending | None = None
         self._next = 1
         self._log: File | None = None
         self._log_bytes = 0
@@ -120,15 +156,57 @@ class Journal:
 
     def end(self, number: int) -> None:
         """A record is committed. Where that can't be written, the next mount commits it again, which does no harm."""
-        if self._live.pop(number, None) is None:
-            return
+        if self._live.pop(number, None) is not None:
+            self._tidy(Done(number))
+
+    def _tidy(self, record: Record) -> None:
         try:
-            if self._live or self._log_bytes < self._compact_bytes:
-                self._append(Done(number))
+            if self._live or self._kept or self._log_bytes < self._compact_bytes:
+                self._append(record)
             else:
                 self._begin_log()
         except (OSError, LocalFailure) as error:
             log.warning("%s: the end of a record can't be written: %s", self._folder, error)
+
+    # ── changes that were made apart from the server ──
+
+    def kept(self) -> list[tuple[int, AnyChange]]:
+        """Those that are not at the server, in order."""
+        return sorted(self._kept.items())
+
+    @property
+    def sending(self) -> Sending | None:
+        """The batch that may have reached the server; it must be sent again as it was."""
+        return self._sending
+
+    def keep(self, change: AnyChange) -> int:
+        """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""
+        number, self._next = self._next, self._next + 1
+        self._append(Kept(number, change))
+        self._kept[number] = change
+        return number
+
+    def send(self, first: int, numbers: list[int]) -> None:
+        """These are about to be sent as one batch; ``sync`` it before that."""
+        sending = Sending(first, numbers)
+        self._append(sending)
+        self._sending = sending
+
+    def past(self) -> list[tuple[AnyChange, AnyAnswer]]:
+        """Kept changes that were answered before those that are left, in order."""
+        return [(change, answer) for _, change, answer in self._past]
+
+    def answered(self, numbers: list[int], answers: list[AnyAnswer]) -> None:
+        """They are at the server; ``sync`` it before more is sent. Raises LocalFailure."""
+        record = Answered(numbers, answers)
+        self._append(record)
+        self._take_up(record)
+
+    def settle(self) -> None:
+        """Everything kept is at the server. Where that can't be written, the next mount finds that out again."""
+        self._past.clear()
+        self._sending = None
+        self._tidy(Settled())
 
     def sync(self) -> None:
         """Return when everything appended survives a power loss; raises LocalFailure.
@@ -193,20 +271,45 @@ class Journal:
         self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
         for record, stop in _records(data):
             self._log_bytes = stop
-            if isinstance(record, Begun):
-                self._live[record.number] = record.flushed
-                self._next = record.number + 1
-            else:
-                self._live.pop(record.number, None)
+            self._take_up(record)
         if (torn := len(data) - self._log_bytes) > 0:
             log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
             # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
             # dropped tail would follow that.
             self._begin_log()
 
+    def _take_up(self, record: Record) -> None:
+        match record:
+            case Begun(number=number, flushed=flushed):
+                self._live[number] = flushed
+                self._next = number + 1
+            case Done(number=number):
+                self._live.pop(number, None)
+            case Kept(number=number, change=change):
+                self._kept[number] = change
+                self._next = number + 1
+            case Sending():
+                self._sending = record
+            case Answered(numbers=numbers, answers=answers):
+                for number, answer in zip(numbers, answers, strict=True):
+                    self._past.append((number, _without_blocks(self._kept.pop(number)), answer))
+                self._sending = None
+            case Settled():
+                self._past.clear()
+
+    def _live_records(self) -> list[Record]:
+        """What a new log has to hold, in order."""
+        begun: list[Begun | Kept] = [Begun(*item) for item in self._live.items()]
+        begun += [Kept(number, change) for number, change, _ in self._past]
+        begun += [Kept(*item) for item in self._kept.items()]
+        records: list[Record] = [*sorted(begun, key=lambda record: record.number)]
+        if self._past:
+            records.append(Answered([number for number, _, _ in self._past], [answer for _, _, answer in self._past]))
+        return records if self._sending is None else [*records, self._sending]
+
     def _begin_log(self) -> None:
         """Replace the log by a new one that holds what is live. Raises OSError; what is live is in either log then."""
-        content = MAGIC + b"".join(_encoded(Begun(*record)) for record in sorted(self._live.items()))
+        content = MAGIC + b"".join(map(_encoded, self._live_records()))
         replaced, self._log = self._log, self._replace(self._folder / "log", content)
         self._log_bytes = len(content)
         self._in_doubt = True  # Until its name is safe, a power loss brings the replaced one back.
@@ -228,7 +331,7 @@ class Journal:
             raise
         return file
 
-    def _append(self, record: Begun | Done) -> None:
+    def _append(self, record: Record) -> None:
         data = _encoded(record)
         log_file = self._opened_log()
         try:
@@ -252,12 +355,16 @@ class Journal:
                 self.disk.remove(self.overlays / entry.name)
 
 
-def _encoded(record: Begun | Done) -> bytes:
+def _without_blocks(change: AnyChange) -> AnyChange:
+    return msgspec.structs.replace(change, blocks=[]) if isinstance(change, Commit) else change
+
+
+def _encoded(record: Record) -> bytes:
     body = msgspec.msgpack.encode(record)
     return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
 
 
-def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
+def _records(data: bytes) -> Iterator[tuple[Record, int]]:
     """Records and where they end, up to the first that is cut or damaged."""
     at = len(MAGIC)
     while at + _HEAD.size <= len(data):
@@ -268,7 +375,7 @@ def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
             return
         at = begin + length
         try:
-            record = msgspec.msgpack.decode(body, type=Begun | Done)
+            record = msgspec.msgpack.decode(body, type=Record)
         except msgspec.DecodeError as error:
             raise LocalFailure(
                 f"the journal has a record that this version doesn't understand ({error}); it may hold unsent work: "

@@ -8,9 +8,10 @@ while ``Patience`` lasts.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -21,6 +22,7 @@ import trio
 
 from backend.errors import DriveError, NoSpace, NotFound, Offline, ReadOnly, Refused, Unauthorized, Unusable
 from backend.http import Http, HttpxClient, Lane, Response, Traffic
+from backend.reach import Reach
 from protocol import problems
 from protocol.ids import (
     BLOCK_ID_BYTES,
@@ -101,9 +103,16 @@ class Caller:
     """
 
     def __init__(
-        self, http: Http, token: str | None, patience: Patience = PATIENT, random_source: random.Random | None = None
+        self,
+        http: Http,
+        token: str | None,
+        patience: Patience = PATIENT,
+        random_source: random.Random | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        """With a ``reach`` calls end when the mount begins to work apart from its server."""
         self._http = http
+        self._reach = reach
         self._headers: dict[str, str] = {"Accept": MSGPACK}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -139,13 +148,21 @@ class Caller:
             sent["Content-Type"], body = MSGPACK, msgspec.msgpack.encode(message)
         elif octets:
             sent["Content-Type"] = OCTETS
-        patience = patience or self._patience
+        request = partial(
+            self._http.request, method, f"/{API}{path}", lane=lane, headers=sent, body=body, wait_s=wait_s
+        )
+        answer = partial(self._answer, request, patience or self._patience)
+        response = await (answer() if self._reach is None else self._reach.guard(answer))
+        if response.status >= 300:
+            raise problem_of(response)
+        return response
+
+    async def _answer(self, request: Callable[[], Awaitable[Response]], patience: Patience) -> Response:
+        """Send it until it is answered, or patience ends; raises Offline."""
         began, pause_s = trio.current_time(), patience.first_pause_s
         while True:
             try:
-                response = await self._http.request(
-                    method, f"/{API}{path}", lane=lane, headers=sent, body=body, wait_s=wait_s
-                )
+                response = await request()
                 if response.status != problems.STATUS[problems.UNAVAILABLE]:
                     break
                 failure = Offline("the server is stopping")
@@ -158,8 +175,6 @@ class Caller:
             await trio.sleep(min(left_s, pause_s * self._random.uniform(0.5, 1.0)))
             pause_s = min(patience.most_pause_s, pause_s * 2)
         self._given_up = False
-        if response.status >= 300:
-            raise problem_of(response)
         return response
 
     async def ask(self, reply: type[M], method: str, path: str, message: Message | None = None) -> M:
