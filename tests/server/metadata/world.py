@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 
+from msgspec.structs import replace
+
 from protocol import manifest as manifests
 from protocol.ids import (
     ROOT_NODE,
@@ -59,7 +61,7 @@ class Device:
 
     def send(self, *changes: AnyChange, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """The next batch; commits' inline blocks count as verified with as many plain bytes as sealed ones."""
-        batch = Batch(self.journal, self.last_number + 1, self.seen, list(changes))
+        batch = Batch(self.journal, self.last_number + 1, list(changes))
         reply = self.world.apply(self, batch, verified)
         self.last_number += len(changes)
         return reply
@@ -109,14 +111,16 @@ class World:
         caller = accounts.caller_of(self.tx, token)
         assert caller is not None
         journal = JournalId(token[:16].ljust(16, b"."))
-        feed.join(self.tx, SPACE, caller.device, journal, NOW_NS)
+        feed.join(self.tx, SPACE, caller.device, journal, Seq(0), NOW_NS)
         return Device(self, caller, journal)
 
     def apply(self, device: Device, batch: Batch, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """Apply a batch as a store does: undone where it raises."""
         inline = [block for change in batch.changes if isinstance(change, Commit) for block in change.blocks]
         lengths = {block.id: len(block.sealed) for block in inline} if verified is None else verified
-        return self.tx.attempt(lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, self.now_ns))
+        return self.tx.attempt(
+            lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, device.seen, self.now_ns)
+        )
 
     def new_id(self) -> NodeId:
         return NodeId(next(self._ids))
@@ -156,8 +160,8 @@ def commit(node: NodeId, content: bytes, base: int = 0, time_ns: int = NOW_NS) -
     return Commit(time_ns, node, VersionNumber(base), len(content), manifests.encode(manifest), time_ns, blocks)
 
 
-def unlink(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE) -> Unlink:
-    return Unlink(NOW_NS, parent, name, node)
+def unlink(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE, version: int | None = None) -> Unlink:
+    return Unlink(NOW_NS, parent, name, node, None if version is None else VersionNumber(version))
 
 
 def rmdir(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE) -> Rmdir:
@@ -184,17 +188,7 @@ def rename(
 
 def clashing(change: Create) -> Create:
     """The same create, which keeps both where its name is taken."""
-    return Create(
-        change.time_ns,
-        change.parent,
-        change.name,
-        change.node,
-        change.kind,
-        change.mode,
-        change.uid,
-        change.gid,
-        on_clash=OnClash.KEEP_BOTH,
-    )
+    return replace(change, on_clash=OnClash.KEEP_BOTH)
 
 
 def errnos(answers: list[AnyAnswer]) -> list[str]:
