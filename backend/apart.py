@@ -1,7 +1,7 @@
 """The changes that this mount made apart from its server: applied here, journaled, and later sent in order.
 
-Owns the local rows (``branch``), the kept changes of the journal, and what became of them (``protocol.diversions``). Each
-change is durable before it is answered. Sent, they are ordinary batches, so other mounts see prefixes of what
+Owns the local rows (``branch``), the kept changes of the journal, and what became of them (``protocol.diversions``).
+Each change is durable before it is answered. Sent, they are ordinary batches, so other mounts see prefixes of what
 was done here; a batch whose answer was lost, across a restart too, is sent again as it was.
 
 Nobody is asked any more when a change is sent: so a name that is taken by then keeps both files, a folder that is there
@@ -21,14 +21,14 @@ import msgspec
 
 from backend.blockcache import BlockCache
 from backend.branch import Branch
-from backend.errors import Corrupt, DriveError, LocalFailure, NotFound, Offline, Refused
+from backend.errors import Corrupt, DriveError, LocalFailure, Offline, Refused
 from backend.journal import Journal
 from backend.ownblocks import OwnBlocks
 from backend.threads import Threads
 from backend.tree import Tree
 from protocol import manifest as manifests
 from protocol.diversions import Diversions
-from protocol.ids import BlockId, JournalId, NodeId, Seq
+from protocol.ids import BlockId, JournalId, NodeId
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MISSING_QUERY_BLOCKS
 from protocol.messages import (
     AnyAnswer,
@@ -118,6 +118,7 @@ class Apart:
             self._diversions.follow(change)
             self._diversions.learn(change, answer)
         for _, change in self._journal.kept():
+            self._hold_blocks(change)
             try:
                 self._branch.apply(change)
             except DriveError as error:
@@ -130,6 +131,7 @@ class Apart:
             kept = self._lenient(change)
             outcomes.append(self._applied_here(kept))
             if isinstance(outcomes[-1], Applied):
+                self._hold_blocks(kept)
                 try:
                     self._journal.keep(kept)
                 except LocalFailure as error:
@@ -145,6 +147,8 @@ class Apart:
         """The same for a batch that may have reached the server under numbers from ``first`` on."""
         kept = [self._lenient(change) for change in changes]
         numbers = [self._journal.keep(change) for change in kept]
+        for change in kept:
+            self._hold_blocks(change)
         self._adopted = dict(zip(numbers, changes, strict=True))
         self._journal.send(first, numbers)
         await self._threads.run(self._journal.sync)
@@ -157,6 +161,12 @@ class Apart:
             return error
         except Refused as error:
             return RefusedAnswer(error.name, str(error))
+
+    def _hold_blocks(self, change: AnyChange) -> None:
+        """What travels in a commit can be read from the journal."""
+        if isinstance(change, Commit):
+            for block in change.blocks:
+                self._own.hold(block.id, block.sealed)
 
     def _branch_is_wrong(self) -> None:
         """What was applied could not be journaled: what is cached of it is not true."""
@@ -179,7 +189,7 @@ class Apart:
     # ── when the server answers again ──
 
     async def send_all(self) -> int:
-        """Send what is kept until nothing is left; returns the number of the last. Raises DriveError: try again later."""
+        """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
         last = (await self._remote.journal(self._journal.id)).last_number
         while kept := self._journal.kept():
             sending = self._journal.sending
@@ -221,7 +231,7 @@ class Apart:
             for change in batch
             if isinstance(change, Commit)
             for block in manifests.decode(change.manifest).blocks()
-            if block in self._own or block in self._wanted
+            if (block in self._own and all(block != inline.id for inline in change.blocks)) or block in self._wanted
         }
         ids = list(named)
         for at in range(0, len(ids), MISSING_QUERY_BLOCKS):
@@ -256,7 +266,7 @@ class Apart:
         if done:
             self._journal.answered([number for number, _ in done], [answer for _, answer in done])
         else:
-            self._journal.send(0, [])
+            self._journal.send(0, [])  # Nothing of it is done, and its numbers are used up.
         await self._threads.run(self._journal.sync)
 
     def _note_copy(self, change: Commit, answer: Applied) -> None:
@@ -267,7 +277,7 @@ class Apart:
                 self.moved[change.node] = row
 
     def settle(self) -> set[NodeId]:
-        """All is at the server, whose word goes: drop the local rows; returns the nodes that had some. No checkpoint."""
+        """All is at the server, whose word goes: drop the local rows; returns their nodes. No checkpoint."""
         touched = set(self._branch.nodes)
         self._tree.drop(touched, self._branch.names)
         self._branch.clear()

@@ -26,7 +26,6 @@ from protocol.messages import (
     RemoveXattr,
     Rename,
     RenameMode,
-    Resolve,
     Rmdir,
     SetAttributes,
     SetXattr,
@@ -68,8 +67,6 @@ class Branch:
                 self._rmdir(change)
             case Rename():
                 self._rename(change)
-            case Resolve():
-                raise Offline("a conflict is resolved when the server can be reached")
         return [self._row(node) for node in self._now]
 
     def clear(self) -> None:
@@ -85,16 +82,15 @@ class Branch:
             raise Offline("the server can't be reached, and this is not cached here")
         return row
 
-    def _folder(self, node: NodeId) -> Node:
-        row = self._row(node)
-        if row.kind is not Kind.FOLDER:
+    def _check_folder(self, node: NodeId) -> None:
+        row = self._tree.node(node)
+        if row is not None and row.kind is not Kind.FOLDER:
             raise Refused.named("ENOTDIR", "not a folder")
-        if row.nlink == 0:
+        if row is not None and row.nlink == 0:
             raise NotFound("the folder has been removed")
-        return row
 
     def _meaning(self, folder: NodeId, name: bytes) -> NodeId | None:
-        self._folder(folder)
+        self._check_folder(folder)
         known = self._tree.lookup(folder, name)
         if known is None:
             raise Offline("the server can't be reached, and whether this name is taken is not known here")
@@ -127,8 +123,8 @@ class Branch:
     def _name(self, folder: NodeId, name: bytes, node: NodeId | None, time_ns: int, subfolders: int = 0) -> None:
         self._tree.keep_name(folder, name, ABSENT if node is None else node, self._tree.applied)
         self.names.add((folder, name))
-        parent = self._row(folder)
-        self._set(parent, mtime_ns=time_ns, ctime_ns=time_ns, nlink=parent.nlink + subfolders)
+        if (parent := self._tree.node(folder)) is not None:
+            self._set(parent, mtime_ns=time_ns, ctime_ns=time_ns, nlink=parent.nlink + subfolders)
 
     def _lose_name(self, row: Node, folder: NodeId, name: bytes, time_ns: int) -> None:
         is_folder = row.kind is Kind.FOLDER

@@ -177,7 +177,7 @@ class Journal:
     @property
     def sending(self) -> Sending | None:
         """The batch that may have reached the server; it must be sent again as it was."""
-        return self._sending
+        return self._sending if self._sending is not None and self._sending.numbers else None
 
     def keep(self, change: AnyChange) -> int:
         """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""

@@ -180,6 +180,12 @@ class OpenFile:
         """The server has answered a change of attributes: what it says goes from now on."""
         self._local = [one for one in self._local if one is not change]
 
+    def become(self, copy: Node) -> None:
+        """What was written here apart from the server came second there, and is this conflict copy."""
+        before = self._row.id
+        self._row, self._base, self.detached = copy, copy.version, False
+        self._services.moved(self, before)
+
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
         self._unlinked = True

@@ -30,6 +30,8 @@ class OwnBlocks:
         self._disk = disk
         self._folder = folder
         self._have: set[BlockId] = set()
+        self._held: dict[BlockId, bytes] = {}
+        """Blocks of commits that the journal has whole."""
         make_folders(disk, folder)
         for entry in disk.entries(folder):
             with contextlib.suppress(ValueError):
@@ -37,7 +39,11 @@ class OwnBlocks:
                     self._have.add(BlockId(block))
 
     def __contains__(self, block: BlockId) -> bool:
-        return block in self._have
+        return block in self._have or block in self._held
+
+    def hold(self, block: BlockId, sealed: bytes) -> None:
+        """A block that is durable elsewhere, and can be read here."""
+        self._held[block] = sealed
 
     def put(self, block: BlockId, sealed: bytes | bytearray) -> None:
         """Keep a block; when this returns it survives a power loss. Raises LocalFailure."""
@@ -60,6 +66,8 @@ class OwnBlocks:
 
     def get(self, block: BlockId) -> bytes:
         """A sealed block, unverified; raises NotFound."""
+        if (held := self._held.get(block)) is not None:
+            return held
         try:
             return read_file(self._disk, self._folder / block.hex())
         except OSError as error:
@@ -72,6 +80,7 @@ class OwnBlocks:
             with contextlib.suppress(OSError):  # It is found again, and removed, by the next mount.
                 self._disk.remove(self._folder / block.hex())
         self._have.clear()
+        self._held.clear()
 
 
 class ReachedBlocks:

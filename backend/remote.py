@@ -49,6 +49,7 @@ from protocol.messages import (
     Health,
     Join,
     JoinReply,
+    JournalReply,
     ListingReply,
     Login,
     LoginReply,
@@ -364,6 +365,14 @@ class WorkspaceRemote:
             return decode(BatchReply, response)
         except Unusable as error:
             raise Offline(str(error)) from error  # It may have been applied: only an answer ends a batch.
+
+    async def replay(self, batch: Batch) -> BatchReply:
+        """Numbered changes that were made apart from the server: outside of any session, so with no news of others."""
+        return decode(BatchReply, await self.caller.call("POST", f"{self._path}/changes", message=batch))
+
+    async def journal(self, journal: JournalId) -> JournalReply:
+        """The last batch of a journal that the server applied."""
+        return await self.caller.ask(JournalReply, "GET", f"{self._path}/journals/{journal.hex()}")
 
     async def _ask(self, reply: type[M], path: str) -> M:
         """A question about the tree."""

@@ -7,14 +7,17 @@ MessagePack, compressed (zstd). A file that is damaged or of another format is n
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import trio
 import zstandard
 from blake3 import blake3
 
 from backend.disk import Disk, read_file
+from backend.threads import Threads
 from backend.tree import Snapshot
 
 MAGIC: Final = b"SDT1\0\0\0\0"
@@ -30,33 +33,77 @@ def encoded(snapshot: Snapshot) -> bytes:
     return MAGIC + blake3(body).digest()[:_DIGEST_BYTES] + body
 
 
-def save(disk: Disk, path: Path, content: bytes) -> None:
-    """Replace the file; raises OSError. It need not survive a power loss: a lost one is fetched again."""
-    temporary = path.with_name(path.name + ".new")
-    file = disk.create(temporary)
-    try:
-        file.write(0, content)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(temporary, path)
+class TreeFile:
+    """The file of one mount, and what is yet to be written to it."""
+
+    def __init__(self, disk: Disk, path: Path, threads: Threads) -> None:
+        self._disk = disk
+        self._path = path
+        self._threads = threads
+        self._next: bytes | None = None
+        self._asked = trio.Event()
+
+    async def load(self) -> Snapshot | None:
+        """The last one that was saved, or None."""
+        return await self._threads.run(self._load)
+
+    def save_soon(self, snapshot: Snapshot) -> None:
+        """Have it written by ``run``. It is taken as it is now."""
+        self._next = encoded(snapshot)
+        self._asked.set()
+
+    async def save(self, snapshot: Snapshot) -> None:
+        """Write it; what can't be written is fetched again by the next mount."""
+        self._next = encoded(snapshot)
+        await self._write()
+
+    async def run(self) -> None:
+        """Write what is asked for until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            await self._write()
+
+    async def _write(self) -> None:
+        content, self._next = self._next, None
+        if content is None:
+            return
+        try:
+            await self._threads.run(partial(self._save, content))
+        except OSError as error:
+            log.warning("%s can't be written: %s", self._path, error.strerror)
+
+    def _save(self, content: bytes) -> None:
+        temporary = self._path.with_name(self._path.name + ".new")
+        file = self._disk.create(temporary)
+        try:
+            file.write(0, content)
+            file.sync()
+        finally:
+            file.close()
+        self._disk.rename(temporary, self._path)
+        self._disk.sync_folder(self._path.parent)
+
+    def _load(self) -> Snapshot | None:
+        try:
+            content = read_file(self._disk, self._path)
+        except OSError:
+            return None
+        snapshot = decoded(content)
+        if snapshot is None:
+            log.warning("%s is damaged or of another version: the tree is fetched anew", self._path)
+        return snapshot
 
 
-def load(disk: Disk, path: Path) -> Snapshot | None:
-    """The last one that was saved, or None."""
-    try:
-        content = read_file(disk, path)
-    except OSError:
-        return None
+def decoded(content: bytes) -> Snapshot | None:
+    """The snapshot in a file; None where it is not whole or not understood."""
     body_at = len(MAGIC) + _DIGEST_BYTES
     body = content[body_at:]
     if content[: len(MAGIC)] != MAGIC or blake3(body).digest()[:_DIGEST_BYTES] != content[len(MAGIC) : body_at]:
-        log.warning("%s is damaged or of another version: the tree is fetched anew", path)
         return None
     try:
         return msgspec.msgpack.decode(
             zstandard.ZstdDecompressor().decompress(body, max_output_size=_BODY_MAX_BYTES), type=Snapshot
         )
-    except (msgspec.DecodeError, zstandard.ZstdError) as error:
-        log.warning("%s can't be understood (%s): the tree is fetched anew", path, error)
+    except (msgspec.DecodeError, zstandard.ZstdError):
         return None

@@ -117,6 +117,7 @@ async def _mounted(
         cache_dir=cache,
         cache_bytes=cache_bytes,
         read_only=options.read_only,
+        remembered=credentials.workspace_file(login, workspace),
     ) as drive:
         name = f"{drive.workspace.owner}/{drive.workspace.name}"
         record = MountRecord(str(place), os.getpid(), login.url, name, login.device, str(cache))

@@ -139,7 +139,8 @@ async def serve_mount(
             nursery.start_soon(_unmount_on_signal, folder)
             nursery.start_soon(_report_ready, folder, ready)
             await pyfuse3.main()
-            with trio.move_on_after(LAST_SEND_S):
+            # Apart from the server nothing can be sent: it is kept for the next mount.
+            with trio.move_on_after(0 if drive.reach.apart else LAST_SEND_S):
                 try:
                     await drive.synced()
                 except DriveError as error:
@@ -148,7 +149,7 @@ async def serve_mount(
         operations.notices.end()
     finally:
         pyfuse3.close(unmount=True)
-    await drive.session.leave()
+    await drive.leave()
 
 
 async def _report_ready(folder: Path, ready: Callable[[], None]) -> None:

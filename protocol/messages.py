@@ -422,6 +422,13 @@ class JoinReply(Message, frozen=True):
     lease_s: float
 
 
+class JournalReply(Message, frozen=True):
+    """The last batch that a journal's changes reached: what is to be sent again, and which number is next."""
+
+    first_number: int
+    last_number: int
+
+
 class PollReply(Message, frozen=True):
     """The news, and the lease that began when the poll was *sent*, in seconds; 0: the session has none, because it let
     one run out while others waited for it. It gets one when it polls again after these."""

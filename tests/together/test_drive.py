@@ -180,7 +180,7 @@ async def test_what_is_written_to_a_file_removed_here_is_nobodys(world: World) -
 
 async def test_a_lost_reply_does_no_harm(world: World) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         place.http.lose_replies = 1
         with pytest.raises(Offline):
@@ -192,7 +192,7 @@ async def test_a_lost_reply_does_no_harm(world: World) -> None:
 
 async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         file = await drive.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
         await file.write(0, b"content")
@@ -210,7 +210,7 @@ async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autoj
 async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World) -> None:
     place = world.place("desk")
     content = os.urandom(300_000)
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         file = await drive.create(ROOT_NODE, b"file", 0o640, 5, 6, exclusive=False)
         await file.write(0, content)
@@ -228,7 +228,7 @@ async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World) -> No
 
 async def test_a_commit_that_had_arrived_makes_no_conflict_with_itself(world: World) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         place.http.lose_replies = 1
         with pytest.raises(Offline):
@@ -396,7 +396,7 @@ async def test_a_copy_over_another_file_sends_no_block(world: World) -> None:
 
 async def test_a_late_answer_does_not_hide_what_others_did_since(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
         node = await write(one, b"file", b"x")
         await caught_up(laptop, two, one)
         desk.http.lose_replies = 1
@@ -463,7 +463,7 @@ async def test_a_file_removed_while_it_is_sent_stays_removed(world: World) -> No
 
 async def test_a_new_folder_is_not_taken_for_empty_where_another_was_quicker(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
         desk.http.lose_replies = 1
         with pytest.raises(Offline):
             await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)

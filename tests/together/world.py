@@ -16,20 +16,19 @@ import trio
 from starlette.applications import Starlette
 
 from backend.blockcache import BlockCache
-from backend.blocks import Blocks
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
-from backend.overlay import Overlay
-from backend.remote import IMPATIENT, Account, Caller, Standing, WorkspaceRemote
+from backend.opening import assemble
+from backend.ownblocks import OwnBlocks
+from backend.reach import Reach
+from backend.remote import IMPATIENT, Account, Caller
 from backend.threads import InlineThreads
 from backend.tree import Outdated
-from backend.upload import Uploader
-from protocol import keys, problems
-from protocol.ids import new_session_id
-from protocol.manifest import Manifest
+from backend.treefile import TreeFile
+from protocol import problems
 from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
 from tests.simulation.disk import ROOT, SimDisk
@@ -46,6 +45,12 @@ class AsgiHttp:
         """Nothing gets through."""
         self.lose_replies = 0
         """So many requests from now on arrive, and their answers don't."""
+        self.cut_after_next = False
+        """Cut when the next request that isn't a poll has arrived: its answer is lost."""
+        self.lose_changes = False
+        """Changes arrive, and their answers don't."""
+        self.lost = trio.Event()
+        """A change arrived whose answer was lost."""
         self.hold: trio.Event | None = None
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
@@ -75,6 +80,11 @@ class AsgiHttp:
             self.held.set()
             await self.hold.wait()
         response = await self._call(method, path, headers or {}, bytes(body))
+        if self.cut_after_next and lane is not Lane.POLL:
+            self.cut, self.cut_after_next = True, False
+        if self.lose_changes and path.endswith("/changes"):
+            self.lost.set()
+            raise Offline("the reply was lost")
         if self.cut:
             raise Offline("cut")
         if lane is not Lane.POLL and self.lose_replies > 0:
@@ -140,42 +150,45 @@ class Place:
         self._stirred = trio.Event()
         self.world = world
         self._name = name
+        self._remembered: Workspace | None = None
         self._numbers = count()
 
     @asynccontextmanager
-    async def drive(self) -> AsyncIterator[Drive]:
-        """The workspace, mounted."""
-        caller = Caller(self.http, await self.world.issue_token(self._name), IMPATIENT)
-        workspace = await Account(caller).workspace(self.world.workspace.id)
+    async def drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
+        """The workspace, mounted; where the network is cut, as it was remembered. What ends it is like a kill."""
+        token = await self.world.issue_token(self._name)
+        reached = not self.http.cut
+        if reached:
+            caller = Caller(self.http, token, IMPATIENT)
+            self._remembered = await Account(caller).workspace(self.world.workspace.id)
+        assert self._remembered is not None
         with Journal(self.disk, self.folder / "journal") as journal:
-            drive = await self._assemble(caller, workspace, journal)
+            drive = self._assembled(token, self._remembered, journal, strict=strict)
+            await drive.begin(reached=reached)
             async with trio.open_nursery() as nursery:
                 await nursery.start(drive.run, self._note)
                 yield drive
                 nursery.cancel_scope.cancel()
 
-    async def _assemble(self, caller: Caller, workspace: Workspace, journal: Journal) -> Drive:
-        remote = WorkspaceRemote(caller, workspace.id, Standing(new_session_id()))
-        make_folders(self.disk, self.folder / "blocks")
-        cache, threads = BlockCache(self.disk, self.folder / "blocks", 1 << 30), InlineThreads()
-        working_keys = keys.derive(workspace.key, workspace.key_id)
-        blocks = Blocks(remote, cache, working_keys, threads)
-
-        def new_overlay(base: Manifest) -> Overlay:
-            return Overlay(base, journal.disk, journal.overlays / f"{next(self._numbers)}")
-
-        drive = Drive(
-            remote,
+    def _assembled(self, token: str, workspace: Workspace, journal: Journal, *, strict: bool) -> Drive:
+        for name in ("blocks", "own"):
+            make_folders(self.disk, self.folder / name)
+        threads, cache = InlineThreads(), BlockCache(self.disk, self.folder / "blocks", 1 << 30)
+        cache.load()
+        return assemble(
+            self.http,
+            token,
+            workspace,
             journal,
-            blocks,
-            Uploader(remote, blocks, cache, working_keys, threads),
-            new_overlay,
-            lambda: int((trio.current_time() + 1.8e9) * 1e9),
-            workspace=workspace,
-            read_only=False,
+            OwnBlocks(self.disk, self.folder / "own"),
+            cache,
+            TreeFile(self.disk, self.folder / "tree", threads),
+            threads,
+            Reach(strict=strict),
+            patience=IMPATIENT,
+            clock=trio.current_time,
+            now_ns=lambda: int((trio.current_time() + 1.8e9) * 1e9) + next(self._numbers),
         )
-        await drive.join()
-        return drive
 
     async def wait_outdated(self) -> None:
         """Until the kernel would have been told of the next change."""
