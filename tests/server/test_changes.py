@@ -138,9 +138,9 @@ async def test_a_full_disk_refuses_content_but_not_a_delete(world: World, ada: C
         b"not a message",
         msgspec.msgpack.encode({"journal": JOURNAL, "first": "one", "after": 0, "changes": []}),
         msgspec.msgpack.encode({"journal": JOURNAL, "first": 1, "after": 0, "changes": [{"change": "explode"}]}),
-        msgspec.msgpack.encode(Batch(JOURNAL, 1, Seq(0), [])),
-        msgspec.msgpack.encode(Batch(JournalId(b"short"), 1, Seq(0), [create(b"f", 100)])),
-        msgspec.msgpack.encode(Batch(JOURNAL, 1, Seq(0), [create(b"f", 100)] * (BATCH_MAX_CHANGES + 1))),
+        msgspec.msgpack.encode(Batch(JOURNAL, 1, [])),
+        msgspec.msgpack.encode(Batch(JournalId(b"short"), 1, [create(b"f", 100)])),
+        msgspec.msgpack.encode(Batch(JOURNAL, 1, [create(b"f", 100)] * (BATCH_MAX_CHANGES + 1))),
     ],
 )
 async def test_malformed_batches(ada: Client, body: bytes) -> None:

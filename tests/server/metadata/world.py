@@ -59,7 +59,7 @@ class Device:
 
     def send(self, *changes: AnyChange, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """The next batch; commits' inline blocks count as verified with as many plain bytes as sealed ones."""
-        batch = Batch(self.journal, self.last_number + 1, self.seen, list(changes))
+        batch = Batch(self.journal, self.last_number + 1, list(changes))
         reply = self.world.apply(self, batch, verified)
         self.last_number += len(changes)
         return reply
@@ -109,14 +109,16 @@ class World:
         caller = accounts.caller_of(self.tx, token)
         assert caller is not None
         journal = JournalId(token[:16].ljust(16, b"."))
-        feed.join(self.tx, SPACE, caller.device, journal, NOW_NS)
+        feed.join(self.tx, SPACE, caller.device, journal, self.head(), NOW_NS)
         return Device(self, caller, journal)
 
     def apply(self, device: Device, batch: Batch, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """Apply a batch as a store does: undone where it raises."""
         inline = [block for change in batch.changes if isinstance(change, Commit) for block in change.blocks]
         lengths = {block.id: len(block.sealed) for block in inline} if verified is None else verified
-        return self.tx.attempt(lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, self.now_ns))
+        return self.tx.attempt(
+            lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, device.seen, self.now_ns)
+        )
 
     def new_id(self) -> NodeId:
         return NodeId(next(self._ids))
