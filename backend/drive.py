@@ -27,7 +27,7 @@ from backend.openfile import OpenFile, Services
 from backend.outbox import Outbox, Pending
 from backend.overlay import Overlay
 from backend.remote import WorkspaceRemote
-from backend.session import Session
+from backend.session import Clock, Session, boottime_s
 from backend.siblings import Siblings
 from backend.status import Status, Unsent, status_of
 from backend.tree import Outdated, Tree
@@ -86,14 +86,16 @@ class Drive:
         *,
         workspace: Workspace,
         read_only: bool,
+        clock: Clock = boottime_s,
     ) -> None:
+        """``now_ns`` is the wall clock, for files; ``clock`` goes on while the machine sleeps, for the lease."""
         self.workspace = workspace
         self.read_only = read_only
         self._remote = remote
         self._journal = journal
         self._now_ns = now_ns
         self._tree = Tree(Seq(0))
-        self.session = Session(remote, self._tree, journal.id)
+        self.session = Session(remote, self._tree, journal.id, clock)
         self.outbox = Outbox(remote, journal.id, self.session.absorb_answer, self._answered)
         self._files: dict[NodeId, OpenFile] = {}
         self._names = Names(remote, self._tree, self.session, self._files.get)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -31,6 +31,8 @@ from protocol.ids import new_session_id
 from protocol.manifest import Manifest
 from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
+
+LEASE_S: Final = 10.0
 
 
 class AsgiHttp:
@@ -139,7 +141,15 @@ class Place:
 
     @asynccontextmanager
     async def drive(self) -> AsyncIterator[Drive]:
-        """The workspace, mounted."""
+        """The workspace, mounted until the block ends."""
+        async with self.crashing_drive() as drive:
+            yield drive
+        if not self.http.cut:
+            await drive.session.leave()
+
+    @asynccontextmanager
+    async def crashing_drive(self) -> AsyncIterator[Drive]:
+        """The workspace, mounted; the block's end is its crash: nobody says goodbye."""
         caller = Caller(self.http, await self.world.issue_token(self._name), IMPATIENT)
         workspace = await Account(caller).workspace(self.world.workspace.id)
         with Journal(self.folder / "journal") as journal:
@@ -170,6 +180,7 @@ class Place:
             lambda: int((trio.current_time() + 1.8e9) * 1e9),
             workspace=workspace,
             read_only=False,
+            clock=trio.current_time,
         )
         await drive.join()
         return drive
