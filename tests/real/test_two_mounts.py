@@ -1,7 +1,7 @@
 """What has returned on one mount is seen by everything that begins later on another: line 1 of the contract.
 
 Each test first makes the reading mount know the old state, kernel caches included; then changes it on the other, and
-looks once, at once. All run twice: with names that the kernel keeps, and without (as kernels before Linux 6.16 need it).
+looks once, at once. All run twice: with names that the kernel keeps, and without (for kernels before Linux 6.16).
 """
 
 from __future__ import annotations
