@@ -42,8 +42,12 @@ class AsgiHttp:
         self.traffic = Traffic()
         self.requests: list[str] = []
         """Method and path of each request but polls."""
+        self.polls = 0
+        """How many polls have been answered."""
         self.cut = False
         """Nothing gets through."""
+        self.cut_polls = False
+        """Anything but polls gets through."""
         self.lose_replies = 0
         """So many requests from now on arrive, and their answers don't."""
         self.hold: trio.Event | None = None
@@ -64,7 +68,7 @@ class AsgiHttp:
         wait_s: float = 0.0,
     ) -> Response:
         await trio.lowlevel.checkpoint()
-        if self.cut:
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
@@ -75,8 +79,9 @@ class AsgiHttp:
             self.held.set()
             await self.hold.wait()
         response = await self._call(method, path, headers or {}, bytes(body))
-        if self.cut:
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
+        self.polls += lane is Lane.POLL
         if lane is not Lane.POLL and self.lose_replies > 0:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
