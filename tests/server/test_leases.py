@@ -11,7 +11,7 @@ import trio.testing
 
 from protocol.ids import JournalId, Seq, SessionId, WorkspaceId
 from protocol.limits import LEASE_DRIFT
-from server.leases import FORGOTTEN_AFTER_S, Leases, SessionRow
+from server.leases import FORGOTTEN_AFTER_S, PROMPT_PART, Leases, SessionRow
 
 LEASE_S = 10.0
 ENDS_S = LEASE_S * (1 + LEASE_DRIFT)
@@ -211,6 +211,37 @@ async def test_a_lease_that_ended_is_not_waited_for(world: World, autojump_clock
     await trio.sleep(3 * LEASE_S)
     assert await world.settled(1) == 0
     assert world.leases.grant(SPACE, DESK) == 0, "what it has missed was revealed meanwhile"
+
+
+async def test_who_asks_on_and_never_acknowledges_is_not_waited_for_longer(
+    world: World, autojump_clock: object
+) -> None:
+    """Its requests arrive and the answers to them don't."""
+    world.join(DESK)
+
+    async def ask() -> None:
+        while True:
+            await trio.sleep(1)
+            world.leases.heard(SPACE, DESK, Seq(0))
+            world.leases.grant(SPACE, DESK)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        assert await world.settled(1) <= ENDS_S + LEASE_S * PROMPT_PART
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_acknowledges_promptly_keeps_its_lease_however_much_is_changed(
+    world: World, autojump_clock: object
+) -> None:
+    world.join(DESK)
+    async with trio.open_nursery() as nursery:
+        for seq in range(1, 31):
+            nursery.start_soon(world.settled, seq + 1)  # The next is committed before this one is acknowledged.
+            await trio.sleep(1)
+            world.leases.heard(SPACE, DESK, Seq(seq))
+            assert world.leases.grant(SPACE, DESK) == LEASE_S
+        world.leases.heard(SPACE, DESK, Seq(31))
 
 
 # ── joining ──
