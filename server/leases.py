@@ -9,7 +9,8 @@ Rules (docs/consistency.md argues for them):
   suspend; the mount counts from when it sent the poll, and shorter, so its end is always earlier;
 - a grant is made before the head is read for the answer, and a change is committed before leases are looked at: one
   of the two sees the other;
-- a session that let a wait run into the end of its lease gets none until it has acknowledged what was waited for;
+- a session that let a wait run into the end of its lease gets none until it has acknowledged what was waited for; and
+  while it lets somebody wait, its lease is soon not renewed: who hears no answers and asks on holds nobody up;
 - after a restart every session that may hold a lease counts as holding one that has just begun.
 
 State is in memory, but for the rows that name the sessions: one server process a database. Synchronous but for
@@ -30,6 +31,9 @@ from protocol.limits import LEASE_DRIFT
 FORGOTTEN_AFTER_S: Final = 3600.0
 """A session without a lease that nothing was heard of for so long has to join anew."""
 
+PROMPT_PART: Final = 0.25
+"""For this part of a lease a session that somebody waits for is given new ones: a wait lasts both together at most."""
+
 _ENDED: Final = float("-inf")
 
 
@@ -48,7 +52,7 @@ class SessionRow(NamedTuple):
 
 
 class _Session:
-    __slots__ = ("acknowledged", "awaited", "ends_s", "heard_s", "journal", "owes")
+    __slots__ = ("acknowledged", "awaited", "awaited_since_s", "ends_s", "heard_s", "journal", "owes")
 
     def __init__(self, journal: JournalId, acknowledged: Seq, owes: Seq, heard_s: float) -> None:
         self.journal = journal
@@ -57,6 +61,8 @@ class _Session:
         """No lease is given before this is acknowledged."""
         self.awaited = Seq(0)
         """Somebody waits until this is acknowledged."""
+        self.awaited_since_s = heard_s
+        """Since when without any progress."""
         self.ends_s = _ENDED
         self.heard_s = heard_s
 
@@ -129,6 +135,7 @@ class Leases:
         known.heard_s = self._clock()
         if applied > known.acknowledged:
             known.acknowledged = applied
+            known.awaited_since_s = known.heard_s
             self._stir(workspace)
 
     def grant(self, workspace: WorkspaceId, session: SessionId) -> float:
@@ -136,7 +143,10 @@ class Leases:
         known = self._sessions.get(workspace, {}).get(session)
         if known is None or known.acknowledged < known.owes:
             return 0.0
-        known.ends_s = self._clock() + self.lease_s * (1 + LEASE_DRIFT)
+        now_s = self._clock()
+        if known.awaited > known.acknowledged and now_s - known.awaited_since_s > self.lease_s * PROMPT_PART:
+            return 0.0
+        known.ends_s = now_s + self.lease_s * (1 + LEASE_DRIFT)
         return self.lease_s
 
     def is_awaited(self, workspace: WorkspaceId, session: SessionId) -> bool:
@@ -167,6 +177,8 @@ class Leases:
                 continue
             ends_s.append(session.ends_s)
             if session.awaited < seq:
+                if session.awaited <= session.acknowledged:
+                    session.awaited_since_s = now_s
                 session.awaited = seq
                 self._nudge(workspace, identity)
         return min(ends_s) - now_s if ends_s else None

@@ -17,7 +17,8 @@ from server.notifier import Notifier
 from server.passwords import Passwords, hash_token, new_token
 from server.routes.accounts import new_user
 from server.service import Service
-from tests.together.world import World
+from server.threads import in_place
+from tests.together.world import LEASE_S, World
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def world() -> AsyncIterator[World]:
     """A server with the user admin, in memory."""
     keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
-        blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2))
+        blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2), run_sync=in_place)
         notifier = Notifier()
         service = Service(
             metadata,
@@ -33,7 +34,7 @@ async def world() -> AsyncIterator[World]:
             keyring,
             Passwords(),
             notifier,
-            Leases(10.0, trio.current_time, notifier.nudge),
+            Leases(LEASE_S, trio.current_time, notifier.nudge),
             lambda: 1_700_000_000_000_000_000,
         )
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))

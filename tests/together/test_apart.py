@@ -111,14 +111,14 @@ async def test_rules_of_the_file_system_hold_apart(world: World, autojump_clock:
 async def test_what_was_done_apart_survives_a_crash(world: World, autojump_clock: object, how: str) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     large = os.urandom(3_000_000)
-    async with desk.drive() as one:
+    async with desk.crashing_drive() as one:
         await write(one, b"before", b"x")
         await cut_off(desk, one)
         await write(one, b"small", b"small")
         await write(one, b"large", large)
     desk.disk.crash()
     desk.disk = getattr(desk.disk, how)()
-    async with desk.drive() as one:
+    async with desk.crashing_drive() as one:
         assert one.reach.apart
         assert await names(one) == [b"before", b"large", b"small"]
         assert await read(one, b"large") == large
@@ -126,7 +126,7 @@ async def test_what_was_done_apart_survives_a_crash(world: World, autojump_clock
     desk.disk.crash()
     desk.disk = getattr(desk.disk, how)()
     desk.http.cut = False
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.crashing_drive() as one, laptop.drive() as two:
         await one.synced()
         assert await names(two) == [b"before", b"large", b"later", b"small"]
         assert await read(two, b"large") == large
@@ -134,7 +134,7 @@ async def test_what_was_done_apart_survives_a_crash(world: World, autojump_clock
 
 async def test_a_crash_in_the_middle_of_sending_repeats_nothing(world: World, autojump_clock: object) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive() as one:
+    async with desk.crashing_drive() as one:
         await one.entries(ROOT_NODE)
         await cut_off(desk, one)
         for number in range(5):
@@ -144,7 +144,7 @@ async def test_a_crash_in_the_middle_of_sending_repeats_nothing(world: World, au
         desk.http.cut = False
         await desk.http.lost.wait()
     desk.http.lose_changes = False
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.crashing_drive() as one, laptop.drive() as two:
         await one.synced()
         assert await names(two) == [b"file %d" % number for number in range(5)]
         assert await read(two, b"file 0") == b"again"
@@ -215,7 +215,6 @@ async def test_a_drive_that_begins_without_its_server_shows_what_it_knew(world: 
     async with desk.drive() as one:
         await write(one, b"file", b"x")
         await one.entries(ROOT_NODE)
-        await one.leave()
     desk.http.cut = True
     async with desk.drive() as one:
         assert await names(one) == [b"file"]
@@ -231,10 +230,8 @@ async def test_a_drive_that_begins_again_asks_only_for_what_changed(world: World
         for number in range(3):
             await write(one, b"file %d" % number, b"x")
         await one.entries(ROOT_NODE)
-        await one.leave()
     async with laptop.drive() as two:
         await write(two, b"file 1", b"changed")
-        await two.leave()
     async with desk.drive() as one:
         desk.http.requests.clear()
         assert await read(one, b"file 0") == b"x"

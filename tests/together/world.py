@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -33,6 +33,8 @@ from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
 from tests.simulation.disk import ROOT, SimDisk
 
+LEASE_S: Final = 10.0
+
 
 class AsgiHttp:
     """``backend.http.Http`` to an application in this process."""
@@ -41,8 +43,12 @@ class AsgiHttp:
         self.traffic = Traffic()
         self.requests: list[str] = []
         """Method and path of each request but polls."""
+        self.polls = 0
+        """How many polls have been answered."""
         self.cut = False
         """Nothing gets through."""
+        self.cut_polls = False
+        """Anything but polls gets through."""
         self.lose_replies = 0
         """So many requests from now on arrive, and their answers don't."""
         self.cut_after_next = False
@@ -69,7 +75,7 @@ class AsgiHttp:
         wait_s: float = 0.0,
     ) -> Response:
         await trio.lowlevel.checkpoint()
-        if self.cut:
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
@@ -85,8 +91,9 @@ class AsgiHttp:
         if self.lose_changes and path.endswith("/changes"):
             self.lost.set()
             raise Offline("the reply was lost")
-        if self.cut:
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
+        self.polls += lane is Lane.POLL
         if lane is not Lane.POLL and self.lose_replies > 0:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
@@ -155,7 +162,15 @@ class Place:
 
     @asynccontextmanager
     async def drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
-        """The workspace, mounted; where the network is cut, as it was remembered. What ends it is like a kill."""
+        """The workspace, mounted until the block ends."""
+        async with self.crashing_drive(strict=strict) as drive:
+            yield drive
+        if not self.http.cut:
+            await drive.leave()
+
+    @asynccontextmanager
+    async def crashing_drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
+        """The workspace, mounted, as it was remembered where the network is cut. The block's end is its crash."""
         token = await self.world.issue_token(self._name)
         reached = not self.http.cut
         if reached:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import Seq
-from protocol.messages import Applied, Batch, Kind
+from protocol.messages import Applied, Batch, JournalReply, Kind
 from server.metadata import feed
 from server.metadata.changes import OutOfOrder
 from tests.server.metadata.world import NOW_NS, SPACE, World, commit, errnos, rename, unlink
@@ -102,5 +102,12 @@ def test_the_reply_carries_the_changes_of_others_since(world: World) -> None:
 
 def test_joining_again_goes_on_from_the_last_number(world: World) -> None:
     world.laptop.send(world.creation(b"a"), world.creation(b"b"))
-    reply = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(2), NOW_NS)
-    assert reply == (1, 2)
+    joined = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(2), NOW_NS)
+    assert joined == JournalReply(first_number=1, last_number=2)
+
+
+def test_joining_again_tells_the_batch_whose_answers_are_kept(world: World) -> None:
+    world.laptop.create(b"a")
+    world.laptop.send(world.creation(b"b"), world.creation(b"c"))
+    joined = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(3), NOW_NS)
+    assert joined == JournalReply(first_number=2, last_number=3)

@@ -111,7 +111,7 @@ class World:
         caller = accounts.caller_of(self.tx, token)
         assert caller is not None
         journal = JournalId(token[:16].ljust(16, b"."))
-        feed.join(self.tx, SPACE, caller.device, journal, Seq(0), NOW_NS)
+        feed.join(self.tx, SPACE, caller.device, journal, self.head(), NOW_NS)
         return Device(self, caller, journal)
 
     def apply(self, device: Device, batch: Batch, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
