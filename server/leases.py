@@ -32,7 +32,7 @@ FORGOTTEN_AFTER_S: Final = 3600.0
 """A session without a lease that nothing was heard of for so long has to join anew."""
 
 PROMPT_PART: Final = 0.25
-"""For this part of a lease a session that somebody waits for is given new ones: a wait lasts both together at most."""
+"""A session that somebody waits for gets new leases for this part of one: no wait is longer than both together."""
 
 _ENDED: Final = float("-inf")
 
