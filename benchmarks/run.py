@@ -306,6 +306,7 @@ def main() -> None:
     parser.add_argument("--cap-s", type=float, help="when rows of many things stop (default: 60, quick: 15)")
     parser.add_argument("--folder", type=Path, help="where to keep data meanwhile (default: a temporary folder)")
     parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.relative_to(REPOSITORY)}")
+    parser.add_argument("--note", default="", help="a sentence for the page: what else the machine did, say")
     chosen = parser.parse_args()
     sizes = (
         Sizes(64 * work.MIB, 50, 200, chosen.cap_s or 15)
@@ -318,7 +319,8 @@ def main() -> None:
         about = (
             f"{machine(folder)}.\n\n{sizes.large_bytes / work.MIB:.0f} MiB that can't be compressed; "
             f"{sizes.pieces} random reads; {sizes.small_files} files of {work.SMALL_BYTES} bytes. "
-            f"Writes count until durable on the server.\n"
+            f"Writes count until durable on the server. {chosen.note}".strip()
+            + "\n"
         )
         print(about)
         parts = []
@@ -343,7 +345,10 @@ def main() -> None:
             print(parts[-1], flush=True)
     if chosen.write:
         RESULT.parent.mkdir(exist_ok=True)
-        head = "# Benchmarks\n\n`python benchmarks/run.py --write` made this page; its `--help` says how it counts.\n\n"
+        head = (
+            "# Benchmarks\n\n`python benchmarks/run.py --write` made this page; its `--help` says how it counts, and "
+            "`performance.md` where the time goes.\n\n"
+        )
         RESULT.write_text(head + about + "\n" + "\n".join(parts))
 
 
