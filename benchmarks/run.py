@@ -1,9 +1,9 @@
 """The same work on a Samedrive mount, the local disk, sshfs, rclone and davfs2, in one run: prints tables.
 
-    python benchmarks/run.py                    everything; about half an hour, most of it waiting for 50 ms
-    python benchmarks/run.py --quick            a quarter of the bytes, a fifth of the files
-    python benchmarks/run.py --only samedrive --only sshfs --rtt-ms 0
-    python benchmarks/run.py --write            keeps the result as docs/benchmarks.md
+    ./scripts/bench                    everything; about half an hour, most of it waiting for 50 ms
+    ./scripts/bench --quick            a quarter of the bytes, a fifth of the files
+    ./scripts/bench --only samedrive --only sshfs --rtt-ms 0
+    ./scripts/bench --write            keeps the result as docs/benchmarks.md
 
 What isn't installed is left out and said so. Debian's packages: sshfs, openssh-server, rclone, davfs2 (for root).
 
@@ -346,7 +346,7 @@ def main() -> None:
     if chosen.write:
         RESULT.parent.mkdir(exist_ok=True)
         head = (
-            "# Benchmarks\n\n`python benchmarks/run.py --write` made this page; its `--help` says how it counts, and "
+            "# Benchmarks\n\n`./scripts/bench --write` made this page; its `--help` says how it counts, and "
             "`performance.md` where the time goes.\n\n"
         )
         RESULT.write_text(head + about + "\n" + "\n".join(parts))
