@@ -195,9 +195,11 @@ class Bench:
         self.measure("small files listed, cold", lambda _: work.list_small(folder))
         self.measure("small files listed, warm", lambda _: work.list_small(folder))
         self.forget(*(folder / name for name in work.small_names(sizes.small_files)))
-        self.measure("small files read, cold", lambda deadline: work.read_small(folder, deadline))
-        self.prepare(lambda: work.read_small(folder, float("inf")))
-        self.measure("small files read, warm", lambda deadline: work.read_small(folder, deadline))
+        self.measure("small files read, cold", lambda deadline: work.read_small(folder, sizes.small_files, deadline))
+        read = self.rows["small files read, cold"]
+        if read is not None:
+            warm = int(read.amount)  # Those that have been read.
+            self.measure("small files read, warm", lambda deadline: work.read_small(folder, warm, deadline))
         self.measure("small files removed", lambda deadline: work.remove_small(folder, deadline), lambda *_: True)
 
     def prepare(self, do: Callable[[], float], arrived: Arrived = lambda *_: True) -> None:
