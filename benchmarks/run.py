@@ -273,7 +273,8 @@ def version_of(*command: str) -> str:
     if shutil.which(command[0]) is None:
         return "not installed"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).strip().splitlines()[0]
+    first = (done.stdout + done.stderr).strip().splitlines()[0]
+    return first.split("<")[0].strip()  # davfs2 tells its home page too.
 
 
 def machine(folder: Path) -> str:
