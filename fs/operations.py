@@ -436,10 +436,14 @@ class Operations(pyfuse3.Operations):
             await self._drive.flush(inode.file)
 
     def _name_timeout_s(self) -> float:
-        return self._attribute_timeout_s() if self.notices is not None and self.notices.keeps_names else 0.0
+        return self._timeouts_s()[0]
 
-    def _attribute_timeout_s(self) -> float:
-        return 0.0 if self.notices is None else min(KERNEL_CACHE_MAX_S, self._drive.cache_timeout_s())
+    def _timeouts_s(self) -> tuple[float, float]:
+        """For how long the kernel may keep a name, and attributes."""
+        if self.notices is None:
+            return 0.0, 0.0
+        timeout_s = min(KERNEL_CACHE_MAX_S, self._drive.cache_timeout_s())
+        return timeout_s if self.notices.keeps_names else 0.0, timeout_s
 
     def _seen(self) -> int:
         """How many changes of others have come in."""
@@ -455,8 +459,8 @@ class Operations(pyfuse3.Operations):
             return entry_of(node, inode.number, self._owner, 0.0, 0.0)
         # A dirty file's commit sets its ctime, and the kernel would not hear of it.
         changing = inode.retired or (inode.file is not None and inode.file.is_dirty)
-        attribute_timeout_s = 0.0 if changing else self._attribute_timeout_s()
-        return entry_of(node, inode.number, self._owner, self._name_timeout_s(), attribute_timeout_s)
+        name_timeout_s, attribute_timeout_s = self._timeouts_s()
+        return entry_of(node, inode.number, self._owner, name_timeout_s, 0.0 if changing else attribute_timeout_s)
 
     def _told(self, node: Node, *, keep: bool = True) -> pyfuse3.EntryAttributes:
         inode = self._inodes.peek(node.id, is_file=node.kind is Kind.FILE)
