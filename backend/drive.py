@@ -86,9 +86,12 @@ class Drive:
         *,
         workspace: Workspace,
         read_only: bool,
+        strict: bool = False,
     ) -> None:
         self.workspace = workspace
         self.read_only = read_only
+        self.strict = strict
+        """What can't be vouched for is refused, and the kernel keeps no names or attributes."""
         self._remote = remote
         self._journal = journal
         self._now_ns = now_ns

@@ -38,6 +38,7 @@ async def open_drive(
     cache_dir: Path,
     cache_bytes: int,
     read_only: bool,
+    strict: bool = False,
     patience: Patience = PATIENT,
 ) -> AsyncIterator[Drive]:
     """A drive whose server has answered; ``Drive.run`` makes it live. Raises DriveError."""
@@ -66,6 +67,7 @@ async def open_drive(
                 time.time_ns,
                 workspace=chosen,
                 read_only=read_only or chosen.role is Role.VIEWER,
+                strict=strict,
             )
             await drive.join()
             yield drive

@@ -54,6 +54,9 @@ def place_of(folder: Path) -> Path:
 @click.option("--dev", is_flag=True, help="Let device files on the drive take effect.")
 @click.option("--ca-file", metavar="FILE", type=click.Path(path_type=Path), help="Certificates to trust.")
 @click.option("--no-epoch", is_flag=True, help="Treat the kernel as one before Linux 6.16: it keeps no names.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse what the server can't vouch for at once; keep nothing in the kernel."
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 def mount_command(
     arguments: tuple[str, ...],
@@ -69,6 +72,7 @@ def mount_command(
     dev: bool,
     ca_file: Path | None,
     no_epoch: bool,
+    strict: bool,
     foreground: bool,
 ) -> None:
     """Mount a workspace at DIR. URL may be left out where this machine is logged in at one server."""
@@ -85,6 +89,7 @@ def mount_command(
         suid=suid,
         dev=dev,
         use_epoch=not no_epoch,
+        strict=strict,
     )
     folder = Path.cwd() / cache if cache is not None else _default_cache(login, workspace, place)
     trusted = Path.cwd() / ca_file if ca_file is not None else Path(login.ca_file) if login.ca_file else None
@@ -117,6 +122,7 @@ async def _mounted(
         cache_dir=cache,
         cache_bytes=cache_bytes,
         read_only=options.read_only,
+        strict=options.strict,
     ) as drive:
         name = f"{drive.workspace.owner}/{drive.workspace.name}"
         record = MountRecord(str(place), os.getpid(), login.url, name, login.device, str(cache))

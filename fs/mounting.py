@@ -25,7 +25,9 @@ from backend.drive import Drive
 from backend.errors import DriveError, LocalFailure
 from backend.threads import WorkerThreads
 from fs.attributes import Owner
+from fs.clock import LinuxClock
 from fs.inodes import Inodes
+from fs.keeping import Keeping
 from fs.notices import FuseKernel, Notices, fuse_devices
 from fs.operations import Operations
 
@@ -49,6 +51,7 @@ class MountOptions:
     suid: bool = False
     dev: bool = False
     use_epoch: bool = True
+    strict: bool = False
 
 
 class _Mounted(NamedTuple):
@@ -130,11 +133,19 @@ async def serve_mount(
         raise LocalFailure(
             f"{folder} could not be mounted: see above what fusermount3 said; is the user allowed to use FUSE?"
         ) from None
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(pyfuse3.close, unmount=True)
+        clock = ending.enter_context(LinuxClock())
         (device,) = fuse_devices() - before
-        operations.notices = Notices(FuseKernel(device), inodes, WorkerThreads(1), use_epoch=options.use_epoch)
+        notices = Notices(
+            FuseKernel(device), inodes, WorkerThreads(1), drive.cache_timeout_s, use_epoch=options.use_epoch
+        )
+        keeping = Keeping(drive, notices, clock)
+        operations.notices, operations.keeping = notices, keeping
         async with trio.open_nursery() as nursery:
-            await nursery.start(drive.run, operations.notices.tell)
+            await nursery.start(drive.run, notices.tell)
+            nursery.start_soon(notices.run)
+            nursery.start_soon(keeping.run)
             nursery.start_soon(beside)
             nursery.start_soon(_unmount_on_signal, folder)
             nursery.start_soon(_report_ready, folder, ready)
@@ -145,9 +156,7 @@ async def serve_mount(
                 except DriveError as error:
                     log.warning("not everything could be sent, the next mount sends the rest: %s", error)
             nursery.cancel_scope.cancel()
-        operations.notices.end()
-    finally:
-        pyfuse3.close(unmount=True)
+        notices.end()
     await drive.session.leave()
 
 

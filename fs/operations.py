@@ -25,6 +25,7 @@ from backend.errors import DriveError
 from backend.openfile import OpenFile
 from fs.attributes import Owner, entry_of, kind_of, no_entry
 from fs.inodes import Inode, Inodes
+from fs.keeping import Keeping
 from fs.notices import Notices
 from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
@@ -38,9 +39,6 @@ from protocol.messages import (
     xattr_name_from_wire,
     xattr_name_to_wire,
 )
-
-KERNEL_CACHE_MAX_S: Final = 3600.0
-"""No name or attribute stays in the kernel longer without being asked for again, however long the feed is trusted."""
 
 USAGE_FOR_S: Final = 1.0
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
@@ -122,7 +120,8 @@ class Operations(pyfuse3.Operations):
     def __init__(self, drive: Drive, inodes: Inodes, owner: Owner | None) -> None:
         super().__init__()
         self.notices: Notices | None = None
-        """Set when the mount has its device; until then the kernel keeps nothing."""
+        self.keeping: Keeping | None = None
+        """Both are set when the mount has its device; until then the kernel keeps nothing."""
         self._drive = drive
         self._inodes = inodes
         self._owner = owner
@@ -180,7 +179,9 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """link(2)."""
         await self._settle(self._inodes[inode])
-        return self._told(await self._drive.link(self._node(inode), self._node(new_parent_inode), new_name))
+        seen = self._seen()
+        node = await self._drive.link(self._node(inode), self._node(new_parent_inode), new_name)
+        return self._told(node, keep=seen == self._seen())
 
     @_answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -315,6 +316,7 @@ class Operations(pyfuse3.Operations):
     @_answering
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Entries with attributes, from a snapshot that is taken anew when reading begins again."""
+        self._asked_on(fh)
         handle = self._folders[fh]
         if start_id == 0:
             handle.moment = self._moment()
@@ -334,10 +336,13 @@ class Operations(pyfuse3.Operations):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)
+        if self.notices is not None and begin < len(handle.entries):
+            self.notices.listings.given(fh)
 
     @_answering
     async def releasedir(self, fh: int) -> None:
         """closedir(3)."""
+        self._asked_on(fh)
         del self._folders[fh]
 
     @_answering
@@ -436,14 +441,18 @@ class Operations(pyfuse3.Operations):
             await self._drive.flush(inode.file)
 
     def _name_timeout_s(self) -> float:
-        return self._attribute_timeout_s() if self.notices is not None and self.notices.keeps_names else 0.0
+        return 0.0 if self.keeping is None else self.keeping.names_s()
 
     def _attribute_timeout_s(self) -> float:
-        return 0.0 if self.notices is None else min(KERNEL_CACHE_MAX_S, self._drive.cache_timeout_s())
+        return 0.0 if self.keeping is None else self.keeping.attributes_s()
 
     def _seen(self) -> int:
         """How many changes of others have come in."""
         return 0 if self.notices is None else self.notices.seen
+
+    def _asked_on(self, folder_handle: int) -> None:
+        if self.notices is not None:
+            self.notices.asked_on(folder_handle)
 
     def _moment(self) -> tuple[int, int]:
         """How many changes there have been: others' and this mount's."""
@@ -484,7 +493,9 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = await self._drive.attributes(self._node(parent_inode))
         mode, gid = _inherited(parent, kind, mode, ctx.gid)
-        return self._told(await self._drive.make(parent.id, name, kind, mode, ctx.uid, gid, rdev=rdev, target=target))
+        seen = self._seen()
+        node = await self._drive.make(parent.id, name, kind, mode, ctx.uid, gid, rdev=rdev, target=target)
+        return self._told(node, keep=seen == self._seen())
 
 
 def _inherited(parent: Node, kind: Kind, mode: int, gid: int) -> tuple[int, int]:

@@ -70,9 +70,11 @@ class FakeDrive:
     """See the head of this module."""
 
     read_only = False
+    strict = False
 
     def __init__(self, trust_s: float = 10.0) -> None:
         self.trust_s = trust_s
+        self.session = SimpleNamespace(leave=trio.lowlevel.checkpoint)
         self.nodes: dict[NodeId, Node] = {}
         self.names: dict[NodeId, dict[bytes, NodeId]] = {}
         self.contents: dict[NodeId, bytes] = {}
