@@ -20,7 +20,7 @@ import trio
 from cachetools import LRUCache
 
 from backend.blocks import Blocks
-from backend.errors import DriveError, NotFound, ReadOnly, Refused
+from backend.errors import DriveError, NotFound, Offline, ReadOnly, Refused
 from backend.journal import Flushed, Journal
 from backend.names import Names
 from backend.openfile import OpenFile, Services
@@ -65,6 +65,9 @@ from protocol.messages import Refused as RefusedAnswer
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
+LAST_TRY_S: Final = 1.0
+"""For what is still to be sent of a file that failed to be, when its only handle is given up."""
+
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
 MANIFEST_PIECES_MAX: Final = 200_000
 """Of the long manifests kept in memory, which never change: about 40 MB."""
@@ -150,6 +153,10 @@ class Drive:
         """How long the kernel may keep names and attributes: 0 without a lease."""
         return max(0.0, self.session.lease_left_s() - CACHE_TIMEOUT_MARGIN_S)
 
+    def watch_traffic(self, moved: Callable[[], None]) -> None:
+        """Have ``moved`` called whenever bytes of a request's answer or content move."""
+        self._remote.caller.traffic.moved = moved
+
     # ── questions ──
 
     async def lookup(self, parent: NodeId, name: bytes) -> Node | None:
@@ -222,6 +229,9 @@ class Drive:
                 await file.flush()
             except DriveError as error:
                 self._keep_unsent(file, error)
+            except trio.Cancelled:
+                self._keep_unsent(file, Offline("it took too long"))
+                raise
         self._close_if_unused(file)
 
     async def flush(self, file: OpenFile) -> None:
@@ -230,6 +240,9 @@ class Drive:
             await file.flush()
         except DriveError as error:
             self._keep_unsent(file, error)
+            raise
+        except trio.Cancelled:
+            self._keep_unsent(file, Offline("it took too long"))
             raise
         self._unsent.pop(file, None)
 
@@ -242,7 +255,7 @@ class Drive:
             await self.flush(file)
             return file.attributes()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(LAST_TRY_S, shield=True):
                 await self.release(file)
 
     # ── changes ──
@@ -266,7 +279,7 @@ class Drive:
                 await self.flush(file)
                 return file.attributes()
             finally:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(file)
         change = self._creation(parent, name, kind, mode, uid, gid, exclusive=True, rdev=rdev, target=target)
         return await self._change(change, change.node)
@@ -364,6 +377,10 @@ class Drive:
         if trouble is not None:
             raise trouble
         await self.outbox.wait_idle()
+
+    def path_of(self, node: NodeId) -> str:
+        """A path for people."""
+        return self._names.path_of(node)
 
     def status(self) -> Status:
         """A snapshot for people and scripts."""

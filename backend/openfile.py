@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, Refused
+from backend.errors import Corrupt, DriveError, Offline, Refused
 from backend.journal import Flushed, Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
@@ -244,8 +244,8 @@ class OpenFile:
             while self.is_dirty and not await self._commit_once():
                 pass
             self.trouble = None
-        except DriveError as error:
-            self.trouble = error
+        except (DriveError, trio.Cancelled) as error:
+            self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
             self._keep_through_power_loss()
             raise
         finally:

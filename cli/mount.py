@@ -22,6 +22,7 @@ from backend.opening import open_drive
 from cli.places import data_folder, runtime_folder, state_folder
 from cli.size import SIZE, written
 from fs import control
+from fs.answering import DEADLINE_S
 from fs.control import MountRecord
 from fs.mounting import MountOptions, check_folder, mounted_at, serve_mount, unmount
 
@@ -57,6 +58,14 @@ def place_of(folder: Path) -> Path:
 @click.option(
     "--strict", is_flag=True, help="Refuse what the server can't vouch for at once; keep nothing in the kernel."
 )
+@click.option(
+    "--deadline",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1.0),
+    default=DEADLINE_S,
+    show_default=True,
+    help="Without progress for so long, an operation fails.",
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 def mount_command(
     arguments: tuple[str, ...],
@@ -73,6 +82,7 @@ def mount_command(
     ca_file: Path | None,
     no_epoch: bool,
     strict: bool,
+    deadline: float,
     foreground: bool,
 ) -> None:
     """Mount a workspace at DIR. URL may be left out where this machine is logged in at one server."""
@@ -90,6 +100,7 @@ def mount_command(
         dev=dev,
         use_epoch=not no_epoch,
         strict=strict,
+        deadline_s=deadline,
     )
     folder = Path.cwd() / cache if cache is not None else _default_cache(login, workspace, place)
     trusted = Path.cwd() / ca_file if ca_file is not None else Path(login.ca_file) if login.ca_file else None

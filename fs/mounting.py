@@ -24,6 +24,7 @@ import trio
 from backend.drive import Drive
 from backend.errors import DriveError, LocalFailure
 from backend.threads import WorkerThreads
+from fs.answering import DEADLINE_S, Deadlines
 from fs.attributes import Owner
 from fs.clock import LinuxClock
 from fs.inodes import Inodes
@@ -52,6 +53,7 @@ class MountOptions:
     dev: bool = False
     use_epoch: bool = True
     strict: bool = False
+    deadline_s: float = DEADLINE_S
 
 
 class _Mounted(NamedTuple):
@@ -125,7 +127,9 @@ async def serve_mount(
     when requests are answered. Raises LocalFailure where the kernel refuses."""
     owner = None if options.numeric_owner or os.geteuid() == 0 else Owner(os.geteuid(), os.getegid())
     inodes = Inodes()
-    operations = Operations(drive, inodes, owner)
+    deadlines = Deadlines(options.deadline_s)
+    drive.watch_traffic(deadlines.moved)
+    operations = Operations(drive, inodes, owner, deadlines)
     before = fuse_devices()
     try:
         pyfuse3.init(operations, str(folder), _fuse_options(options, read_only=drive.read_only))

@@ -1,6 +1,6 @@
 """The kernel's requests, answered by ``Drive``. Thin: take a request apart, delegate, translate.
 
-Owns the handles. Only ``FUSEError`` leaves a handler; what nobody expected is logged and is EIO for that call alone.
+Owns the handles. What is around every handler is in ``fs/answering.py``.
 
 Invariant: every answer that makes the kernel know an inode counts one look-up, without a checkpoint in between.
 """
@@ -8,21 +8,19 @@ Invariant: every answer that makes the kernel know an inode counts one look-up, 
 from __future__ import annotations
 
 import errno
-import functools
 import itertools
-import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import pyfuse3
 import trio
 
 from backend.drive import Drive
-from backend.errors import DriveError
 from backend.openfile import OpenFile
+from fs.answering import Deadlines, answering, answering_content, by_number
 from fs.attributes import Owner, entry_of, kind_of, no_entry
 from fs.inodes import Inode, Inodes
 from fs.keeping import Keeping
@@ -48,46 +46,11 @@ _RENAME_MODES: Final = {
     pyfuse3.RENAME_EXCHANGE: RenameMode.EXCHANGE,
 }
 _UNSUPPORTED_XATTRS: Final = b"system."
+_OF_FILES: Final = frozenset({"read", "write", "flush", "fsync", "release"})
+_OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
+"""Handlers whose first argument is a handle's number."""
+
 _DOTS: Final = (b".", b"..")
-
-log = logging.getLogger(__name__)
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
-
-
-def _answering(handler: Handler) -> Handler:
-    """Translate what a handler raises."""
-
-    @functools.wraps(handler)
-    async def answered(*arguments: Any) -> Any:
-        try:
-            return await handler(*arguments)
-        except pyfuse3.FUSEError:
-            raise
-        except DriveError as error:
-            raise pyfuse3.FUSEError(error.errno) from error
-        except Exception as error:
-            log.exception("%s failed", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from error
-
-    return cast(Handler, answered)
-
-
-def _by_number(handler: Handler) -> Handler:
-    """Of requests about an inode that was found by name before: one that is gone is ESTALE.
-
-    The kernel then looks the name up again: a name that is renamed over is never seen missing.
-    """
-
-    @functools.wraps(handler)
-    async def answered(*arguments: Any) -> Any:
-        try:
-            return await handler(*arguments)
-        except DriveError as error:
-            if error.errno == errno.ENOENT:
-                raise pyfuse3.FUSEError(errno.ESTALE) from error
-            raise
-
-    return cast(Handler, answered)
 
 
 @dataclass(slots=True)
@@ -117,8 +80,9 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, drive: Drive, inodes: Inodes, owner: Owner | None) -> None:
+    def __init__(self, drive: Drive, inodes: Inodes, owner: Owner | None, deadlines: Deadlines) -> None:
         super().__init__()
+        self.deadlines = deadlines
         self.notices: Notices | None = None
         self.keeping: Keeping | None = None
         """Both are set when the mount has its device; until then the kernel keeps nothing."""
@@ -133,7 +97,7 @@ class Operations(pyfuse3.Operations):
 
     # ── names ──
 
-    @_answering
+    @answering
     async def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """A name's inode; a name that isn't there is kept too, where names may be."""
         if len(name) > NAME_MAX_BYTES:
@@ -152,28 +116,28 @@ class Operations(pyfuse3.Operations):
         for number, times in inode_list:
             self._inodes.forget(number, times)
 
-    @_answering
+    @answering
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """mkdir(2)."""
         return await self._make(parent_inode, name, Kind.FOLDER, stat.S_IMODE(mode), ctx)
 
-    @_answering
+    @answering
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """mknod(2)."""
         return await self._make(parent_inode, name, kind_of(mode), stat.S_IMODE(mode), ctx, rdev=rdev)
 
-    @_answering
+    @answering
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """symlink(2)."""
         return await self._make(parent_inode, name, Kind.SYMLINK, 0o777, ctx, target=target)
 
-    @_answering
+    @answering_content
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
@@ -183,19 +147,19 @@ class Operations(pyfuse3.Operations):
         node = await self._drive.link(self._node(inode), self._node(new_parent_inode), new_name)
         return self._told(node, keep=seen == self._seen())
 
-    @_answering
+    @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """unlink(2)."""
         await self._drive.unlink(self._node(parent_inode), name)
         self._own_changes += 1
 
-    @_answering
+    @answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """rmdir(2)."""
         await self._drive.rmdir(self._node(parent_inode), name)
         self._own_changes += 1
 
-    @_answering
+    @answering
     async def rename(
         self,
         parent_inode_old: int,
@@ -211,24 +175,24 @@ class Operations(pyfuse3.Operations):
         await self._drive.rename(self._node(parent_inode_old), name_old, self._node(parent_inode_new), name_new, mode)
         self._own_changes += 1
 
-    @_answering
-    @_by_number
+    @answering
+    @by_number
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         """readlink(2)."""
         return (await self._drive.attributes(self._node(inode))).target
 
     # ── attributes ──
 
-    @_answering
-    @_by_number
+    @answering
+    @by_number
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """stat(2)."""
         known, seen = self._inodes[inode], self._seen()
         node = await self._attributes(known)
         return self._entry(node, known, keep=seen == self._seen())
 
-    @_answering
-    @_by_number
+    @answering_content
+    @by_number
     async def setattr(
         self,
         inode: int,
@@ -257,8 +221,8 @@ class Operations(pyfuse3.Operations):
         node = await self._attributes(known)
         return self._entry(node, known, keep=seen == self._seen())
 
-    @_answering
-    @_by_number
+    @answering
+    @by_number
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """getxattr(2)."""
         node = await self._attributes(self._inodes[inode])
@@ -267,14 +231,14 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
 
-    @_answering
-    @_by_number
+    @answering
+    @by_number
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
         """listxattr(2)."""
         node = await self._attributes(self._inodes[inode])
         return [xattr_name_from_wire(name) for name in node.xattrs]
 
-    @_answering
+    @answering_content
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
         """setxattr(2); pyfuse3 has seen to CREATE and REPLACE by asking for the attribute first."""
         if name.startswith(_UNSUPPORTED_XATTRS):
@@ -282,13 +246,13 @@ class Operations(pyfuse3.Operations):
         await self._settle(self._inodes[inode])
         await self._drive.set_xattr(self._node(inode), name, value, XattrMode.SET)
 
-    @_answering
+    @answering_content
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """removexattr(2)."""
         await self._settle(self._inodes[inode])
         await self._drive.remove_xattr(self._node(inode), name)
 
-    @_answering
+    @answering
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """statvfs(3), from the workspace's quota."""
         now_s = trio.current_time()
@@ -306,14 +270,14 @@ class Operations(pyfuse3.Operations):
 
     # ── folders ──
 
-    @_answering
+    @answering
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """opendir(3)."""
         number = next(self._numbers)
         self._folders[number] = _FolderHandle(self._node(inode))
         return number
 
-    @_answering
+    @answering
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Entries with attributes, from a snapshot that is taken anew when reading begins again."""
         self._asked_on(fh)
@@ -339,19 +303,19 @@ class Operations(pyfuse3.Operations):
         if self.notices is not None and begin < len(handle.entries):
             self.notices.listings.given(fh)
 
-    @_answering
+    @answering
     async def releasedir(self, fh: int) -> None:
         """closedir(3)."""
         self._asked_on(fh)
         del self._folders[fh]
 
-    @_answering
+    @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """Changes of folders are durable when they return."""
 
     # ── files ──
 
-    @_answering
+    @answering
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
@@ -363,8 +327,8 @@ class Operations(pyfuse3.Operations):
         inode = self._inodes.peek(file.node, is_file=True)
         return self._opened(inode, file, commits=True), self._told(file.attributes())
 
-    @_answering
-    @_by_number
+    @answering_content
+    @by_number
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """open(2). An outdated inode is refused with ESTALE: the kernel looks the name up again."""
         known = self._inodes[inode]
@@ -382,17 +346,17 @@ class Operations(pyfuse3.Operations):
                 raise
         return info
 
-    @_answering
+    @answering_content
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """pread(2)."""
         return await self._files[fh].file.read(off, size)
 
-    @_answering
+    @answering_content
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         """pwrite(2)."""
         return await self._files[fh].file.write(off, buf)
 
-    @_answering
+    @answering_content
     async def flush(self, fh: int) -> None:
         """close(2), once per descriptor: returns when the content is committed."""
         handle = self._files[fh]
@@ -400,12 +364,12 @@ class Operations(pyfuse3.Operations):
             self._own_changes += 1
             await self._drive.flush(handle.file)
 
-    @_answering
+    @answering_content
     async def fsync(self, fh: int, datasync: bool) -> None:
         """fsync(2)."""
         await self._drive.flush(self._files[fh].file)
 
-    @_answering
+    @answering_content
     async def release(self, fh: int) -> None:
         """The last descriptor and mapping are gone."""
         handle = self._files.pop(fh)
@@ -417,6 +381,23 @@ class Operations(pyfuse3.Operations):
         await self._drive.release(handle.file)
 
     # ── inside ──
+
+    def subject(self, handler: str, arguments: tuple[Any, ...]) -> str:
+        """See ``fs.answering.Answers``."""
+        match arguments:
+            case (int(number), bytes(name), *_) if handler not in _OF_FILES:
+                return f"{self._path(number)}: {name.decode(errors='backslashreplace')}"
+            case (int(number), *_) if handler in _OF_FILES:
+                return self._drive.path_of(self._files[number].file.node) if number in self._files else "a closed file"
+            case (int(number), *_) if handler in _OF_FOLDERS:
+                return self._drive.path_of(self._folders[number].node)
+            case (int(number), *_):
+                return self._path(number)
+            case _:
+                return "the drive"
+
+    def _path(self, number: int) -> str:
+        return self._drive.path_of(self._node(number))
 
     def _node(self, number: int) -> NodeId:
         inode = self._inodes[number]

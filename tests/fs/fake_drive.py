@@ -183,6 +183,12 @@ class FakeDrive:
     def cache_timeout_s(self) -> float:
         return self.trust_s
 
+    def watch_traffic(self, moved: Callable[[], None]) -> None:
+        self.moved = moved
+
+    def path_of(self, node: NodeId) -> str:
+        return f"node {node}"
+
     def status(self) -> SimpleNamespace:
         return SimpleNamespace(sending=[])
 
