@@ -29,7 +29,7 @@ from backend.overlay import Overlay
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.siblings import Siblings
-from backend.status import Status, Unsent, status_of
+from backend.status import FileState, Status, Unsent, status_of
 from backend.tree import Outdated, Tree
 from backend.upload import Uploader
 from protocol import manifest as manifests
@@ -377,6 +377,15 @@ class Drive:
         if trouble is not None:
             raise trouble
         await self.outbox.wait_idle()
+
+    def state_of(self, row: Node, file: OpenFile | None) -> FileState:
+        """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""
+        file = file or self._files.get(row.id)
+        if file is not None and file.is_dirty:
+            return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
+        if row.conflict_of is not None:
+            return FileState.CONFLICT
+        return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
 
     def path_of(self, node: NodeId) -> str:
         """A path for people."""

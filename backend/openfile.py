@@ -146,6 +146,11 @@ class OpenFile:
             return False
         return self._created is not None or (self._overlay is not None and self._overlay.is_dirty)
 
+    @property
+    def is_being_sent(self) -> bool:
+        """Whether a commit is under way."""
+        return self._flushing is not None
+
     def attributes(self) -> Node:
         """Its node as its readers see it, with what was written here."""
         changes: dict[str, object] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from backend.blocks import Blocks
@@ -10,6 +12,18 @@ from backend.outbox import Outbox
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.tree import Tree
+
+
+class FileState(StrEnum):
+    """Where a file's content is, as the extended attribute ``user.samedrive.state`` says it."""
+
+    LOCAL = "local"
+    """Something was written here that is in no committed version."""
+    UPLOADING = "uploading"
+    """It is being sent, from here or by the device that made the file."""
+    SYNCED = "synced"
+    CONFLICT = "conflict"
+    """Committed as the second of two changes of one version: a copy beside the first."""
 
 
 class Unsent(msgspec.Struct, frozen=True):

@@ -36,6 +36,9 @@ FSNAME: Final = "samedrive"
 READ_AHEAD_KIB: Final = 8 * 1024
 """The kernel's default of 128 KiB makes a sequential reader wait for each request."""
 
+UNMOUNT_S: Final = 60.0
+"""The program that unmounts may ask the mount something first, which is answered within the mount's deadline."""
+
 LAST_SEND_S: Final = 30.0
 """How long an unmount waits for what is still to be sent; the rest is in the journal for the next mount."""
 
@@ -111,9 +114,15 @@ def unmount(folder: Path, *, lazily: bool = False) -> None:
     """Unmount; raises LocalFailure where it is busy. Lazily: at once, what is open goes on."""
     command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
     option = ["-l" if os.geteuid() == 0 else "-z"] if lazily else []
-    done = subprocess.run([*command, *option, str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LocalFailure(f"{folder} can't be unmounted: {' '.join(done.stderr.split()) or 'unmounting failed'}")
+    process = subprocess.Popen([*command, *option, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate(timeout=UNMOUNT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # Not waited for: the kernel may hold it until the mount's process answers it or ends.
+        raise LocalFailure(f"{folder} does not answer: its process hangs, and unmounts when it is killed") from None
+    if process.returncode != 0:
+        why = " ".join(said.decode(errors="backslashreplace").split()) or "unmounting failed"
+        raise LocalFailure(f"{folder} can't be unmounted: {why}")
 
 
 async def serve_mount(

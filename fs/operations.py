@@ -45,7 +45,12 @@ _RENAME_MODES: Final = {
     pyfuse3.RENAME_NOREPLACE: RenameMode.NOREPLACE,
     pyfuse3.RENAME_EXCHANGE: RenameMode.EXCHANGE,
 }
-_UNSUPPORTED_XATTRS: Final = b"system."
+STATE_XATTR: Final = b"user.samedrive.state"
+"""Read-only and made up: see ``FileState``. Listings leave it out, so that cp -a, rsync -X and tar don't copy it."""
+
+_UNSUPPORTED_XATTRS: Final = (b"system.", b"user.samedrive.")
+"""ENOTSUP for these is what cp -a passes over in silence."""
+
 _OF_FILES: Final = frozenset({"read", "write", "flush", "fsync", "release"})
 _OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
 """Handlers whose first argument is a handle's number."""
@@ -225,7 +230,10 @@ class Operations(pyfuse3.Operations):
     @by_number
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """getxattr(2)."""
-        node = await self._attributes(self._inodes[inode])
+        known = self._inodes[inode]
+        node = await self._attributes(known)
+        if name == STATE_XATTR:
+            return self._drive.state_of(node, known.file).encode()
         value = node.xattrs.get(xattr_name_to_wire(name))
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
@@ -249,6 +257,8 @@ class Operations(pyfuse3.Operations):
     @answering_content
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """removexattr(2)."""
+        if name.startswith(_UNSUPPORTED_XATTRS):
+            raise pyfuse3.FUSEError(errno.ENOTSUP)
         await self._settle(self._inodes[inode])
         await self._drive.remove_xattr(self._node(inode), name)
 

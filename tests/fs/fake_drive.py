@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from backend.errors import NotFound, Refused
+from backend.status import FileState
 from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId, VersionNumber
 from protocol.messages import Entry, Kind, Node, RenameMode, UsageReply, XattrMode, xattr_name_to_wire
@@ -185,6 +186,9 @@ class FakeDrive:
 
     def watch_traffic(self, moved: Callable[[], None]) -> None:
         self.moved = moved
+
+    def state_of(self, row: Node, file: FakeFile | None) -> FileState:
+        return FileState.LOCAL if file is not None and file.is_dirty else FileState.SYNCED
 
     def path_of(self, node: NodeId) -> str:
         return f"node {node}"
