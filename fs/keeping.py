@@ -82,7 +82,8 @@ class Keeping:
 
     async def _check_answers(self) -> None:
         while True:
-            await self._computed.park()
+            if self._computed_s is None:
+                await self._computed.park()
             assert self._computed_s is not None
             took_s, self._computed_s = self._clock.boottime_s() - self._computed_s, None
             if took_s > EPSILON_S:

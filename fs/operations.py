@@ -310,7 +310,7 @@ class Operations(pyfuse3.Operations):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)
-        if self.notices is not None and begin < len(handle.entries):
+        if self.notices is not None and keep and self._name_timeout_s() > 0 and begin < len(handle.entries):
             self.notices.listings.given(fh)
 
     @answering

@@ -71,9 +71,9 @@ class FakeDrive:
     """See the head of this module."""
 
     read_only = False
-    strict = False
 
-    def __init__(self, trust_s: float = 10.0) -> None:
+    def __init__(self, trust_s: float = 10.0, *, strict: bool = False) -> None:
+        self.strict = strict
         self.trust_s = trust_s
         self.session = SimpleNamespace(leave=trio.lowlevel.checkpoint)
         self.nodes: dict[NodeId, Node] = {}

@@ -102,6 +102,15 @@ async def test_an_answer_that_was_held_up_after_its_time_out_was_computed_drops_
     assert world.dropped == (1, [ROOT_NODE])
 
 
+async def test_an_answer_that_was_given_before_anybody_watched_is_no_trouble() -> None:
+    world = World()
+    world.keeping.attributes_s()
+    async with world.running():
+        world.keeping.attributes_s()
+        world.clock.now_s += EPSILON_S * 1.1
+    assert world.dropped == (1, [ROOT_NODE])
+
+
 async def test_the_first_of_several_answers_counts() -> None:
     world = World()
     async with world.running():
