@@ -27,6 +27,7 @@ from backend.threads import WorkerThreads
 from fs.answering import DEADLINE_S, Deadlines
 from fs.attributes import Owner
 from fs.clock import LinuxClock
+from fs.entries import Entries
 from fs.inodes import Inodes
 from fs.keeping import Keeping
 from fs.notices import FuseKernel, Notices, fuse_devices
@@ -138,7 +139,8 @@ async def serve_mount(
     inodes = Inodes()
     deadlines = Deadlines(options.deadline_s)
     drive.watch_traffic(deadlines.moved)
-    operations = Operations(drive, inodes, owner, deadlines)
+    entries = Entries(inodes, owner)
+    operations = Operations(drive, inodes, entries, deadlines)
     before = fuse_devices()
     try:
         pyfuse3.init(operations, str(folder), _fuse_options(options, read_only=drive.read_only))
@@ -154,7 +156,7 @@ async def serve_mount(
             FuseKernel(device), inodes, WorkerThreads(1), drive.cache_timeout_s, use_epoch=options.use_epoch
         )
         keeping = Keeping(drive, notices, clock)
-        operations.notices, operations.keeping = notices, keeping
+        entries.begin(notices, keeping)
         async with trio.open_nursery() as nursery:
             await nursery.start(drive.run, notices.tell)
             nursery.start_soon(notices.run)

@@ -1,8 +1,6 @@
 """The kernel's requests, answered by ``Drive``. Thin: take a request apart, delegate, translate.
 
-Owns the handles. What is around every handler is in ``fs/answering.py``.
-
-Invariant: every answer that makes the kernel know an inode counts one look-up, without a checkpoint in between.
+Owns the handles. What is around every handler is in ``fs/answering.py``, what it tells of a node in ``fs/entries.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import itertools
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyfuse3
@@ -21,14 +18,13 @@ import trio
 from backend.drive import Drive
 from backend.openfile import OpenFile
 from fs.answering import Deadlines, answering, answering_content, by_number
-from fs.attributes import Owner, entry_of, kind_of, no_entry
+from fs.attributes import kind_of
+from fs.entries import Entries
+from fs.handles import FileHandle, FolderHandle
 from fs.inodes import Inode, Inodes
-from fs.keeping import Keeping
-from fs.notices import Notices
 from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
 from protocol.messages import (
-    Entry,
     Kind,
     Node,
     RenameMode,
@@ -58,47 +54,22 @@ _OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
 _DOTS: Final = (b".", b"..")
 
 
-@dataclass(slots=True)
-class _FileHandle:
-    """One open(2) of a regular file."""
-
-    inode: Inode
-    file: OpenFile
-    commits: bool
-    """close(2) waits for its commit: it may write, or it made the file."""
-
-
-@dataclass(slots=True)
-class _FolderHandle:
-    """One opendir(3): the entries as they were when it began to read."""
-
-    node: NodeId
-    entries: Sequence[Entry] = field(default_factory=list)
-    moment: tuple[int, int] = (0, 0)
-    """When the entries were taken: see ``Operations._moment``."""
-    folder: pyfuse3.EntryAttributes = field(default_factory=pyfuse3.EntryAttributes)
-
-
 class Operations(pyfuse3.Operations):
     """One mount."""
 
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, drive: Drive, inodes: Inodes, owner: Owner | None, deadlines: Deadlines) -> None:
+    def __init__(self, drive: Drive, inodes: Inodes, entries: Entries, deadlines: Deadlines) -> None:
         super().__init__()
         self.deadlines = deadlines
-        self.notices: Notices | None = None
-        self.keeping: Keeping | None = None
-        """Both are set when the mount has its device; until then the kernel keeps nothing."""
         self._drive = drive
         self._inodes = inodes
-        self._owner = owner
+        self._entries = entries
         self._numbers = itertools.count(1)
-        self._files: dict[int, _FileHandle] = {}
-        self._folders: dict[int, _FolderHandle] = {}
+        self._files: dict[int, FileHandle] = {}
+        self._folders: dict[int, FolderHandle] = {}
         self._usage: tuple[float, UsageReply] | None = None
-        self._own_changes = 0
 
     # ── names ──
 
@@ -107,14 +78,12 @@ class Operations(pyfuse3.Operations):
         """A name's inode; a name that isn't there is kept too, where names may be."""
         if len(name) > NAME_MAX_BYTES:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
-        seen = self._seen()
+        seen = self._entries.seen
         node = await self._drive.lookup(self._node(parent_inode), name)
-        overtaken = seen != self._seen()
+        overtaken = seen != self._entries.seen
         if node is None:
-            if (timeout_s := self._name_timeout_s()) > 0 and not overtaken:
-                return no_entry(timeout_s)
-            raise pyfuse3.FUSEError(errno.ENOENT)
-        return self._told(node, keep=not overtaken)
+            return self._entries.absent(keep=not overtaken)
+        return self._entries.told(node, keep=not overtaken)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """The kernel dropped inodes."""
@@ -148,21 +117,22 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         """link(2)."""
         await self._settle(self._inodes[inode])
-        seen = self._seen()
+        seen = self._entries.seen
         node = await self._drive.link(self._node(inode), self._node(new_parent_inode), new_name)
-        return self._told(node, keep=seen == self._seen())
+        self._entries.changed_here()
+        return self._entries.told(node, keep=seen == self._entries.seen)
 
     @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """unlink(2)."""
         await self._drive.unlink(self._node(parent_inode), name)
-        self._own_changes += 1
+        self._entries.changed_here()
 
     @answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """rmdir(2)."""
         await self._drive.rmdir(self._node(parent_inode), name)
-        self._own_changes += 1
+        self._entries.changed_here()
 
     @answering
     async def rename(
@@ -178,7 +148,7 @@ class Operations(pyfuse3.Operations):
         if (mode := _RENAME_MODES.get(flags)) is None:
             raise pyfuse3.FUSEError(errno.EINVAL)
         await self._drive.rename(self._node(parent_inode_old), name_old, self._node(parent_inode_new), name_new, mode)
-        self._own_changes += 1
+        self._entries.changed_here()
 
     @answering
     @by_number
@@ -192,9 +162,9 @@ class Operations(pyfuse3.Operations):
     @by_number
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """stat(2)."""
-        known, seen = self._inodes[inode], self._seen()
+        known, seen = self._inodes[inode], self._entries.seen
         node = await self._attributes(known)
-        return self._entry(node, known, keep=seen == self._seen())
+        return self._entries.of(node, known, keep=seen == self._entries.seen)
 
     @answering_content
     @by_number
@@ -207,8 +177,8 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """chmod, chown, utimensat, truncate; a size set through a handle belongs to the handle."""
-        known, seen = self._inodes[inode], self._seen()
-        self._own_changes += 1
+        known, seen = self._inodes[inode], self._entries.seen
+        self._entries.changed_here()
         if fields.update_size:
             if fh is not None:
                 await self._files[fh].file.truncate(attr.st_size)
@@ -224,7 +194,7 @@ class Operations(pyfuse3.Operations):
         if any(value is not None for value in wanted.values()):
             await self._drive.set_attributes(self._node(inode), **wanted)
         node = await self._attributes(known)
-        return self._entry(node, known, keep=seen == self._seen())
+        return self._entries.of(node, known, keep=seen == self._entries.seen)
 
     @answering
     @by_number
@@ -284,39 +254,39 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """opendir(3)."""
         number = next(self._numbers)
-        self._folders[number] = _FolderHandle(self._node(inode))
+        self._folders[number] = FolderHandle(self._node(inode))
         return number
 
     @answering
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Entries with attributes, from a snapshot that is taken anew when reading begins again."""
-        self._asked_on(fh)
+        self._entries.asked_on_folder(fh)
         handle = self._folders[fh]
         if start_id == 0:
-            handle.moment = self._moment()
+            handle.moment = self._entries.moment
             handle.entries = await self._drive.entries(handle.node)
-            handle.folder = self._entry(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
+            handle.folder = self._entries.of(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
         for place, name in enumerate(_DOTS[start_id:], start=start_id + 1):
             # The kernel makes no inode of these two: they count as no look-up.
             if not pyfuse3.readdir_reply(token, name, handle.folder, place):
                 return
-        keep = handle.moment == self._moment()
+        keep = handle.moment == self._entries.moment
         begin = max(0, start_id - len(_DOTS))
         for place, entry in enumerate(handle.entries[begin:], start=begin + len(_DOTS) + 1):
             inode = self._inodes.peek(entry.node.id, is_file=entry.node.kind is Kind.FILE)
             # The kernel takes a file's size from here, and appends at it: an open file's must be that of now.
             node = entry.node if inode.file is None else inode.file.attributes()
-            if not pyfuse3.readdir_reply(token, entry.name, self._entry(node, inode, keep=keep), place):
+            if not pyfuse3.readdir_reply(token, entry.name, self._entries.of(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)
-        if self.notices is not None and keep and self._name_timeout_s() > 0 and begin < len(handle.entries):
-            self.notices.listings.given(fh)
+        if keep and begin < len(handle.entries):
+            self._entries.listed(fh)
 
     @answering
     async def releasedir(self, fh: int) -> None:
         """closedir(3)."""
-        self._asked_on(fh)
+        self._entries.asked_on_folder(fh)
         del self._folders[fh]
 
     @answering
@@ -333,9 +303,9 @@ class Operations(pyfuse3.Operations):
         parent = await self._drive.attributes(self._node(parent_inode))
         mode, gid = _inherited(parent, Kind.FILE, stat.S_IMODE(mode), ctx.gid)
         file = await self._drive.create(parent.id, name, mode, ctx.uid, gid, exclusive=bool(flags & os.O_EXCL))
-        self._own_changes += 1
+        self._entries.changed_here()
         inode = self._inodes.peek(file.node, is_file=True)
-        return self._opened(inode, file, commits=True), self._told(file.attributes())
+        return self._opened(inode, file, commits=True), self._entries.told(file.attributes())
 
     @answering_content
     @by_number
@@ -371,7 +341,7 @@ class Operations(pyfuse3.Operations):
         """close(2), once per descriptor: returns when the content is committed."""
         handle = self._files[fh]
         if handle.commits:
-            self._own_changes += 1
+            self._entries.changed_here()
             await self._drive.flush(handle.file)
 
     @answering_content
@@ -383,7 +353,7 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """The last descriptor and mapping are gone."""
         handle = self._files.pop(fh)
-        self._own_changes += 1
+        self._entries.changed_here()
         handle.inode.handles -= 1
         if handle.inode.handles == 0:
             handle.inode.file = None
@@ -400,7 +370,7 @@ class Operations(pyfuse3.Operations):
             case (int(number), *_) if handler in _OF_FILES:
                 return self._drive.path_of(self._files[number].file.node) if number in self._files else "a closed file"
             case (int(number), *_) if handler in _OF_FOLDERS:
-                return self._drive.path_of(self._folders[number].node)
+                return self._drive.path_of(self._folders[number].node) if number in self._folders else "a closed folder"
             case (int(number), *_):
                 return self._path(number)
             case _:
@@ -431,44 +401,11 @@ class Operations(pyfuse3.Operations):
         if inode.file is not None and inode.file.is_new:
             await self._drive.flush(inode.file)
 
-    def _name_timeout_s(self) -> float:
-        return 0.0 if self.keeping is None else self.keeping.names_s()
-
-    def _attribute_timeout_s(self) -> float:
-        return 0.0 if self.keeping is None else self.keeping.attributes_s()
-
-    def _seen(self) -> int:
-        """How many changes of others have come in."""
-        return 0 if self.notices is None else self.notices.seen
-
-    def _asked_on(self, folder_handle: int) -> None:
-        if self.notices is not None:
-            self.notices.asked_on(folder_handle)
-
-    def _moment(self) -> tuple[int, int]:
-        """How many changes there have been: others' and this mount's."""
-        return self._seen(), self._own_changes
-
-    def _entry(self, node: Node, inode: Inode, *, keep: bool = True) -> pyfuse3.EntryAttributes:
-        """``keep`` False: a change came in while the answer was made, so the kernel must ask again."""
-        if not keep:
-            return entry_of(node, inode.number, self._owner, 0.0, 0.0)
-        # A dirty file's commit sets its ctime, and the kernel would not hear of it.
-        changing = inode.retired or (inode.file is not None and inode.file.is_dirty)
-        attribute_timeout_s = 0.0 if changing else self._attribute_timeout_s()
-        return entry_of(node, inode.number, self._owner, self._name_timeout_s(), attribute_timeout_s)
-
-    def _told(self, node: Node, *, keep: bool = True) -> pyfuse3.EntryAttributes:
-        inode = self._inodes.peek(node.id, is_file=node.kind is Kind.FILE)
-        entry = self._entry(node, inode, keep=keep)
-        self._inodes.told(inode)
-        return entry
-
     def _opened(self, inode: Inode, file: OpenFile, *, commits: bool) -> pyfuse3.FileInfo:
         number = next(self._numbers)
         inode.handles += 1
         inode.file = file
-        self._files[number] = _FileHandle(inode, file, commits)
+        self._files[number] = FileHandle(inode, file, commits)
         return pyfuse3.FileInfo(fh=number, keep_cache=True)
 
     async def _make(
@@ -484,9 +421,10 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = await self._drive.attributes(self._node(parent_inode))
         mode, gid = _inherited(parent, kind, mode, ctx.gid)
-        seen = self._seen()
+        seen = self._entries.seen
         node = await self._drive.make(parent.id, name, kind, mode, ctx.uid, gid, rdev=rdev, target=target)
-        return self._told(node, keep=seen == self._seen())
+        self._entries.changed_here()
+        return self._entries.told(node, keep=seen == self._entries.seen)
 
 
 def _inherited(parent: Node, kind: Kind, mode: int, gid: int) -> tuple[int, int]:
