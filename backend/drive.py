@@ -32,7 +32,7 @@ from backend.reach import Reach
 from backend.remote import WorkspaceRemote
 from backend.session import Clock, Session
 from backend.siblings import Siblings
-from backend.status import Status, Unsent, status_of
+from backend.status import FileState, Status, Unsent, status_of
 from backend.tree import Outdated, Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader
@@ -69,6 +69,9 @@ from protocol.messages import Refused as RefusedAnswer
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
+LAST_TRY_S: Final = 1.0
+"""For what is still to be sent of a file that failed to be, when its only handle is given up."""
+
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
 MANIFEST_PIECES_MAX: Final = 200_000
 """Of the long manifests kept in memory, which never change: about 40 MB."""
@@ -186,6 +189,16 @@ class Drive:
 
     # ── with the server, and apart from it ──
 
+    @property
+    def strict(self) -> bool:
+        """What can't be vouched for is refused, and the kernel keeps no names or attributes."""
+        return self.reach.strict
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it works without its server now: nothing can be sent."""
+        return self.reach.apart
+
     def _part(self) -> None:
         """The lease is over and the server can't be reached. No checkpoint."""
         log.warning("the server can't be reached: what is done here is kept, and sent when it answers again")
@@ -223,6 +236,10 @@ class Drive:
     def cache_timeout_s(self) -> float:
         """How long the kernel may keep names and attributes: 0 without a lease."""
         return max(0.0, self.session.lease_left_s() - CACHE_TIMEOUT_MARGIN_S)
+
+    def watch_traffic(self, moved: Callable[[], None]) -> None:
+        """Have ``moved`` called whenever bytes of a request's answer or content move."""
+        self._remote.caller.traffic.moved = moved
 
     # ── questions ──
 
@@ -304,6 +321,9 @@ class Drive:
                 await self._surely(file.flush)
             except DriveError as error:
                 self._keep_unsent(file, error)
+            except trio.Cancelled:
+                self._keep_unsent(file, Offline("it took too long"))
+                raise
         self._close_if_unused(file)
 
     async def flush(self, file: OpenFile) -> None:
@@ -312,6 +332,9 @@ class Drive:
             await self._surely(file.flush)
         except DriveError as error:
             self._keep_unsent(file, error)
+            raise
+        except trio.Cancelled:
+            self._keep_unsent(file, Offline("it took too long"))
             raise
         self._unsent.pop(file, None)
 
@@ -324,7 +347,7 @@ class Drive:
             await self.flush(file)
             return file.attributes()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(LAST_TRY_S, shield=True):
                 await self.release(file)
 
     # ── changes ──
@@ -348,7 +371,7 @@ class Drive:
                 await self.flush(file)
                 return file.attributes()
             finally:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(file)
         change = self._creation(parent, name, kind, mode, uid, gid, exclusive=True, rdev=rdev, target=target)
         return await self._change(change, change.node)
@@ -450,6 +473,21 @@ class Drive:
             await self.reach.wait_joined()
             await self.synced()
 
+    def state_of(self, row: Node, file: OpenFile | None) -> FileState:
+        """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""
+        file = file or self._files.get(row.id)
+        if file is not None and file.is_dirty:
+            return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
+        if row.id in self._apart.nodes():
+            return FileState.LOCAL
+        if row.conflict_of is not None:
+            return FileState.CONFLICT
+        return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
+
+    def path_of(self, node: NodeId) -> str:
+        """A path for people."""
+        return self._names.path_of(node)
+
     def status(self) -> Status:
         """A snapshot for people and scripts."""
         unsent = [
@@ -460,7 +498,9 @@ class Drive:
             )
             for file in self._dirty_files()
         ]
-        return status_of(self._remote, self._tree, self.session, self.outbox, self._services.blocks, unsent)
+        return status_of(
+            self._remote, self._tree, self.session, self.outbox, self._apart, self._services.blocks, unsent
+        )
 
     def _dirty_files(self) -> list[OpenFile]:
         return [file for file in self._open if file.is_dirty]

@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, Refused
+from backend.errors import Corrupt, DriveError, Offline, Refused
 from backend.journal import Flushed, Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
@@ -147,6 +147,11 @@ class OpenFile:
             return False
         return self._created is not None or (self._overlay is not None and self._overlay.is_dirty)
 
+    @property
+    def is_being_sent(self) -> bool:
+        """Whether a commit is under way."""
+        return self._flushing is not None
+
     def attributes(self) -> Node:
         """Its node as its readers see it, with what was written here."""
         changes: dict[str, object] = {}
@@ -251,8 +256,8 @@ class OpenFile:
             while self.is_dirty and not await self._commit_once():
                 pass
             self.trouble = None
-        except DriveError as error:
-            self.trouble = error
+        except (DriveError, trio.Cancelled) as error:
+            self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
             self._keep_through_power_loss()
             raise
         finally:

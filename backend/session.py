@@ -108,6 +108,11 @@ class Session:
         """For how many seconds what is cached may be believed; 0 without a lease."""
         return max(0.0, self._lease_until_s - self._clock())
 
+    @property
+    def is_with_server(self) -> bool:
+        """Whether the server answered last, and what was done apart from it is there."""
+        return self.trouble is None and not self._reach.apart
+
     async def absorb(self, notices: Notices) -> None:
         """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped."""
         async with self._turn:
