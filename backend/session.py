@@ -32,7 +32,7 @@ from backend.remote import SessionEnded, Standing
 from backend.tree import Outdated, Snapshot, Tree
 from protocol.ids import JournalId, Seq
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, Notices, PollReply
+from protocol.messages import JoinReply, JournalReply, Notices, PollReply
 
 POLLS_A_LEASE: Final = 3
 """The server answers a poll with nothing after this part of a lease: two answers may be lost before the lease is."""
@@ -70,6 +70,10 @@ class SessionRemote(Protocol):
 
     async def leave(self) -> None:
         """Raises DriveError."""
+        ...
+
+    async def journal(self, journal: JournalId) -> JournalReply:
+        """A small question; raises DriveError."""
         ...
 
 
@@ -177,7 +181,7 @@ class Session:
                 if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
                     await self._distrust(listener)
                 self._note(error)
-                if isinstance(error, Offline) and self.lease_left_s() == 0 and not self._reach.strict:
+                if isinstance(error, Offline) and await self._is_cut_off():
                     self._part()
                     continue
                 await trio.sleep(pause_s)
@@ -188,6 +192,18 @@ class Session:
             self.trouble = None
             self._reach.heard()
             pause_s = _RETRY_FIRST_S
+
+    async def _is_cut_off(self) -> bool:
+        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
+        if self._reach.strict or self.lease_left_s() > 0:
+            return False
+        try:
+            await self._remote.journal(self._journal)
+        except Offline:
+            return True
+        except DriveError:
+            pass
+        return False
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""

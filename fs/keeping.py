@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 class Leased(Protocol):
     """What is asked of ``Drive``."""
 
-    strict: bool
+    @property
+    def strict(self) -> bool:
+        """Whether the kernel may keep nothing."""
+        ...
 
     def cache_timeout_s(self) -> float:
         """How long names and attributes may be kept, from now on."""

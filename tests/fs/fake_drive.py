@@ -76,7 +76,6 @@ class FakeDrive:
         self.strict = strict
         self.is_apart = False
         self.trust_s = trust_s
-        self.session = SimpleNamespace(leave=trio.lowlevel.checkpoint)
         self.nodes: dict[NodeId, Node] = {}
         self.names: dict[NodeId, dict[bytes, NodeId]] = {}
         self.contents: dict[NodeId, bytes] = {}
@@ -317,6 +316,9 @@ class FakeDrive:
             raise Refused.named("ENODATA", "no such attribute")
         await self._answering("remove_xattr")
         return self._change(node, xattrs={key: value for key, value in self._row(node).xattrs.items() if key != wire})
+
+    async def leave(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def synced(self) -> None:
         await trio.lowlevel.checkpoint()
