@@ -204,7 +204,7 @@ async def test_a_drive_that_left_costs_nothing(world: World, autojump_clock: obj
 async def test_a_drive_that_was_cut_off_sees_what_it_missed(world: World, autojump_clock: object) -> None:
     """While it answers from its caches, nobody else has been shown anything newer."""
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive(strict=True) as one, laptop.drive() as two:
+    async with desk.drive() as one, laptop.drive(strict=True) as two:
         node = await write(one, b"file", b"old")
         await look(two, node)
         laptop.http.cut = True
