@@ -104,6 +104,15 @@ class World:
         self.laptop = self.device("laptop")
         self.desk = self.device("desk")
 
+    def fork(self, device: Device) -> tuple[World, Device]:
+        """What a device sees while it is away: the same rows, of its own from now on, and itself in them."""
+        fork = World()
+        self.connection.backup(fork.connection)
+        fork._ids = count(next(self._ids) << 16)
+        alone = Device(fork, device.caller, device.journal)
+        alone.last_number = device.last_number
+        return fork, alone
+
     def device(self, name: str) -> Device:
         """A device that has joined."""
         token = name.encode()
