@@ -167,6 +167,40 @@ class ManifestReply(Message, frozen=True):
     manifest: bytes
 
 
+class Original(Message, frozen=True):
+    """What stands under the name that a conflict copy was made beside."""
+
+    node: NodeId
+    version: VersionNumber
+    path: list[bytes]
+
+
+class ConflictCopy(Message, frozen=True):
+    """A node that is marked as a conflict of another; paths are names from the root."""
+
+    node: NodeId
+    parent: NodeId
+    path: list[bytes]
+    kind: Kind
+    version: VersionNumber
+    size: int
+    mtime_ns: int
+    device: str = ""
+    """Whose content it is; empty where that is not known (of what is no file)."""
+    committed_ns: int = 0
+    """By the server's clock; 0 where nothing is uploaded."""
+    original: Original | None = None
+    """None: it is gone, and nothing has its name."""
+
+
+class ConflictsReply(Message, frozen=True):
+    """A page of a workspace's conflict copies in order of their ids."""
+
+    notices: Notices
+    conflicts: list[ConflictCopy]
+    more: bool = False
+
+
 class UsageReply(Message, frozen=True):
     """For statfs: bytes that the workspace may hold and still has; how many nodes it has."""
 
@@ -340,7 +374,36 @@ class Rename(Change, tag="rename", frozen=True):
     replaced: Replaced | None = None
 
 
-AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
+class Keep(StrEnum):
+    """What is kept of a conflict copy and what it conflicts with."""
+
+    MINE = "mine"
+    """The copy: its content becomes a new version of the original, and the copy goes."""
+    THEIRS = "theirs"
+    """What stands under the original's name: the copy goes."""
+    BOTH = "both"
+    """The copy is an ordinary file under its name."""
+
+
+class Resolve(Change, tag="resolve", frozen=True):
+    """End a conflict. ``version`` is the copy's, ``original_version`` the original's, as who decided saw them.
+
+    Where the original is gone, MINE gives the copy its name back. Its notice names no journal: to the mount that sent
+    it, too, it is a change from elsewhere. Refused with: EINVAL (no conflict copy; MINE of what is no file), ENOENT,
+    ESTALE (another content or node by now), ENOTEMPTY (a folder), EBUSY (nothing of the copy is uploaded yet),
+    EEXIST (MINE, where the name was taken meanwhile).
+    """
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+    version: VersionNumber
+    keep: Keep
+    original_version: VersionNumber | None = None
+    """None: there was no original."""
+
+
+AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename | Resolve
 
 
 class Batch(Message, frozen=True):
