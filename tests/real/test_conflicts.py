@@ -48,7 +48,7 @@ def test_conflicts_are_listed_with_what_they_conflict_with(pair: tuple[Mount, Mo
 
 @pytest.mark.parametrize(("which", "left"), [("mine", ["mine"]), ("theirs", ["theirs"]), ("both", ["mine", "theirs"])])
 def test_each_device_can_decide(pair: tuple[Mount, Mount], copy: Path, which: str, left: list[str]) -> None:
-    desk, laptop = pair
+    desk, _ = pair
     assert sorted(contents(desk).values()) == ["mine", "theirs"]
     said = desk.device.run("conflicts", "keep", which, str(desk.path / "folder" / copy.name)).stdout
     assert said == f"{desk.path / 'folder' / copy.name}: kept {which}\n"
