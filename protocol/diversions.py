@@ -50,7 +50,7 @@ class Diversions:
         self._contents: dict[tuple[NodeId, VersionNumber], _Content] = {}
         """By the node and version that the mount expected."""
         self._entries: dict[tuple[NodeId, _Place | None], _Place] = {}
-        """By the node and place that the mount expected; None for wherever it expects it."""
+        """By the node and place that the mount expected; None, for renames alone: wherever it expects it."""
 
     def follow(self, change: AnyChange) -> AnyChange:
         """The change as it has to be sent. Called once for each change, in order."""
@@ -114,11 +114,12 @@ class Diversions:
         return replace(change, node=at.node, base=at.version)
 
     def _follow_unlink(self, change: Unlink) -> Unlink:
-        """Of content that is a conflict copy by now, it is refused: the name is not that copy's.
+        """Of content that is a conflict copy by now, or of a file that came back elsewhere, it is refused.
 
-        The copy has one name for all that the mount knows of the file, so it stays even if this was the last of them.
+        That has one name for all that the mount knows of the file, so it stays even if this was the last of them.
         """
-        parent, name = self._place(change.node, (change.parent, change.name))
+        expected = (change.parent, change.name)
+        parent, name = self._entries.get((change.node, expected)) or (self._folder(change.parent), change.name)
         if change.version is None:
             return replace(change, parent=parent, name=name)
         node, version = self._contents.get((change.node, change.version), (change.node, change.version))
@@ -128,7 +129,7 @@ class Diversions:
         parent, name = self._place(change.node, (change.parent, change.name))
         replaced = change.replaced
         if replaced is not None and (at := self._contents.get((replaced.node, replaced.version))) is not None:
-            replaced = Replaced(at.node, at.version)
+            replaced = Replaced(at.node, at.version, replaced.others)
         for place in ((change.parent, change.name), (change.new_parent, change.new_name), None):
             self._entries.pop((change.node, place), None)
         return replace(

@@ -312,7 +312,7 @@ class RemoveXattr(Change, tag="remove xattr", frozen=True):
 class Link(Change, tag="link", frozen=True):
     """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK, EINVAL (MERGE).
 
-    With KEEP_BOTH a folder that has been removed comes back for it.
+    With KEEP_BOTH a folder that has been removed comes back for it, and so does the node itself.
     """
 
     node: NodeId
@@ -324,13 +324,16 @@ class Link(Change, tag="link", frozen=True):
 class Unlink(Change, tag="unlink", frozen=True):
     """Remove an entry that is not a folder's. ``version`` is what the mount saw (None: whatever is there).
 
-    Refused with ENOENT, EISDIR, ESTALE (it names another node, or another version is the head: the edit wins).
+    Refused with ENOENT, EISDIR, ESTALE (it names another node, or another version is the head: the edit wins; or it is
+    the last name by now, and was not).
     """
 
     parent: NodeId
     name: bytes
     node: NodeId
     version: VersionNumber | None = None
+    others: int = 0
+    """How many other names of the node the mount saw: two devices that each remove one of two names keep one."""
 
 
 class Rmdir(Change, tag="rmdir", frozen=True):
@@ -354,13 +357,15 @@ class Replaced(Message, array_like=True, frozen=True):
 
     node: NodeId
     version: VersionNumber
+    others: int = 0
+    """How many other names of the node the mount saw."""
 
 
 class Rename(Change, tag="rename", frozen=True):
     """Move an entry; names change atomically. ``replaced`` is what the mount saw under the new name.
 
-    Where another file is there by then, or another version of it, that content is kept as a conflict copy. Conflict
-    copies of what it replaces are from then on conflicts of the node; the node itself is none any more.
+    Where another file is there by then, another version of it or its last name, that is kept as a conflict copy.
+    Conflict copies of what it replaces are from then on conflicts of the node; the node itself is none any more.
     Refused with: ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, EISDIR, ENOTDIR, EINVAL (into itself), ESTALE
     (the old name means another node).
     """

@@ -118,8 +118,10 @@ def test_a_file_that_went_to_another_folder_takes_what_follows_there() -> None:
     assert diversions.follow(move) == Rename(0, FILE, OTHER, b"name", OTHER, b"x")
 
 
-def test_a_file_that_came_back_elsewhere_is_there_under_any_of_its_names() -> None:
+def test_a_file_that_came_back_elsewhere_is_renamed_from_there_and_not_removed() -> None:
     diversions = Diversions()
     diversions.learn(commit(1), applied(Conflict(FILE, OTHER, b"mark"), version=2))
     assert diversions.follow(commit(2)) == commit(2)
-    assert diversions.follow(unlink(2)) == unlink(2, parent=OTHER, name=b"mark")
+    assert diversions.follow(unlink(2)) == unlink(2)
+    move = Rename(0, FILE, ROOT, b"name", ROOT, b"x")
+    assert diversions.follow(move) == Rename(0, FILE, OTHER, b"mark", ROOT, b"x")

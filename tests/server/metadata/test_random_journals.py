@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import AnyChange, Applied, Commit, Create, Kind, Link, OnClash, RenameMode
+from protocol.messages import AnyChange, Applied, Commit, Create, Kind, Link, OnClash, Rename, RenameMode, Replaced
 from server.metadata import tree
 from tests.server.metadata.replay import replay
 from tests.server.metadata.world import SPACE, Device, World, commit, link, rename, rmdir, unlink
 
-NAMES = [b"a", b"b", b"c.txt"]
-BEFORE, AWAY = 20, 40
+NAMES = [b"a", b"b", b"c.txt", b"d"]
+BEFORE, AWAY = 20, 20
 
 
 class Person:
@@ -49,20 +49,25 @@ class Person:
             return [made, commit(made.node, self._text())] if kind is Kind.FILE else [made]
         parent, name, node = draw.choice(entries)
         row = self.world.node(node)
-        match draw.randrange(5):
-            case 0 if row.kind is Kind.FOLDER:
+        match draw.randrange(10):
+            case 0 | 1 | 2 if row.kind is Kind.FOLDER:
                 return [rmdir(name, node, parent)]
-            case 0:
-                return [unlink(name, node, parent, row.version)]
-            case 1 | 2 if row.kind is Kind.FILE:
+            case 0 | 1 | 2:
+                return [unlink(name, node, parent, row.version, row.nlink - 1)]
+            case 3 | 4 | 5 if row.kind is Kind.FILE:
                 return [commit(node, self._text(), row.version)]
-            case 3:
+            case 6:
                 return [link(node, new_name, new_parent)]
             case _:
-                over = self.world.named(new_name, new_parent)
-                seen = None if over is None else (over, self.world.node(over).version)
-                mode = draw.choice(list(RenameMode))
-                return [rename(node, name, new_name, parent=parent, new_parent=new_parent, mode=mode, replaced=seen)]
+                return [self._rename((parent, name), node, (new_parent, new_name))]
+
+    def _rename(self, source: tuple[NodeId, bytes], node: NodeId, target: tuple[NodeId, bytes]) -> Rename:
+        mode = self.random.choice(list(RenameMode))
+        change = rename(node, source[1], target[1], parent=source[0], new_parent=target[0], mode=mode)
+        if (over := self.world.named(target[1], target[0])) is None:
+            return change
+        row = self.world.node(over)
+        return replace(change, replaced=Replaced(over, row.version, row.nlink - 1))
 
     def _kind(self, node: NodeId) -> Kind:
         return self.world.node(node).kind

@@ -309,9 +309,26 @@ def test_a_second_name_that_is_taken_gets_a_conflict_name(world: World, file: No
     assert world.node(file).conflict_of is None
 
 
-def test_link_against_delete_is_refused(world: World, file: NodeId) -> None:
+def test_a_new_name_brings_a_removed_file_back_under_it(world: World, file: NodeId) -> None:
     replay(world.laptop, [unlink(b"f", file, version=1)])
-    assert errnos(replay(world.desk, [linking(file, b"g")])) == ["ENOENT"]
+    assert errnos(replay(world.desk, [linking(file, b"g"), unlink(b"f", file, version=1, others=1)])) == ["", "ENOENT"]
+    assert tree_of(world) == {b"g": b"base"}
+
+
+def test_of_two_names_that_two_remove_one_each_one_stays(world: World, file: NodeId) -> None:
+    world.laptop.do(link(file, b"g"))
+    replay(world.laptop, [unlink(b"f", file, version=1, others=1)])
+    assert errnos(replay(world.desk, [unlink(b"g", file, version=1, others=1)])) == ["ESTALE"]
+    assert tree_of(world) == {b"g": b"base"}
+
+
+def test_the_last_name_of_a_file_that_had_two_is_not_replaced(world: World, file: NodeId) -> None:
+    world.laptop.do(link(file, b"g"))
+    replay(world.laptop, [unlink(b"g", file, version=1, others=1)])
+    made = world.creation(b"new")
+    over = rename(made.node, b"new", b"f", replaced=(file, 1), others=1)
+    replay(world.desk, [made, commit(made.node, b"new"), over])
+    assert tree_of(world) == {b"f": b"new", b"f" + BY_LAPTOP: b"base"}
 
 
 def test_delete_against_link_takes_the_first_name(world: World, file: NodeId) -> None:
