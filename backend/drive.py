@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import trio
 from cachetools import LRUCache
 
+from backend import conflicts
 from backend.apart import Apart
 from backend.blocks import Blocks
 from backend.errors import DriveError, NotFound, Offline, ReadOnly, Refused
@@ -45,8 +46,10 @@ from protocol.messages import (
     AnyChange,
     Applied,
     Commit,
+    ConflictCopy,
     Create,
     Entry,
+    Keep,
     Kind,
     Link,
     Node,
@@ -454,6 +457,18 @@ class Drive:
         self._writable()
         change = RemoveXattr(time_ns=self._now_ns(), node=node, name=xattr_name_to_wire(name))
         return await self._change(change, node)
+
+    # ── conflicts ──
+
+    async def conflicts(self) -> list[ConflictCopy]:
+        """The workspace's conflict copies, in order of their paths."""
+        return await conflicts.listed(self._remote, self.session)
+
+    async def resolve(self, path: Sequence[bytes], keep: Keep) -> None:
+        """End the conflict of the copy at a path below the mount; raises DriveError."""
+        self._writable()
+        now_ns = self._now_ns()
+        await self._do(await conflicts.decision(self._remote, self.session, self._names, path, keep, now_ns))
 
     # ── the barrier, and what is going on ──
 

@@ -45,6 +45,7 @@ from protocol.messages import (
     Batch,
     BatchReply,
     BlockList,
+    ConflictsReply,
     Devices,
     Health,
     Join,
@@ -346,6 +347,11 @@ class WorkspaceRemote:
         if generation is not None:
             query += f"&generation={generation}"
         return await self._ask(ListingReply, f"/nodes/{folder}/entries?{query}")
+
+    async def conflicts_page(self, after: NodeId, limit: int | None = None) -> ConflictsReply:
+        """Conflict copies with ids past ``after``, in order of ids."""
+        query = f"after={after}" if limit is None else f"after={after}&limit={limit}"
+        return await self._ask(ConflictsReply, f"/conflicts?{query}")
 
     async def manifest(self, node: NodeId, version: VersionNumber) -> ManifestReply:
         """The content of one version."""

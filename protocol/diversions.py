@@ -35,11 +35,10 @@ _Place = tuple[NodeId, bytes]
 
 
 class _Content(NamedTuple):
-    """Where content is that a commit made; ``place`` where it is a conflict copy."""
+    """Where content is that a commit made."""
 
     node: NodeId
     version: VersionNumber
-    place: _Place | None
 
 
 class Diversions:
@@ -51,7 +50,7 @@ class Diversions:
         self._contents: dict[tuple[NodeId, VersionNumber], _Content] = {}
         """By the node and version that the mount expected."""
         self._entries: dict[tuple[NodeId, _Place | None], _Place] = {}
-        """By the node and place that the mount expected; None for wherever it expects it."""
+        """By the node and place that the mount expected; None, for renames alone: wherever it expects it."""
 
     def follow(self, change: AnyChange) -> AnyChange:
         """The change as it has to be sent. Called once for each change, in order."""
@@ -82,13 +81,10 @@ class Diversions:
                 if conflict.parent != self._folder(change.parent):
                     self._nodes[change.parent] = conflict.parent
                 self._entries[change.node, (change.parent, change.name)] = (conflict.parent, conflict.name)
-            case Commit() if conflict is not None and conflict.node != self._content_at(change).node:
-                place = (conflict.parent, conflict.name)
-                self._expect(change, _Content(conflict.node, answer.version, place))
             case Commit():
-                at = self._content_at(change)
-                self._expect(change, _Content(at.node, answer.version, at.place))
-                if conflict is not None:
+                at = self._content_at(change).node if conflict is None else conflict.node
+                self._expect(change, _Content(at, answer.version))
+                if conflict is not None and conflict.node == change.node:
                     self._entries[change.node, None] = (conflict.parent, conflict.name)
 
     # ── inside ──
@@ -103,33 +99,37 @@ class Diversions:
 
     def _content_at(self, change: Commit) -> _Content:
         """What a commit is made from."""
-        expected = _Content(change.node, change.base, None)
-        return self._contents.get((change.node, change.base), expected)
+        return self._contents.get((change.node, change.base), _Content(change.node, change.base))
 
     def _expect(self, change: Commit, made: _Content) -> None:
         key = (change.node, VersionNumber(change.base + 1))
-        if made == (*key, None):
+        if made == key:
             self._contents.pop(key, None)
         else:
             self._contents[key] = made
 
     def _follow_commit(self, change: Commit) -> Commit:
         at = self._content_at(change)
-        self._expect(change, at._replace(version=VersionNumber(at.version + 1)))
+        self._expect(change, _Content(at.node, VersionNumber(at.version + 1)))
         return replace(change, node=at.node, base=at.version)
 
     def _follow_unlink(self, change: Unlink) -> Unlink:
-        at = None if change.version is None else self._contents.get((change.node, change.version))
-        if at is not None and at.place is not None:
-            return replace(change, parent=at.place[0], name=at.place[1], node=at.node, version=at.version)
-        parent, name = self._place(change.node, (change.parent, change.name))
-        return replace(change, parent=parent, name=name, version=change.version if at is None else at.version)
+        """Of content that is a conflict copy by now, or of a file that came back elsewhere, it is refused.
+
+        That has one name for all that the mount knows of the file, so it stays even if this was the last of them.
+        """
+        expected = (change.parent, change.name)
+        parent, name = self._entries.get((change.node, expected)) or (self._folder(change.parent), change.name)
+        if change.version is None:
+            return replace(change, parent=parent, name=name)
+        node, version = self._contents.get((change.node, change.version), (change.node, change.version))
+        return replace(change, parent=parent, name=name, node=node, version=version)
 
     def _follow_rename(self, change: Rename) -> Rename:
         parent, name = self._place(change.node, (change.parent, change.name))
         replaced = change.replaced
         if replaced is not None and (at := self._contents.get((replaced.node, replaced.version))) is not None:
-            replaced = Replaced(at.node, at.version)
+            replaced = Replaced(at.node, at.version, replaced.others)
         for place in ((change.parent, change.name), (change.new_parent, change.new_name), None):
             self._entries.pop((change.node, place), None)
         return replace(

@@ -167,6 +167,40 @@ class ManifestReply(Message, frozen=True):
     manifest: bytes
 
 
+class Original(Message, frozen=True):
+    """What stands under the name that a conflict copy was made beside."""
+
+    node: NodeId
+    version: VersionNumber
+    path: list[bytes]
+
+
+class ConflictCopy(Message, frozen=True):
+    """A node that is marked as a conflict of another; paths are names from the root."""
+
+    node: NodeId
+    parent: NodeId
+    path: list[bytes]
+    kind: Kind
+    version: VersionNumber
+    size: int
+    mtime_ns: int
+    device: str = ""
+    """Whose content it is; empty where that is not known (of what is no file)."""
+    committed_ns: int = 0
+    """By the server's clock; 0 where nothing is uploaded."""
+    original: Original | None = None
+    """None: it is gone, and nothing has its name."""
+
+
+class ConflictsReply(Message, frozen=True):
+    """A page of a workspace's conflict copies in order of their ids."""
+
+    notices: Notices
+    conflicts: list[ConflictCopy]
+    more: bool = False
+
+
 class UsageReply(Message, frozen=True):
     """For statfs: bytes that the workspace may hold and still has; how many nodes it has."""
 
@@ -278,7 +312,7 @@ class RemoveXattr(Change, tag="remove xattr", frozen=True):
 class Link(Change, tag="link", frozen=True):
     """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK, EINVAL (MERGE).
 
-    With KEEP_BOTH a folder that has been removed comes back for it.
+    With KEEP_BOTH a folder that has been removed comes back for it, and so does the node itself.
     """
 
     node: NodeId
@@ -290,13 +324,16 @@ class Link(Change, tag="link", frozen=True):
 class Unlink(Change, tag="unlink", frozen=True):
     """Remove an entry that is not a folder's. ``version`` is what the mount saw (None: whatever is there).
 
-    Refused with ENOENT, EISDIR, ESTALE (it names another node, or another version is the head: the edit wins).
+    Refused with ENOENT, EISDIR, ESTALE (it names another node, or another version is the head: the edit wins; or it is
+    the last name by now, and was not).
     """
 
     parent: NodeId
     name: bytes
     node: NodeId
     version: VersionNumber | None = None
+    others: int = 0
+    """How many other names of the node the mount saw: two devices that each remove one of two names keep one."""
 
 
 class Rmdir(Change, tag="rmdir", frozen=True):
@@ -320,13 +357,15 @@ class Replaced(Message, array_like=True, frozen=True):
 
     node: NodeId
     version: VersionNumber
+    others: int = 0
+    """How many other names of the node the mount saw."""
 
 
 class Rename(Change, tag="rename", frozen=True):
     """Move an entry; names change atomically. ``replaced`` is what the mount saw under the new name.
 
-    Where another file is there by then, or another version of it, that content is kept as a conflict copy. Conflict
-    copies of what it replaces are from then on conflicts of the node; the node itself is none any more.
+    Where another file is there by then, another version of it or its last name, that is kept as a conflict copy.
+    Conflict copies of what it replaces are from then on conflicts of the node; the node itself is none any more.
     Refused with: ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, EISDIR, ENOTDIR, EINVAL (into itself), ESTALE
     (the old name means another node).
     """
@@ -340,7 +379,36 @@ class Rename(Change, tag="rename", frozen=True):
     replaced: Replaced | None = None
 
 
-AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
+class Keep(StrEnum):
+    """What is kept of a conflict copy and what it conflicts with."""
+
+    MINE = "mine"
+    """The copy: its content becomes a new version of the original, and the copy goes."""
+    THEIRS = "theirs"
+    """What stands under the original's name: the copy goes."""
+    BOTH = "both"
+    """The copy is an ordinary file under its name."""
+
+
+class Resolve(Change, tag="resolve", frozen=True):
+    """End a conflict. ``version`` is the copy's, ``original_version`` the original's, as who decided saw them.
+
+    Where the original is gone, MINE gives the copy its name back. Its notice names no journal: to the mount that sent
+    it, too, it is a change from elsewhere. Refused with: EINVAL (no conflict copy; MINE of what is no file), ENOENT,
+    ESTALE (another content or node by now), ENOTEMPTY (a folder), EBUSY (nothing of the copy is uploaded yet),
+    EEXIST (MINE, where the name was taken meanwhile).
+    """
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+    version: VersionNumber
+    keep: Keep
+    original_version: VersionNumber | None = None
+    """None: there was no original."""
+
+
+AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename | Resolve
 
 
 class Batch(Message, frozen=True):

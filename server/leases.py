@@ -82,6 +82,7 @@ class Leases:
         self._nudge = nudge
         self._sessions: dict[WorkspaceId, dict[SessionId, _Session]] = {}
         self._stirred: dict[WorkspaceId, trio.Event] = {}
+        self._forgetting: set[tuple[WorkspaceId, SessionId]] = set()
 
     # ── sessions ──
 
@@ -107,8 +108,17 @@ class Leases:
         if self._sessions.get(workspace, {}).pop(session, None) is not None:
             self._stir(workspace)
 
+    def may_join(self, workspace: WorkspaceId, session: SessionId) -> bool:
+        """Before a join changes any row; False while the row of this session's earlier time is being removed."""
+        if (known := self._sessions.get(workspace, {}).get(session)) is not None:
+            known.heard_s = self._clock()
+        return (workspace, session) not in self._forgetting
+
     def forget_silent(self) -> list[tuple[WorkspaceId, SessionId]]:
-        """Forget sessions that are long without a lease; returns them, whose rows may go."""
+        """Forget sessions that are long without a lease; returns them, whose rows may go.
+
+        Until ``forgotten`` says that they have gone, these sessions can't join again.
+        """
         now_s = self._clock()
         silent = [
             (workspace, identity)
@@ -118,7 +128,12 @@ class Leases:
         ]
         for workspace, identity in silent:
             self.leave(workspace, identity)
+        self._forgetting.update(silent)
         return silent
+
+    def forgotten(self, silent: Iterable[tuple[WorkspaceId, SessionId]]) -> None:
+        """The rows of these have been removed, or stay where they could not be: then they are waited for once more."""
+        self._forgetting.difference_update(silent)
 
     def journal_of(self, workspace: WorkspaceId, session: SessionId) -> JournalId | None:
         """The journal of a session; None where it has to join anew."""

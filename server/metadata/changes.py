@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from protocol.diversions import Diversions
-from protocol.ids import BlockId, NodeId, Seq, WorkspaceId
+from protocol.ids import BlockId, JournalId, NodeId, Seq, WorkspaceId
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -29,6 +29,7 @@ from protocol.messages import (
     Refused,
     RemoveXattr,
     Rename,
+    Resolve,
     Rmdir,
     SetAttributes,
     SetXattr,
@@ -41,6 +42,7 @@ from server.metadata.contents import Lacking, commit
 from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule
 from server.metadata.entries import create, link, rmdir, unlink
 from server.metadata.rename import rename
+from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
 
 _INTEGER_MAX: Final = (1 << 63) - 1
@@ -156,7 +158,9 @@ def _apply(
     if not edit.nodes:
         node = change.node if outcome.merged is None else outcome.merged
         return _Kept(Applied(head, [], *outcome), [node])
-    notice = edit.notice(str(change.__struct_config__.tag), batch.journal)
+    # A person resolves a conflict beside the file system: the mount that sends it has to be told like the others.
+    origin = JournalId(b"") if isinstance(change, Resolve) else batch.journal
+    notice = edit.notice(str(change.__struct_config__.tag), origin)
     feed.append(tx, workspace, caller.device, notice, edit.more_nodes, now_ns)
     return _Kept(Applied(edit.seq, [], *outcome), _named(edit, outcome))
 
@@ -190,4 +194,6 @@ def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) ->
             unlink(edit, change)
         case Rmdir():
             rmdir(edit, change)
+        case Resolve():
+            resolve(edit, change)
     return AS_ASKED

@@ -13,7 +13,7 @@ from typing import Final
 
 from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import Conflict, Kind, Node
+from protocol.messages import Conflict, Kind, Node, Replaced
 from server.metadata import tree
 from server.metadata.editing import Edit, Rule
 
@@ -101,14 +101,16 @@ def _author(edit: Edit, row: Node) -> str | None:
     return None if found is None else found[0]
 
 
-def is_unseen(found: Node, seen: tuple[NodeId, int] | None) -> bool:
-    """Whether there is something under a name that its mount didn't see as (node, version) and that would be lost.
+def is_unseen(found: Node, seen: Replaced | None) -> bool:
+    """Whether there is something under a name that its mount didn't see there, and that would be lost.
 
     A file that nothing has been uploaded to yet comes back by itself with its first commit.
     """
     if found.kind is Kind.FILE and found.version == 0:
         return False
-    return seen != (found.id, found.version)
+    if seen is None or (seen.node, seen.version) != (found.id, found.version):
+        return True
+    return seen.others > 0 and found.nlink == 1
 
 
 def _copy_id(edit: Edit) -> NodeId:

@@ -89,3 +89,31 @@ def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, 
     edit.touch(node, content=True)
     edit.state = State.UPLOADED
     return number
+
+
+def take_content(edit: Edit, node: Node, source: Node, time_ns: int) -> None:
+    """Another file's head version becomes a new version of this one."""
+    edit.tx.execute(
+        "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
+        " SELECT workspace, ?, ?, size, manifest, ?, ?, ? FROM versions"
+        " WHERE workspace = ? AND node = ? AND number = ?",
+        (
+            *(node.id, node.version + 1, edit.seq, edit.caller.device, edit.now_ns),
+            *(edit.workspace, source.id, source.version),
+        ),
+    )
+    edit.tx.execute(
+        "UPDATE nodes SET pieces = (SELECT s.pieces FROM nodes s WHERE s.workspace = nodes.workspace AND s.id = ?)"
+        " WHERE workspace = ? AND id = ?",
+        (source.id, edit.workspace, node.id),
+    )
+    edit.set(
+        node.id,
+        version=node.version + 1,
+        size=source.size,
+        data_bytes=source.data_bytes,
+        mtime_ns=source.mtime_ns,
+        ctime_ns=time_ns,
+    )
+    edit.touch(node.id, content=True)
+    edit.state = State.UPLOADED

@@ -110,7 +110,7 @@ def link(edit: Edit, change: Link) -> Outcome:
     node = edit.node(change.node)
     if node.kind is Kind.FOLDER:
         raise Rule("EPERM", "folders have one name")
-    if node.nlink == 0:
+    if node.nlink == 0 and change.on_clash is OnClash.REFUSE:
         raise Rule("ENOENT", "the file has been removed")
     if node.nlink >= LINK_MAX:
         raise Rule("EMLINK", f"a file has at most {LINK_MAX} names")
@@ -127,6 +127,8 @@ def unlink(edit: Edit, change: Unlink) -> None:
         raise Rule("EISDIR", "a folder is removed with rmdir")
     if change.version is not None and change.version != node.version:
         raise Rule("ESTALE", "the file has another content by now")
+    if change.others > 0 and node.nlink == 1:
+        raise Rule("ESTALE", "the file's other names have been removed meanwhile")
     edit.remove_entry(change.parent, change.name, node, change.time_ns)
 
 

@@ -1,6 +1,7 @@
 """The change log, and the journals whose numbered changes it is made of.
 
-Invariant: a workspace's changes are numbered 1 to its head without gaps, and none is ever changed.
+Invariant: a workspace's changes are numbered to its head without gaps, and none is ever changed; the oldest may be gone
+(``pruning``).
 """
 
 from __future__ import annotations

@@ -39,10 +39,8 @@ def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict |
             raise Rule("ENOTEMPTY", "the folder under the new name is not empty")
     elif node.kind is Kind.FOLDER:
         raise Rule("ENOTDIR", "the new name is not a folder")
-    else:
-        seen = None if change.replaced is None else (change.replaced.node, change.replaced.version)
-        if is_unseen(over, seen):
-            return move_aside(edit, over, node, change.new_parent, change.new_name, change.time_ns)
+    elif is_unseen(over, change.replaced):
+        return move_aside(edit, over, node, change.new_parent, change.new_name, change.time_ns)
     edit.remove_entry(change.new_parent, change.new_name, over, change.time_ns)
     return None
 

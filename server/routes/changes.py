@@ -44,6 +44,8 @@ async def join(request: Request) -> Response:
     _check_journal(given.journal)
     if len(given.session) != SESSION_ID_BYTES:
         raise Trouble(problems.BAD_REQUEST, f"a session id has {SESSION_ID_BYTES} bytes")
+    if not service.leases.may_join(workspace, given.session):
+        raise Trouble(problems.UNAVAILABLE, "this session is being forgotten: join again in a moment")
 
     def work(tx: Transaction) -> tuple[Seq, Seq, JournalReply]:
         who, _ = member(tx, request, workspace)

@@ -58,6 +58,8 @@ def test_listening_beyond_loopback_needs_tls_or_a_flag(host: str) -> None:
         ({"lease_s": float("nan")}, "--lease-s"),
         ({"grace_s": -1.0}, "--grace-s"),
         ({"grace_s": float("nan")}, "--grace-s"),
+        ({"keep_changes_days": -1.0}, "--keep-changes-days"),
+        ({"keep_changes_days": float("nan")}, "--keep-changes-days"),
     ],
 )
 def test_a_wrong_setting_is_named(flags: dict[str, object], said: str) -> None:

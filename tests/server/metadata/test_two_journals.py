@@ -81,10 +81,10 @@ def test_edits_after_a_lost_one_go_to_the_same_copy(world: World, file: NodeId, 
 
 
 @pytest.mark.parametrize("batch_size", [1, 100])
-def test_a_removal_after_a_lost_edit_removes_that_edit_alone(world: World, file: NodeId, batch_size: int) -> None:
+def test_a_removal_after_a_lost_edit_removes_nothing(world: World, file: NodeId, batch_size: int) -> None:
     replay(world.laptop, [commit(file, b"first", 1)])
     replay(world.desk, [commit(file, b"a", 1), commit(file, b"b", 2), unlink(b"f", file, version=3)], batch_size)
-    assert tree_of(world) == {b"f": b"first"}
+    assert tree_of(world) == {b"f": b"first", b"f" + BY_DESK: b"b"}
 
 
 @pytest.mark.parametrize("batch_size", [1, 100])
@@ -200,15 +200,16 @@ def test_a_folder_whose_chain_is_broken_comes_back_in_the_root(world: World, fol
 
 
 def test_a_very_deep_removed_folder_comes_back(world: World) -> None:
-    names, parents = [b"%d" % depth for depth in range(1500)], [ROOT_NODE]
-    for name in names:
-        parents.append(world.laptop.create(name, Kind.FOLDER, parent=parents[-1]))
-    for name, parent, node in reversed(list(zip(names, parents, parents[1:], strict=False))):
-        world.laptop.do(rmdir(name, node, parent))
-    made = clashing(world.creation(b"f", parent=parents[-1]))
-    replay(world.desk, [made, commit(made.node, b"new")])
+    made, parent = [], ROOT_NODE
+    for depth in range(1500):
+        made.append(world.creation(b"%d" % depth, Kind.FOLDER, parent))
+        parent = made[-1].node
+    world.laptop.send(*made, *(rmdir(one.name, one.node, one.parent) for one in reversed(made)))
+    assert tree_of(world) == {}
+    file = clashing(world.creation(b"f", parent=parent))
+    replay(world.desk, [file, commit(file.node, b"new")])
     assert world.node(ROOT_NODE).nlink == 3
-    assert content(world, world.named(b"f", parents[-1])) == b"new"
+    assert content(world, world.named(b"f", parent)) == b"new"
 
 
 # ── new names ──
@@ -308,9 +309,26 @@ def test_a_second_name_that_is_taken_gets_a_conflict_name(world: World, file: No
     assert world.node(file).conflict_of is None
 
 
-def test_link_against_delete_is_refused(world: World, file: NodeId) -> None:
+def test_a_new_name_brings_a_removed_file_back_under_it(world: World, file: NodeId) -> None:
     replay(world.laptop, [unlink(b"f", file, version=1)])
-    assert errnos(replay(world.desk, [linking(file, b"g")])) == ["ENOENT"]
+    assert errnos(replay(world.desk, [linking(file, b"g"), unlink(b"f", file, version=1, others=1)])) == ["", "ENOENT"]
+    assert tree_of(world) == {b"g": b"base"}
+
+
+def test_of_two_names_that_two_remove_one_each_one_stays(world: World, file: NodeId) -> None:
+    world.laptop.do(link(file, b"g"))
+    replay(world.laptop, [unlink(b"f", file, version=1, others=1)])
+    assert errnos(replay(world.desk, [unlink(b"g", file, version=1, others=1)])) == ["ESTALE"]
+    assert tree_of(world) == {b"g": b"base"}
+
+
+def test_the_last_name_of_a_file_that_had_two_is_not_replaced(world: World, file: NodeId) -> None:
+    world.laptop.do(link(file, b"g"))
+    replay(world.laptop, [unlink(b"g", file, version=1, others=1)])
+    made = world.creation(b"new")
+    over = rename(made.node, b"new", b"f", replaced=(file, 1), others=1)
+    replay(world.desk, [made, commit(made.node, b"new"), over])
+    assert tree_of(world) == {b"f": b"new", b"f" + BY_LAPTOP: b"base"}
 
 
 def test_delete_against_link_takes_the_first_name(world: World, file: NodeId) -> None:

@@ -104,6 +104,15 @@ class World:
         self.laptop = self.device("laptop")
         self.desk = self.device("desk")
 
+    def fork(self, device: Device) -> tuple[World, Device]:
+        """What a device sees while it is away: the same rows, of its own from now on, and itself in them."""
+        fork = World()
+        self.connection.backup(fork.connection)
+        fork._ids = count(next(self._ids) << 16)
+        alone = Device(fork, device.caller, device.journal)
+        alone.last_number = device.last_number
+        return fork, alone
+
     def device(self, name: str) -> Device:
         """A device that has joined."""
         token = name.encode()
@@ -160,8 +169,10 @@ def commit(node: NodeId, content: bytes, base: int = 0, time_ns: int = NOW_NS) -
     return Commit(time_ns, node, VersionNumber(base), len(content), manifests.encode(manifest), time_ns, blocks)
 
 
-def unlink(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE, version: int | None = None) -> Unlink:
-    return Unlink(NOW_NS, parent, name, node, None if version is None else VersionNumber(version))
+def unlink(
+    name: bytes, node: NodeId, parent: NodeId = ROOT_NODE, version: int | None = None, others: int = 0
+) -> Unlink:
+    return Unlink(NOW_NS, parent, name, node, None if version is None else VersionNumber(version), others)
 
 
 def rmdir(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE) -> Rmdir:
@@ -181,8 +192,9 @@ def rename(
     new_parent: NodeId = ROOT_NODE,
     mode: RenameMode = RenameMode.REPLACE,
     replaced: tuple[NodeId, int] | None = None,
+    others: int = 0,
 ) -> Rename:
-    seen = None if replaced is None else Replaced(replaced[0], VersionNumber(replaced[1]))
+    seen = None if replaced is None else Replaced(replaced[0], VersionNumber(replaced[1]), others)
     return Rename(NOW_NS, node, parent, name, new_parent, new_name, mode, seen)
 
 
