@@ -43,6 +43,8 @@ MARGIN_S: Final = 0.1
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MOST_S: Final = 2.0
 _GOODBYE_S: Final = 5.0
+_QUESTION_S: Final = 3.0
+"""For the answer to a small question, after a poll got none and the lease is over."""
 
 log = logging.getLogger(__name__)
 
@@ -197,13 +199,14 @@ class Session:
         """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
         if self._reach.strict or self.lease_left_s() > 0:
             return False
-        try:
-            await self._remote.journal(self._journal)
-        except Offline:
-            return True
-        except DriveError:
-            pass
-        return False
+        with trio.move_on_after(_QUESTION_S) as asking:
+            try:
+                await self._remote.journal(self._journal)
+            except Offline:
+                return True
+            except DriveError:
+                pass
+        return asking.cancelled_caught
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
