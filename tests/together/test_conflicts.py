@@ -10,7 +10,7 @@ from backend.drive import Drive
 from backend.errors import Refused
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Keep, Kind
-from tests.together.test_drive import caught_up, names, read, write
+from tests.together.test_drive import names, read, write
 from tests.together.world import Place, World
 
 COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"
@@ -19,7 +19,6 @@ COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"
 async def conflict(desk: Drive, place: Place, laptop: Drive, parent: NodeId = ROOT_NODE) -> None:
     """desk's "theirs" stands under "file"; laptop's "mine" is the copy."""
     node = await write(desk, b"file", b"base", parent)
-    await caught_up(place, laptop, desk)
     file = await laptop.open(node)
     await file.truncate(0)
     await file.write(0, b"mine")
@@ -56,7 +55,6 @@ async def test_what_is_decided_on_one_device_is_seen_on_both(
         await conflict(one, laptop, two)
         assert {await read(two, name) for name in await names(two)} == {b"mine", b"theirs"}
         await two.resolve([COPY], keep)
-        await caught_up(desk, one, two)
         for drive in (one, two):
             assert {name: await read(drive, name) for name in await names(drive)} == expected
             assert await drive.conflicts() == []
