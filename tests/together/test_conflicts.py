@@ -84,3 +84,16 @@ async def test_only_a_conflict_copy_has_a_conflict_to_end(world: World) -> None:
             with pytest.raises(Refused) as refused:
                 await one.resolve(path, Keep.MINE)
             assert refused.value.errno == code
+
+
+async def test_a_file_that_got_a_conflict_name_is_removed_and_the_others_is_seen(world: World) -> None:
+    """The removal travels with the create, and names what the create asked for."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await two.entries(ROOT_NODE)
+        await write(one, b"file", b"theirs")
+        mine = await two.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await two.unlink(ROOT_NODE, b"file")
+        await two.release(mine)
+        assert await names(two) == [b"file"]
+        assert await read(two, b"file") == b"theirs"
