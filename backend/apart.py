@@ -181,8 +181,9 @@ class Apart:
                 return msgspec.structs.replace(change, on_clash=OnClash.KEEP_BOTH)
             case Unlink():
                 row = self._tree.node(change.node)
-                seen = row.version if row is not None and row.kind is Kind.FILE else None
-                return msgspec.structs.replace(change, version=seen)
+                if row is None or row.kind is not Kind.FILE:
+                    return change
+                return msgspec.structs.replace(change, version=row.version, others=row.nlink - 1)
             case _:
                 return change
 
@@ -254,7 +255,9 @@ class Apart:
             change = changes[number]
             if isinstance(answer, MissingBlocks):
                 self._wanted.update(answer.blocks)
-                continue  # It is sent again, behind these.
+                # It is sent again, behind these; and then it follows what they were answered.
+                self._followed.pop(number, None)
+                continue
             if isinstance(answer, RefusedAnswer):
                 if self._adopted.pop(number, change) != change:
                     continue  # It was sent as one who asks would send it; now it is sent as kept.

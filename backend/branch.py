@@ -26,6 +26,7 @@ from protocol.messages import (
     RemoveXattr,
     Rename,
     RenameMode,
+    Resolve,
     Rmdir,
     SetAttributes,
     SetXattr,
@@ -67,6 +68,8 @@ class Branch:
                 self._rmdir(change)
             case Rename():
                 self._rename(change)
+            case Resolve():
+                raise Offline("a conflict is decided when the server can be reached")
         return [self._row(node) for node in self._now]
 
     def clear(self) -> None:

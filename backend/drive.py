@@ -430,7 +430,7 @@ class Drive:
         self._writable(new_name)
         node = await self._named(parent, name)
         over = await self.lookup(new_parent, new_name)
-        replaced = None if over is None else Replaced(over.id, over.version)
+        replaced = None if over is None else Replaced(over.id, over.version, _other_names(over))
         await self._do(
             Rename(
                 time_ns=self._now_ns(),
@@ -682,6 +682,10 @@ class Drive:
 
     def _create_again(self, record: Flushed) -> Pending | None:
         return None if record.create is None else self.outbox.submit_later(record.create)
+
+
+def _other_names(row: Node) -> int:
+    return 0 if row.kind is Kind.FOLDER else row.nlink - 1
 
 
 async def _applied(pending: Pending) -> tuple[Applied, Seq]:

@@ -165,6 +165,8 @@ class Names:
                 if change.kind is Kind.FOLDER:
                     tree.keep_listing(node, [], seq)
             case Link(parent=parent, name=name, node=node):
+                if answer.conflict is not None:
+                    parent, name = answer.conflict.parent, answer.conflict.name
                 tree.keep_name(parent, name, node, seq)
             case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
                 tree.keep_name(parent, name, ABSENT, seq)

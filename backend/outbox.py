@@ -25,9 +25,10 @@ import trio
 from backend.apart import Apart
 from backend.errors import DriveError, Offline, Unauthorized
 from backend.reach import Reach
+from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Notices
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
@@ -294,8 +295,11 @@ class Outbox:
         await self._absorb(reply.notices)
         # The answers of a batch that is sent again are of its first time: what others did since is not in them.
         seq = max((answer.seq for answer in reply.answers if isinstance(answer, Applied)), default=Seq(0))
+        diversions = Diversions()
         for pending, answer in zip(batch, reply.answers, strict=True):
-            self._answered(pending.change, answer, seq)
+            done = diversions.follow(pending.change)  # As the server followed it, within the batch.
+            diversions.learn(pending.change, answer)
+            self._answered(pending.change if isinstance(done, Create) else done, answer, seq)
             pending.settle((answer, seq))
 
     async def _has_parted(self, error: DriveError) -> bool:

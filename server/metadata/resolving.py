@@ -33,7 +33,8 @@ def listed(tx: Transaction, workspace: WorkspaceId, after: NodeId, limit: int = 
         "SELECT n.id, n.kind, n.version, n.size, n.mtime_ns, n.conflict_of, d.name, v.committed_ns FROM nodes n"
         " LEFT JOIN versions v ON v.workspace = n.workspace AND v.node = n.id AND v.number = n.version"
         " LEFT JOIN devices d ON d.id = v.device"
-        " WHERE n.workspace = ? AND n.conflict_of IS NOT NULL AND n.nlink > 0 AND n.id > ? ORDER BY n.id LIMIT ?",
+        # Not by the primary key, which holds every node: "+" leaves the index of conflicts.
+        " WHERE n.workspace = ? AND n.conflict_of > 0 AND n.nlink > 0 AND +n.id > ? ORDER BY +n.id LIMIT ?",
         (workspace, after, limit + 1),
     )
     found = []

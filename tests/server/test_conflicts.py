@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from protocol.messages import ConflictsReply, Role
-from tests.server.world import SESSION, Client, World, commit, create, problem
+from server.metadata import sessions
+from tests.server.world import Client, World, commit, create, problem
 
 
 async def test_a_conflict_is_listed_to_every_member(world: World, ada: Client) -> None:
-    world.service.leases.leave(ada.workspace, SESSION)  # Nobody waits for it.
+    [row] = await world.metadata.read(sessions.all_of)
+    world.service.leases.leave(ada.workspace, row.session)  # Nobody waits for it.
     await ada.send(create(b"f", 100), commit(ada, 100, b"theirs"), commit(ada, 100, b"and more", base=1))
     await ada.send(commit(ada, 100, b"mine", base=1))
     viewer = await world.member(ada, "bob", Role.VIEWER)

@@ -8,11 +8,11 @@ import trio
 
 from protocol.messages import Join, JoinReply
 from server import worker
-from server.leases import FORGOTTEN_AFTER_S
+from server.leases import FORGOTTEN_AFTER_S, SessionRow
 from server.metadata import pruning, sessions
 from server.metadata.store import StoreUnavailable
 from server.worker import DAY_NS, ROUND_S, Retention
-from tests.server.world import JOURNAL, NOW_NS, SESSION, Client, World, a_world, create, problem
+from tests.server.world import NOW_NS, Client, World, a_world, create, problem
 
 
 class Clock:
@@ -36,6 +36,12 @@ async def world(clock: Clock) -> AsyncIterator[World]:
         yield made
 
 
+async def session_of(world: World) -> SessionRow:
+    """The only one."""
+    [row] = await world.metadata.read(sessions.all_of)
+    return row
+
+
 async def changes_kept(world: World) -> int:
     row = await world.metadata.read(lambda tx: tx.one("SELECT count(*) FROM changes"))
     assert row is not None
@@ -44,7 +50,7 @@ async def changes_kept(world: World) -> int:
 
 async def test_old_changes_go_in_as_many_transactions_as_it_takes(world: World, ada: Client) -> None:
     made = pruning.PRUNE_CHANGES + 250
-    world.service.leases.leave(ada.workspace, SESSION)  # Nobody waits for it.
+    world.service.leases.leave(ada.workspace, (await session_of(world)).session)  # Nobody waits for it.
     for start in range(0, made, 250):
         await ada.send(*(create(b"%d" % number, 1000 + number) for number in range(start, start + 250)))
     later = replace(world.service, now_ns=lambda: NOW_NS + 3 * DAY_NS)
@@ -55,30 +61,33 @@ async def test_old_changes_go_in_as_many_transactions_as_it_takes(world: World, 
 
 
 async def test_a_session_long_silent_is_forgotten_with_its_row(world: World, ada: Client, clock: Clock) -> None:
+    row = await session_of(world)
     clock.now_s += FORGOTTEN_AFTER_S - 1
     await worker.work_once(world.service, Retention(30.0))
-    assert world.service.leases.journal_of(ada.workspace, SESSION) == JOURNAL
+    assert world.service.leases.journal_of(ada.workspace, row.session) == row.journal
     clock.now_s += 2
     await worker.work_once(world.service, Retention(30.0))
-    assert world.service.leases.journal_of(ada.workspace, SESSION) is None
+    assert world.service.leases.journal_of(ada.workspace, row.session) is None
     assert await world.metadata.read(sessions.all_of) == []
 
 
 async def test_a_forgotten_session_joins_anew_when_its_row_is_gone(world: World, ada: Client, clock: Clock) -> None:
     """Else the row of its new time would be removed, and a restarted server would not wait for its lease."""
+    row = await session_of(world)
     clock.now_s += FORGOTTEN_AFTER_S + 20
     silent = world.service.leases.forget_silent()
-    assert problem(await ada.call("POST", "./join", Join(SESSION, JOURNAL))) == (503, "unavailable")
+    assert problem(await ada.call("POST", "./join", Join(row.session, row.journal))) == (503, "unavailable")
     world.service.leases.forgotten(silent)
-    await ada.ask(JoinReply, "POST", "./join", Join(SESSION, JOURNAL))
+    await ada.ask(JoinReply, "POST", "./join", Join(row.session, row.journal))
     assert len(await world.metadata.read(sessions.all_of)) == 1
 
 
 async def test_a_session_that_begins_to_join_is_not_forgotten_meanwhile(
     world: World, ada: Client, clock: Clock
 ) -> None:
+    row = await session_of(world)
     clock.now_s += FORGOTTEN_AFTER_S + 20
-    assert world.service.leases.may_join(ada.workspace, SESSION)
+    assert world.service.leases.may_join(ada.workspace, row.session)
     assert world.service.leases.forget_silent() == []
 
 

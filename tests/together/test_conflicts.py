@@ -10,16 +10,15 @@ from backend.drive import Drive
 from backend.errors import Refused
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Keep, Kind
-from tests.together.test_drive import caught_up, names, read, write
-from tests.together.world import Place, World
+from tests.together.test_drive import names, read, write
+from tests.together.world import World
 
 COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"
 
 
-async def conflict(desk: Drive, place: Place, laptop: Drive, parent: NodeId = ROOT_NODE) -> None:
+async def conflict(desk: Drive, laptop: Drive, parent: NodeId = ROOT_NODE) -> None:
     """desk's "theirs" stands under "file"; laptop's "mine" is the copy."""
     node = await write(desk, b"file", b"base", parent)
-    await caught_up(place, laptop, desk)
     file = await laptop.open(node)
     await file.truncate(0)
     await file.write(0, b"mine")
@@ -32,7 +31,7 @@ async def test_a_conflict_is_listed_on_each_device(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
         folder = await one.make(ROOT_NODE, b"d", Kind.FOLDER, 0o755, 0, 0)
-        await conflict(one, laptop, two, folder.id)
+        await conflict(one, two, folder.id)
         for drive in (one, two):
             [copy] = await drive.conflicts()
             assert (copy.path, copy.device, copy.size) == ([b"d", COPY], "laptop", 4)
@@ -53,10 +52,9 @@ async def test_what_is_decided_on_one_device_is_seen_on_both(
 ) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
-        await conflict(one, laptop, two)
+        await conflict(one, two)
         assert {await read(two, name) for name in await names(two)} == {b"mine", b"theirs"}
         await two.resolve([COPY], keep)
-        await caught_up(desk, one, two)
         for drive in (one, two):
             assert {name: await read(drive, name) for name in await names(drive)} == expected
             assert await drive.conflicts() == []
@@ -65,7 +63,7 @@ async def test_what_is_decided_on_one_device_is_seen_on_both(
 async def test_the_kernel_of_the_mount_that_decides_drops_the_old_content(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
-        await conflict(one, laptop, two)
+        await conflict(one, two)
         row = await two.lookup(ROOT_NODE, b"file")
         assert row is not None
         opened = await two.open(row.id)
@@ -84,3 +82,16 @@ async def test_only_a_conflict_copy_has_a_conflict_to_end(world: World) -> None:
             with pytest.raises(Refused) as refused:
                 await one.resolve(path, Keep.MINE)
             assert refused.value.errno == code
+
+
+async def test_a_file_that_got_a_conflict_name_is_removed_and_the_others_is_seen(world: World) -> None:
+    """The removal travels with the create, and names what the create asked for."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await two.entries(ROOT_NODE)
+        await write(one, b"file", b"theirs")
+        mine = await two.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await two.unlink(ROOT_NODE, b"file")
+        await two.release(mine)
+        assert await names(two) == [b"file"]
+        assert await read(two, b"file") == b"theirs"
