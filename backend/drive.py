@@ -33,7 +33,7 @@ from backend.status import Status, Unsent, status_of
 from backend.tree import Outdated, Tree
 from backend.upload import Uploader
 from protocol import manifest as manifests
-from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
+from protocol.ids import NO_CHANGE, JournalId, NodeId, Seq, VersionNumber, new_node_id
 from protocol.limits import NAME_MAX_BYTES
 from protocol.manifest import EMPTY, BadManifest, Manifest
 from protocol.messages import (
@@ -86,14 +86,18 @@ class Drive:
         *,
         workspace: Workspace,
         read_only: bool,
+        new_tree: Callable[[Seq], Tree] = Tree,
+        new_session: Callable[[WorkspaceRemote, Tree, JournalId], Session] = Session,
+        new_node: Callable[[], NodeId] = new_node_id,
     ) -> None:
         self.workspace = workspace
         self.read_only = read_only
         self._remote = remote
         self._journal = journal
         self._now_ns = now_ns
-        self._tree = Tree(Seq(0))
-        self.session = Session(remote, self._tree, journal.id)
+        self._new_node = new_node
+        self._tree = new_tree(NO_CHANGE)
+        self.session = new_session(remote, self._tree, journal.id)
         self.outbox = Outbox(remote, journal.id, self.session.absorb_answer, self._answered)
         self._files: dict[NodeId, OpenFile] = {}
         self._names = Names(remote, self._tree, self.session, self._files.get)
@@ -403,7 +407,7 @@ class Drive:
             time_ns=self._now_ns(),
             parent=parent,
             name=name,
-            node=new_node_id(),
+            node=self._new_node(),
             kind=kind,
             mode=mode & 0o7777,
             uid=uid,

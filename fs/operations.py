@@ -54,6 +54,7 @@ _DOTS: Final = (b".", b"..")
 
 log = logging.getLogger(__name__)
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+ReplyEntry = Callable[[pyfuse3.ReaddirToken, bytes, pyfuse3.EntryAttributes, int], bool]
 
 
 def _answering(handler: Handler) -> Handler:
@@ -119,13 +120,17 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, drive: Drive, inodes: Inodes, owner: Owner | None) -> None:
+    def __init__(
+        self, drive: Drive, inodes: Inodes, owner: Owner | None, reply_entry: ReplyEntry = pyfuse3.readdir_reply
+    ) -> None:
+        """``reply_entry`` gives the kernel one entry of a listing; False where it takes no more."""
         super().__init__()
         self.notices: Notices | None = None
         """Set when the mount has its device; until then the kernel keeps nothing."""
         self._drive = drive
         self._inodes = inodes
         self._owner = owner
+        self._reply_entry = reply_entry
         self._numbers = itertools.count(1)
         self._files: dict[int, _FileHandle] = {}
         self._folders: dict[int, _FolderHandle] = {}
@@ -322,7 +327,7 @@ class Operations(pyfuse3.Operations):
             handle.folder = self._entry(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
         for place, name in enumerate(_DOTS[start_id:], start=start_id + 1):
             # The kernel makes no inode of these two: they count as no look-up.
-            if not pyfuse3.readdir_reply(token, name, handle.folder, place):
+            if not self._reply_entry(token, name, handle.folder, place):
                 return
         keep = handle.moment == self._moment()
         begin = max(0, start_id - len(_DOTS))
@@ -330,7 +335,7 @@ class Operations(pyfuse3.Operations):
             inode = self._inodes.peek(entry.node.id, is_file=entry.node.kind is Kind.FILE)
             # The kernel takes a file's size from here, and appends at it: an open file's must be that of now.
             node = entry.node if inode.file is None else inode.file.attributes()
-            if not pyfuse3.readdir_reply(token, entry.name, self._entry(node, inode, keep=keep), place):
+            if not self._reply_entry(token, entry.name, self._entry(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)

@@ -1,0 +1,86 @@
+"""One seed from beginning to end: set up, disturb, heal, look at everything, check."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import trio
+from trio.testing import MockClock
+
+from tests.simulation.history import Event
+from tests.simulation.workload import Workload
+from tests.simulation.world import REAL, Errors, Parts, Store, World
+
+SETTLE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a seed."""
+
+    seed: int
+    history: list[Event]
+    trace: list[str]
+    failures: list[str]
+
+
+def run(seed: int, parts: Parts = REAL) -> Run:
+    """The whole of it, always the same for one seed."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder, _scheduled(seed):
+        return trio.run(_main, seed, Path(folder), parts, clock=MockClock(autojump_threshold=0))
+
+
+@contextmanager
+def _scheduled(seed: int) -> Iterator[None]:
+    """Trio's scheduler by seed, as pytest-trio has it for Hypothesis."""
+    scheduler = sys.modules["trio._core._run"]
+    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = True, Random(seed)
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = before
+
+
+async def _main(seed: int, folder: Path, parts: Parts) -> Run:
+    async with parts.store() as store, trio.open_nursery() as nursery:
+        world = World(seed, folder, nursery, store, parts)
+        errors = Errors(world)
+        log = logging.getLogger("backend")
+        log.addHandler(errors)
+        logging.getLogger("fs").addHandler(errors)
+        try:
+            await world.server.prepare()
+            await world.server.start()
+            for machine in world.machines:
+                nursery.start_soon(machine.run)
+            workload = Workload(world, Random(seed + 1), processes=2, operations=12)
+            await world.machines[0].up.wait()
+            await world.machines[0].kernel.mkdir("d")
+            await workload.run()
+            for machine in world.machines:
+                with trio.move_on_after(SETTLE_S) as waiting:
+                    await machine.up.wait()
+                    assert machine.drive is not None
+                    await machine.drive.synced()
+                if waiting.cancelled_caught:
+                    world.fail(f"{machine.name} did not settle")
+            await world.check_server()
+        finally:
+            log.removeHandler(errors)
+            logging.getLogger("fs").removeHandler(errors)
+        nursery.cancel_scope.cancel()
+    return Run(seed, workload.history, world.trace, world.failures)
+
+
+if __name__ == "__main__":
+    found = run(int(sys.argv[1]))
+    print("\n".join(found.trace))
+    print(found.failures, len(found.history))
