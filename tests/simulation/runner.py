@@ -14,8 +14,9 @@ from random import Random
 import trio
 from trio.testing import MockClock
 
+from tests.simulation.checker import Broken, check
 from tests.simulation.history import Event
-from tests.simulation.workload import Workload
+from tests.simulation.workload import CONFLICT_MARK, Workload
 from tests.simulation.world import REAL, Errors, Parts, Store, World
 
 SETTLE_S = 120.0
@@ -63,7 +64,7 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
                 nursery.start_soon(machine.run)
             workload = Workload(world, Random(seed + 1), processes=2, operations=12)
             await world.machines[0].up.wait()
-            await world.machines[0].kernel.mkdir("d")
+            await workload.prepare()
             await workload.run()
             for machine in world.machines:
                 with trio.move_on_after(SETTLE_S) as waiting:
@@ -73,6 +74,11 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
                 if waiting.cancelled_caught:
                     world.fail(f"{machine.name} did not settle")
             await world.check_server()
+            trees = [await workload.look_at_everything(machine) for machine in world.machines]
+            try:
+                check(workload.history, trees, CONFLICT_MARK)
+            except Broken as error:
+                world.fail(str(error))
         finally:
             log.removeHandler(errors)
             logging.getLogger("fs").removeHandler(errors)
@@ -81,6 +87,9 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
 
 
 if __name__ == "__main__":
-    found = run(int(sys.argv[1]))
-    print("\n".join(found.trace))
-    print(found.failures, len(found.history))
+    first, last = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(sys.argv[1])
+    for seed in range(first, last + 1):
+        found = run(seed)
+        if first == last:
+            print("\n".join(found.trace))
+        print(seed, len(found.history), *found.failures)

@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from tests.simulation.checker import Tree
 from tests.simulation.history import (
     ABSENT,
     CELL_BYTES,
@@ -123,6 +124,26 @@ class Workload:
             await place.machine.up.wait()
             await random.choices(act_of, weights)[0](place, process)
 
+    async def prepare(self) -> None:
+        """The folders that are there from the start."""
+        await self._change(self._places[0], "setup", Mkdir("d"), lambda: self._places[0].machine.kernel.mkdir("d"), "d")
+
+    async def look_at_everything(self, machine: Machine) -> Tree:
+        """The whole tree of one mount, as events too."""
+        paths: dict[str, str | None] = {}
+        ahead = [""]
+        while ahead:
+            folder = ahead.pop()
+            for name, is_folder in await self.list(machine, f"{machine.name}/end", folder):
+                path = f"{folder}/{name}" if folder else name
+                if is_folder:
+                    paths[path] = None
+                    ahead.append(path)
+                    continue
+                content = await self.read(machine, f"{machine.name}/end", path)
+                paths[path] = "unreadable" if content is None else label_of(content)
+        return Tree(machine.name, paths)
+
     # ── questions ──
 
     async def _look(self, place: _Place, process: str) -> None:
@@ -167,6 +188,7 @@ class Workload:
     async def read(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> bytes | None:
         """A whole file, now and then slowly."""
         call_s, kernel = trio.current_time(), machine.kernel
+        is_copy = CONFLICT_MARK in path
         try:
             file = await kernel.open(path, os.O_RDONLY)
         except OSError as error:
@@ -180,9 +202,10 @@ class Workload:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(machine, file, slowly=slowly)
             excused = _excused(place, path, call_s) or (place is not None and file.number in place.written)
-            self._record(
-                process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
-            )
+            if not is_copy:
+                self._record(
+                    process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
+                )
             await kernel.close(file)
         except OSError:
             return None
