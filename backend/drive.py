@@ -206,12 +206,18 @@ class Drive:
         )
         pending = self.outbox.submit(change) if exclusive else self.outbox.submit_later(change)
         file = OpenFile(self._services, row, EMPTY, created=pending)
+        self._files[row.id] = file  # Before the answer: a commit by another device to what was just made detaches it.
         if exclusive:
-            await _applied(pending)
-            file.refresh(await self._names.attributes(row.id))
+            try:
+                await _applied(pending)
+                file.refresh(await self._names.attributes(row.id))
+            except BaseException:
+                if self._files.get(row.id) is file:
+                    del self._files[row.id]
+                raise
         else:
             self._names.creating[parent, name] = file
-        self._add(file)
+        self._open.add(file)
         file.handles += 1
         return file
 

@@ -361,7 +361,11 @@ class Operations(pyfuse3.Operations):
         file = await self._drive.create(parent.id, name, mode, ctx.uid, gid, exclusive=bool(flags & os.O_EXCL))
         self._own_changes += 1
         inode = self._inodes.peek(file.node, is_file=True)
-        return self._opened(inode, file, commits=True), self._told(file.attributes())
+        if file.detached or inode.file not in (None, file):  # There is a new version by another device already.
+            inode = self._inodes.retired(file.node)
+        info, entry = self._opened(inode, file, commits=True), self._entry(file.attributes(), inode)
+        self._inodes.told(inode)
+        return info, entry
 
     @_answering
     @_by_number

@@ -170,9 +170,14 @@ class Model:
     def _open(self, state: State, event: Event, what: Open) -> Iterator[State]:
         node = state.node(what.path)
         if event.excused and event.result != ABSENT:
-            yield state if not what.handle else state.hold(
-                Handle(what.handle, event.machine, _LOOSE, 0, what.path)
-            )
+            if not what.handle:
+                yield state
+                return
+            if node not in (None, _FOLDER_NODE):
+                yield state.hold(
+                    Handle(what.handle, event.machine, node, state.file(node).version, what.path)
+                )
+            yield state.hold(Handle(what.handle, event.machine, _LOOSE, 0, what.path))
         elif event.result == ABSENT:
             if event.excused or node is None:
                 yield state
