@@ -30,6 +30,9 @@ from protocol.limits import LEASE_DRIFT
 FORGOTTEN_AFTER_S: Final = 3600.0
 """A session without a lease that nothing was heard of for so long has to join anew."""
 
+_GRAIN_S: Final = 0.001
+"""So much longer a wait takes than the lease that it waits for: two clocks never agree on a moment."""
+
 _ENDED: Final = float("-inf")
 
 
@@ -152,7 +155,7 @@ class Leases:
             left_s = self._left_s(workspace, seq, asking)
             if left_s is None:
                 return
-            with trio.move_on_after(left_s):
+            with trio.move_on_after(left_s + _GRAIN_S):
                 await stirred.wait()
 
     def _left_s(self, workspace: WorkspaceId, seq: Seq, asking: SessionId | None) -> float | None:

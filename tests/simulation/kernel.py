@@ -129,7 +129,8 @@ class Kernel:
 
     def stop(self) -> None:
         """The mount's process takes no requests for a while."""
-        self._running = trio.Event()
+        if self._operations is not None and self._running.is_set():
+            self._running = trio.Event()
 
     def go_on(self) -> None:
         """It takes them again."""

@@ -126,7 +126,8 @@ class Link:
 
     def stop(self) -> None:
         """The process neither sends nor takes answers for a while."""
-        self._running = trio.Event()
+        if not self._dead and self._running.is_set():
+            self._running = trio.Event()
 
     def go_on(self) -> None:
         """It does again."""

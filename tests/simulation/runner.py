@@ -10,16 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import trio
 from trio.testing import MockClock
 
 from tests.simulation.checker import Broken, check
+from tests.simulation.faults import Faults
 from tests.simulation.history import Event
 from tests.simulation.workload import CONFLICT_MARK, Workload
 from tests.simulation.world import REAL, Errors, Parts, Store, World
 
-SETTLE_S = 120.0
+WORK_S: Final = 1800.0
+"""No program takes so long, whatever happens: who is not done by then waits for something that never comes."""
+
+SETTLE_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,17 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
             workload = Workload(world, Random(seed + 1), processes=2, operations=12)
             await world.machines[0].up.wait()
             await workload.prepare()
-            await workload.run()
+            faults = Faults(world, Random(seed + 2), pause_s=Random(seed + 3).choice((1.0, 3.0, 10.0, 1000.0)))
+            async with trio.open_nursery() as disturbing:
+                disturbing.start_soon(faults.run)
+                with trio.move_on_after(WORK_S) as working:
+                    await workload.run()
+                disturbing.cancel_scope.cancel()
+            if working.cancelled_caught:
+                world.fail(f"these never ended: {workload.under_way}")
+                nursery.cancel_scope.cancel()
+                return Run(seed, workload.history, world.trace, world.failures)
+            await faults.heal()
             for machine in world.machines:
                 with trio.move_on_after(SETTLE_S) as waiting:
                     await machine.up.wait()

@@ -87,7 +87,8 @@ class Workload:
 
     def __init__(self, world: World, random: Random, *, processes: int, operations: int) -> None:
         self.history: list[Event] = []
-        self.running = 0
+        self.under_way: dict[str, str] = {}
+        """What each process is doing."""
         self._world = world
         self._random = random
         self._processes = processes
@@ -122,7 +123,10 @@ class Workload:
         for _ in range(self._operations):
             await trio.sleep(random.expovariate(1 / hurry))
             await place.machine.up.wait()
-            await random.choices(act_of, weights)[0](place, process)
+            act = random.choices(act_of, weights)[0]
+            self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
+            await act(place, process)
+        self.under_way.pop(process, None)
 
     async def prepare(self) -> None:
         """The folders that are there from the start."""
