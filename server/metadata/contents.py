@@ -41,9 +41,9 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Confl
         conflict = copy_beside(edit, row, change.time_ns)
         _new_version(edit, conflict.node, NO_VERSION, change, manifest)
         return conflict
-    if row.nlink == 0:
-        bring_back(edit, row, change.time_ns)
-    if is_current:
+    if is_current:  # Else it was applied before: what became of the file since stays.
+        if row.nlink == 0:
+            bring_back(edit, row, change.time_ns)
         _new_version(edit, row.id, row.version, change, manifest)
     return None
 

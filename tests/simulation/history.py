@@ -117,7 +117,8 @@ class Event:
     result: str
     outcome: Outcome = Outcome.KNOWN
     excused: bool = False
-    """What it saw may have been this machine's own and not committed yet, or was answered offline."""
+    """What it saw may have been this machine's own and not committed yet, or was answered offline. A commit: to a file
+    of which an earlier mount of this machine may have left a commit whose answer it never got."""
 
     def __str__(self) -> str:
         until = "…" if self.return_s == FOREVER_S else f"{self.return_s:.6f}"

@@ -18,7 +18,7 @@ Machines share an open file between their descriptors: a commit through one is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tests.simulation.history import (
@@ -123,10 +123,12 @@ class State(NamedTuple):
 
 
 class Model:
-    """The promises. ``conflicts`` are the labels of all conflict copies in the end."""
+    """The promises. ``conflicts`` are the labels of all conflict copies in the end; ``commits`` what each descriptor
+    commits."""
 
-    def __init__(self, conflicts: frozenset[str]) -> None:
+    def __init__(self, conflicts: frozenset[str], commits: Mapping[int, str]) -> None:
         self._conflicts = conflicts
+        self._commits = commits
 
     def after(self, state: State, number: int, event: Event) -> Iterator[State]:
         """The states that an event, which is the history's ``number``-th, may lead to."""
@@ -139,7 +141,7 @@ class Model:
             case Create() as what:
                 yield from self._create(state, number + 1, event, what)
             case Commit() as what:
-                yield from (after.tidy() for after in self._commit(state, number + 1, what))
+                yield from (after.tidy() for after in self._commit(state, number + 1, event, what))
             case Mkdir(path):
                 if event.result == OK and state.node(path) is None and state.has_folder(path):
                     yield state.enter(path, _FOLDER_NODE)
@@ -210,9 +212,12 @@ class Model:
             return
         made = state.keep(File(node, "", 0, path, ASIDE if taken else ""))
         made = made.hold(Handle(what.handle, event.machine, node, 0, path))
-        yield made if taken else made.enter(path, node)
+        if not taken:
+            yield made.enter(path, node)
+        elif self._comes_to_light(what.handle):
+            yield made
 
-    def _commit(self, state: State, copy: int, what: Commit) -> Iterator[State]:
+    def _commit(self, state: State, copy: int, event: Event, what: Commit) -> Iterator[State]:
         handle = next((one for one in state.handles if one.handle == what.handle), None)
         if handle is None:
             return
@@ -226,6 +231,8 @@ class Model:
             if kept or what.content == file.content:
                 yield state
             return
+        if event.excused and kept:
+            yield state
         new = file._replace(content=what.content, version=file.version + 1)
         state = state._replace(
             handles=tuple(
@@ -275,6 +282,11 @@ class Model:
         yield moved.keep(replaced._replace(removed_by=event.machine))
         if replaced.content in self._conflicts or any(one.node == over for one in state.handles):
             yield moved.keep(replaced._replace(removed_by=ASIDE))
+
+
+    def _comes_to_light(self, handle: int) -> bool:
+        """Whether a file that was made under a conflict name is there in the end, with content or still without."""
+        return "" in self._conflicts or self._commits.get(handle, "") in self._conflicts
 
 
 def _look(state: State, path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +101,10 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
     return Run(seed, workload.history, world.trace, world.failures)
 
 
-if __name__ == "__main__":
-    first, last = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(sys.argv[1])
-    for seed in range(first, last + 1):
-        found = run(seed)
-        if first == last:
-            print("\n".join(found.trace))
-        print(seed, len(found.history), *found.failures)
+def search(seeds: Iterable[int], parts: Parts = REAL) -> Run | None:
+    """The first of the seeds that fails; None where all are well."""
+    for seed in seeds:
+        found = run(seed, parts)
+        if found.failures:
+            return found
+    return None

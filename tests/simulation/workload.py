@@ -70,6 +70,8 @@ class _Place:
     busy: dict[str, trio.Lock] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
     """Inodes that somebody here has open for writing."""
+    left_unknown: bool = False
+    """A mount died while a file was being closed."""
 
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
@@ -330,6 +332,7 @@ class Workload:
             await kernel.close(file)
         except OSError as error:
             outcome = Outcome.UNKNOWN if error.errno in _GONE else Outcome.KEPT
+            place.left_unknown = place.left_unknown or error.errno in _GONE
             if made:
                 self._unknown(process, machine, Create(path, handle, False), call_s, outcome)
             self._unknown(process, machine, commit, close_s, outcome)
@@ -337,7 +340,7 @@ class Workload:
             own.return_s = trio.current_time()
             if made:
                 self._record(process, machine, Create(path, handle, False), call_s, OK)
-            self._record(process, machine, commit, close_s, OK)
+            self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
 
     async def _closed_quietly(self, machine: Machine, file: Descriptor) -> None:
         try:

@@ -134,7 +134,7 @@ class Parts:
     tree: Callable[[Seq], Tree] = Tree
     session: type[Session] = Session
     operations: type[Operations] = Operations
-    drive: type[Drive] = Drive
+    remote: type[WorkspaceRemote] = WorkspaceRemote
 
 
 REAL: Final = Parts()
@@ -303,7 +303,7 @@ class Machine:
         world = self._world
         caller = Caller(link, self.name, Patience(total_s=3.0), world.random)
         standing = Standing(SessionId(world.random.randbytes(SESSION_ID_BYTES)))
-        remote = WorkspaceRemote(caller, WORKSPACE, standing)
+        remote = world.parts.remote(caller, WORKSPACE, standing)
         cache, threads = BlockCache(self._folder / "blocks", 1 << 30), Threads(world.random)
         cache.load()
         working_keys = keys.derive(world.workspace.key, world.workspace.key_id)
@@ -315,7 +315,7 @@ class Machine:
         def new_session(remote: WorkspaceRemote, tree: Tree, journal: JournalId) -> Session:
             return world.parts.session(remote, tree, journal, self.clock)
 
-        return world.parts.drive(
+        return Drive(
             remote,
             journal,
             blocks,
