@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Deferred]] = MappingProxyType(
         "umount": Deferred("cli.mount", "umount_command", "Unmount DIR."),
         "status": Deferred("cli.mount", "status_command", "What a mount is doing, and what it did."),
         "wait": Deferred("cli.mount", "wait_command", "Return when everything written is on the server."),
+        "conflicts": Deferred("cli.conflicts", "conflicts_command", "Files that two devices changed at once."),
         "login": Deferred("cli.account", "login_command", "Log this device in at a server."),
         "logout": Deferred("cli.account", "logout_command", "Revoke this device's token and forget it."),
         "workspace": Deferred("cli.account", "workspace_group", "Create, list and share workspaces."),

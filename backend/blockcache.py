@@ -10,18 +10,20 @@ Synchronous; callers run it off the event loop.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
+from backend.disk import Disk, Entry, read_file
 from protocol.ids import BlockId
 
 
 class BlockCache:
     """One folder. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
+    def __init__(self, disk: Disk, folder: Path, limit_bytes: int) -> None:
+        self._disk = disk
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._sizes: OrderedDict[BlockId, int] = OrderedDict()
@@ -32,16 +34,14 @@ class BlockCache:
 
     def load(self) -> None:
         """Take up what an earlier mount left, in order of last use; remove what isn't a block."""
-        found: list[tuple[float, BlockId, int]] = []
-        for parent, _, files in os.walk(self._folder):
-            for name in files:
-                path = Path(parent, name)
-                try:
-                    block, status = BlockId(bytes.fromhex(name)), path.stat()
-                except (ValueError, OSError):
-                    _remove(path)
-                    continue
-                found.append((status.st_mtime, block, status.st_size))
+        found: list[tuple[int, BlockId, int]] = []
+        for folder, entry in self._files():
+            try:
+                block = BlockId(bytes.fromhex(entry.name))
+            except ValueError:
+                self._remove(folder / entry.name)
+                continue
+            found.append((entry.mtime_ns, block, entry.size_bytes))
         with self._lock:
             for _, block, size in sorted(found):
                 self._sizes[block] = size
@@ -56,8 +56,8 @@ class BlockCache:
             self._sizes.move_to_end(block)
         try:
             path = self._path(block)
-            sealed = path.read_bytes()
-            os.utime(path)
+            sealed = read_file(self._disk, path)
+            self._disk.touch(path)
         except OSError:
             self.drop(block)
             return None
@@ -71,12 +71,11 @@ class BlockCache:
         path = self._path(block)
         temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
         try:
-            path.parent.mkdir(exist_ok=True)
-            temporary.write_bytes(sealed)
-            temporary.rename(path)
+            self._write(temporary, sealed)
+            self._disk.rename(temporary, path)
         except OSError as error:
             self.trouble = f"{path.parent}: {error.strerror}"
-            _remove(temporary)
+            self._remove(temporary)
             return
         with self._lock:
             if block not in self._sizes:
@@ -89,7 +88,7 @@ class BlockCache:
         """Remove a block: its bytes were not what they claim."""
         with self._lock:
             self.used_bytes -= self._sizes.pop(block, 0)
-        _remove(self._path(block))
+        self._remove(self._path(block))
 
     def _trim(self) -> None:
         while True:
@@ -98,14 +97,36 @@ class BlockCache:
                     return
                 block, size = self._sizes.popitem(last=False)
                 self.used_bytes -= size
-            _remove(self._path(block))
+            self._remove(self._path(block))
 
     def _path(self, block: BlockId) -> Path:
         name = block.hex()
         return self._folder / name[:2] / name
 
+    def _files(self) -> Iterator[tuple[Path, Entry]]:
+        """The files of the folder and of those in it."""
+        for entry in self._listed(self._folder):
+            if not entry.is_folder:
+                yield self._folder, entry
+                continue
+            folder = self._folder / entry.name
+            yield from ((folder, inner) for inner in self._listed(folder) if not inner.is_folder)
 
-def _remove(path: Path) -> None:
-    """Remove a file; what can't be removed is not found again, as no index names it."""
-    with contextlib.suppress(OSError):
-        path.unlink()
+    def _listed(self, folder: Path) -> list[Entry]:
+        with contextlib.suppress(OSError):
+            return self._disk.entries(folder)
+        return []
+
+    def _write(self, path: Path, content: bytes | bytearray) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._disk.make_folder(path.parent)
+        file = self._disk.create(path)
+        try:
+            file.write(0, content)
+        finally:
+            file.close()
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file; what can't be removed is not found again, as no index names it."""
+        with contextlib.suppress(OSError):
+            self._disk.remove(path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import h11
@@ -26,8 +27,12 @@ class _Connection:
     """One connection and the state of the protocol on it."""
 
     def __init__(
-        self, socket: trio.SocketStream, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+        self,
+        socket: trio.SocketStream,
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream],
+        moved: Callable[[], None],
     ) -> None:
+        self._moved = moved
         self._socket = socket
         self._stream = stream
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES)
@@ -76,6 +81,8 @@ class _Connection:
                     await self._stream.send_all(memoryview(part)[at : at + _RECEIVE_BYTES])
                 if scope.cancelled_caught:
                     raise httpx.WriteTimeout("the server takes nothing")
+                if at > 0:  # The first part may lie in this machine's buffers.
+                    self._moved()
 
     async def _event(self, no_progress_s: float) -> Any:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
@@ -83,6 +90,7 @@ class _Connection:
                 self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
             if scope.cancelled_caught:
                 raise httpx.ReadTimeout("the server sends nothing")
+            self._moved()
         return event
 
     def may_serve_again(self) -> bool:
@@ -102,9 +110,10 @@ class _Connection:
 
 
 class TrioTransport(httpx.AsyncBaseTransport):
-    """At most ``connections`` at once to one server."""
+    """At most ``connections`` at once to one server. ``moved`` is called when bytes come, or a part of a body went."""
 
-    def __init__(self, connections: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, connections: int, tls: ssl.SSLContext | None, moved: Callable[[], None]) -> None:
+        self._moved = moved
         self._places = trio.Semaphore(connections)
         self._tls = tls
         self._idle: deque[_Connection] = deque()
@@ -145,10 +154,10 @@ class TrioTransport(httpx.AsyncBaseTransport):
             with trio.fail_after(connect_s):
                 socket = await trio.open_tcp_stream(url.host, port)
                 if self._tls is None or url.scheme != "https":
-                    return _Connection(socket, socket)
+                    return _Connection(socket, socket, self._moved)
                 stream = trio.SSLStream(socket, self._tls, server_hostname=url.host, https_compatible=True)
                 await stream.do_handshake()
-                return _Connection(socket, stream)
+                return _Connection(socket, stream, self._moved)
         except trio.TooSlowError:
             raise httpx.ConnectTimeout("no connection in time") from None
         except (trio.BrokenResourceError, ssl.SSLError) as error:

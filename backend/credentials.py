@@ -1,6 +1,7 @@
 """The logins of this person on this machine: one small file each, readable by nobody else.
 
-Owns ``$XDG_CONFIG_HOME/samedrive/logins``. Knows nothing of the network: whether a token is still good, the
+Owns ``$XDG_CONFIG_HOME/samedrive/logins``, and the files beside it in which a mount remembers its workspace, key
+included, so that it can begin without its server. Knows nothing of the network: whether a token is still good, the
 server says. A file is written whole under another name and renamed, so that a reader sees a whole login or none.
 
 There may be several logins at one server, by other users or device names; each is its own file.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -21,8 +23,12 @@ import msgspec
 
 from backend.errors import DriveError, LocalFailure, Unusable
 from protocol.ids import DeviceId
+from protocol.messages import Workspace
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+log = logging.getLogger(__name__)
 
 
 class NoLogin(DriveError):
@@ -69,25 +75,51 @@ def normal_url(url: str) -> str:
 
 def save(credential: Credential, folder: Path | None = None) -> Path:
     """Keep a login, in place of an older one of the same user and device; raises LocalFailure."""
-    folder = folder or default_folder()
-    path = folder / _file_name(credential)
-    temporary = folder / f".{secrets.token_hex(8)}.new"
-    content = msgspec.json.format(msgspec.json.encode(credential), indent=2) + b"\n"
+    path = (folder or default_folder()) / _file_name(credential)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _write(path, msgspec.json.format(msgspec.json.encode(credential), indent=2) + b"\n")
     except OSError as error:
         raise LocalFailure(
-            f"the login can't be saved in {folder}: {error.strerror}", error.errno or errno.EIO
+            f"the login can't be saved in {path.parent}: {error.strerror}", error.errno or errno.EIO
         ) from None
     return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file, readable by nobody else; whole, or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.parent / f".{secrets.token_hex(8)}.new"
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def workspace_file(credential: Credential, workspace: str | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the workspace that is called so, under this login, is remembered."""
+    key = "\n".join((credential.url, credential.user, credential.device, workspace or ""))
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return default_folder(environment).parent / "workspaces" / f"{name}.json"
+
+
+def remember_workspace(path: Path, workspace: Workspace) -> None:
+    """Keep what a mount needs to begin without its server. Where that fails, it can't; nothing else is lost."""
+    try:
+        _write(path, msgspec.json.encode(workspace))
+    except OSError as error:
+        log.warning("%s can't be written, so a mount can't begin without the server: %s", path, error.strerror)
+
+
+def remembered_workspace(path: Path) -> Workspace | None:
+    """What was kept, or None."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Workspace)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def saved(folder: Path | None = None) -> list[Credential]:

@@ -14,26 +14,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import trio
 from cachetools import LRUCache
 
+from backend import conflicts
+from backend.apart import Apart
 from backend.blocks import Blocks
-from backend.errors import DriveError, NotFound, ReadOnly, Refused
+from backend.errors import DriveError, NotFound, Offline, ReadOnly, Refused
 from backend.journal import Flushed, Journal
 from backend.names import Names
 from backend.openfile import OpenFile, Services
 from backend.outbox import Outbox, Pending
 from backend.overlay import Overlay
+from backend.reach import Reach
 from backend.remote import WorkspaceRemote
-from backend.session import Session
+from backend.session import Clock, Session
 from backend.siblings import Siblings
-from backend.status import Status, Unsent, status_of
+from backend.status import FileState, Status, Unsent, status_of
 from backend.tree import Outdated, Tree
+from backend.treefile import TreeFile
 from backend.upload import Uploader
 from protocol import manifest as manifests
-from protocol.ids import NO_CHANGE, JournalId, NodeId, Seq, VersionNumber, new_node_id
+from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
 from protocol.limits import NAME_MAX_BYTES
 from protocol.manifest import EMPTY, BadManifest, Manifest
 from protocol.messages import (
@@ -41,8 +46,10 @@ from protocol.messages import (
     AnyChange,
     Applied,
     Commit,
+    ConflictCopy,
     Create,
     Entry,
+    Keep,
     Kind,
     Link,
     Node,
@@ -65,11 +72,16 @@ from protocol.messages import Refused as RefusedAnswer
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 30.0
+LAST_TRY_S: Final = 1.0
+"""For what is still to be sent of a file that failed to be, when its only handle is given up."""
+
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
 MANIFEST_PIECES_MAX: Final = 200_000
 """Of the long manifests kept in memory, which never change: about 40 MB."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Drive:
@@ -78,29 +90,49 @@ class Drive:
     def __init__(
         self,
         remote: WorkspaceRemote,
+        direct: WorkspaceRemote,
+        reach: Reach,
+        tree: Tree,
+        apart: Apart,
+        memory: TreeFile,
         journal: Journal,
         blocks: Blocks,
         uploads: Uploader,
         new_overlay: Callable[[Manifest], Overlay],
         now_ns: Callable[[], int],
+        clock: Clock,
         *,
         workspace: Workspace,
         read_only: bool,
-        new_tree: Callable[[Seq], Tree] = Tree,
-        new_session: Callable[[WorkspaceRemote, Tree, JournalId], Session] = Session,
+        new_session: type[Session] = Session,
         new_node: Callable[[], NodeId] = new_node_id,
     ) -> None:
+        """Calls of ``remote`` end when the mount parts from its server, those of ``direct`` don't."""
         self.workspace = workspace
         self.read_only = read_only
+        self.reach = reach
         self._remote = remote
         self._journal = journal
         self._now_ns = now_ns
+        self._tree = tree
+        self._apart = apart
+        self._memory = memory
         self._new_node = new_node
-        self._tree = new_tree(NO_CHANGE)
-        self.session = new_session(remote, self._tree, journal.id)
-        self.outbox = Outbox(remote, journal.id, self.session.absorb_answer, self._answered)
+        self.session = new_session(direct, tree, journal.id, reach, self._part, clock)
+        self.outbox = Outbox(
+            remote,
+            journal.id,
+            reach,
+            apart,
+            self.session.absorb_answer,
+            self._answered,
+            self._rejoin,
+            self.session.note_apart,
+        )
+        self._outdated: Callable[[Outdated], Awaitable[None]] | None = None
+        self._usage = UsageReply(0, 0, 0)
         self._files: dict[NodeId, OpenFile] = {}
-        self._names = Names(remote, self._tree, self.session, self._files.get)
+        self._names = Names(remote, tree, self.session, reach, self._files.get)
         self._siblings = Siblings(blocks)
         self._manifests: LRUCache[tuple[NodeId, VersionNumber], Manifest] = LRUCache(
             MANIFEST_PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1
@@ -129,52 +161,124 @@ class Drive:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Follow the feed, send changes, take up what an earlier mount left. ``outdated`` tells the kernel."""
-
-        async def listen(what: Outdated) -> None:
-            self._detach(what)
-            await outdated(what)
-
+        """Hold the lease, send changes, take up what an earlier mount left. ``outdated`` tells the kernel."""
+        self._outdated = outdated
         self._recover()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.session.run, listen)
+            nursery.start_soon(self.session.run, self._listen)
             nursery.start_soon(self.outbox.run)
             nursery.start_soon(self._services.blocks.run)
             nursery.start_soon(self._retry_unsent)
+            nursery.start_soon(self._memory.run)
             task_status.started()
 
-    async def join(self) -> None:
-        """Begin a session at the server; before ``run``. Raises DriveError."""
-        self.outbox.begin((await self.session.join()).last_number)
+    async def begin(self, *, reached: bool) -> None:
+        """Take up what an earlier mount knew and kept, and begin a session at the server; before ``run``.
+
+        Where the server was not ``reached``, or changes are left that it must have first, the mount works apart.
+        Raises DriveError.
+        """
+        snapshot = await self._memory.load()
+        if snapshot is not None:
+            self.session.take_up(snapshot)
+        if reached and len(self._apart) == 0:
+            self.outbox.begin((await self.session.join()).last_number)
+        else:
+            self._apart.take_up()
+            self.reach.part()
+
+    async def leave(self) -> None:
+        """The kernel holds nothing of the mount any more: remember what is known, and say goodbye to the server."""
+        if not self.reach.apart:
+            await self._memory.save(self._tree.snapshot())
+        await self.session.leave()
+
+    # ── with the server, and apart from it ──
+
+    @property
+    def strict(self) -> bool:
+        """What can't be vouched for is refused, and the kernel keeps no names or attributes."""
+        return self.reach.strict
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it works without its server now: nothing can be sent."""
+        return self.reach.apart
+
+    def _part(self) -> None:
+        """The lease is over and the server can't be reached. No checkpoint."""
+        log.warning("the server can't be reached: what is done here is kept, and sent when it answers again")
+        self._memory.save_soon(self._tree.snapshot())  # As it is without what is done apart.
+        self.reach.part()
+        self.outbox.part()
+
+    async def _rejoin(self) -> None:
+        """All that was done apart is at the server. No checkpoint before its word goes again."""
+        moved = self._apart.moved
+        for file in list(self._open):
+            if (copy := moved.get(file.node)) is not None:
+                file.become(copy)
+        touched = self._apart.settle()
+        self.reach.join()
+        log.info("all that was done here is at the server")
+        await self._listen(Outdated(frozenset(touched), frozenset(moved), names=True))
+
+    async def _listen(self, what: Outdated) -> None:
+        self._detach(what)
+        if self._outdated is not None:
+            await self._outdated(what)
+
+    async def _surely(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call that is made again where the mount turned out to work apart: then what is here answers."""
+        was_apart = self.reach.apart
+        try:
+            return await call()
+        except Offline:
+            if was_apart or self.reach.strict:
+                raise
+            await self.reach.wait_verdict()
+        return await call()
 
     def cache_timeout_s(self) -> float:
         """How long the kernel may keep names and attributes: 0 without a lease."""
         return max(0.0, self.session.lease_left_s() - CACHE_TIMEOUT_MARGIN_S)
 
+    def watch_traffic(self, moved: Callable[[], None]) -> None:
+        """Have ``moved`` called whenever bytes of a request's answer or content move."""
+        self._remote.caller.traffic.moved = moved
+
     # ── questions ──
 
     async def lookup(self, parent: NodeId, name: bytes) -> Node | None:
         """The node of a name, or None."""
-        return await self._names.lookup(parent, name)
+        return await self._surely(partial(self._names.lookup, parent, name))
 
     async def attributes(self, node: NodeId) -> Node:
         """A node's attributes; raises NotFound."""
-        return await self._names.attributes(node)
+        return await self._surely(partial(self._names.attributes, node))
 
     async def entries(self, folder: NodeId) -> Sequence[Entry]:
         """All of a folder in order of the names' bytes."""
-        entries = await self._names.entries(folder)
+        entries = await self._surely(partial(self._names.entries, folder))
         self._siblings.listed(entries)
         return entries
 
     async def usage(self) -> UsageReply:
-        """For statfs."""
-        return await self._remote.usage()
+        """For statfs; what was last heard where the server can't be asked."""
+        try:
+            self._usage = await self._surely(self._remote.usage)
+        except Offline:
+            if self.reach.strict:
+                raise
+        return self._usage
 
     # ── files ──
 
     async def open(self, node: NodeId) -> OpenFile:
         """A handle of the node's present version; needs a ``release``."""
+        return await self._surely(partial(self._open_present, node))
+
+    async def _open_present(self, node: NodeId) -> OpenFile:
         if node in self._files and self.session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._files.get(node)) is None:
@@ -226,17 +330,23 @@ class Drive:
         file.handles -= 1
         if file.handles == 0 and file.is_dirty:
             try:
-                await file.flush()
+                await self._surely(file.flush)
             except DriveError as error:
                 self._keep_unsent(file, error)
+            except trio.Cancelled:
+                self._keep_unsent(file, Offline("it took too long"))
+                raise
         self._close_if_unused(file)
 
     async def flush(self, file: OpenFile) -> None:
         """Commit what was written; on an error it is kept and sent later."""
         try:
-            await file.flush()
+            await self._surely(file.flush)
         except DriveError as error:
             self._keep_unsent(file, error)
+            raise
+        except trio.Cancelled:
+            self._keep_unsent(file, Offline("it took too long"))
             raise
         self._unsent.pop(file, None)
 
@@ -249,7 +359,7 @@ class Drive:
             await self.flush(file)
             return file.attributes()
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(LAST_TRY_S, shield=True):
                 await self.release(file)
 
     # ── changes ──
@@ -273,7 +383,7 @@ class Drive:
                 await self.flush(file)
                 return file.attributes()
             finally:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(file)
         change = self._creation(parent, name, kind, mode, uid, gid, exclusive=True, rdev=rdev, target=target)
         return await self._change(change, change.node)
@@ -328,8 +438,8 @@ class Drive:
         """Move a name; over what is there, it names what this mount saw."""
         self._writable(new_name)
         node = await self._named(parent, name)
-        over = await self._names.lookup(new_parent, new_name)
-        replaced = None if over is None else Replaced(over.id, over.version)
+        over = await self.lookup(new_parent, new_name)
+        replaced = None if over is None else Replaced(over.id, over.version, _other_names(over))
         await self._do(
             Rename(
                 time_ns=self._now_ns(),
@@ -357,6 +467,18 @@ class Drive:
         change = RemoveXattr(time_ns=self._now_ns(), node=node, name=xattr_name_to_wire(name))
         return await self._change(change, node)
 
+    # ── conflicts ──
+
+    async def conflicts(self) -> list[ConflictCopy]:
+        """The workspace's conflict copies, in order of their paths."""
+        return await conflicts.listed(self._remote, self.session)
+
+    async def resolve(self, path: Sequence[bytes], keep: Keep) -> None:
+        """End the conflict of the copy at a path below the mount; raises DriveError."""
+        self._writable()
+        now_ns = self._now_ns()
+        await self._do(await conflicts.decision(self._remote, self.session, self._names, path, keep, now_ns))
+
     # ── the barrier, and what is going on ──
 
     async def synced(self) -> None:
@@ -371,6 +493,24 @@ class Drive:
         if trouble is not None:
             raise trouble
         await self.outbox.wait_idle()
+        if self.reach.apart:
+            await self.reach.wait_joined()
+            await self.synced()
+
+    def state_of(self, row: Node, file: OpenFile | None) -> FileState:
+        """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""
+        file = file or self._files.get(row.id)
+        if file is not None and file.is_dirty:
+            return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
+        if row.id in self._apart.nodes():
+            return FileState.LOCAL
+        if row.conflict_of is not None:
+            return FileState.CONFLICT
+        return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
+
+    def path_of(self, node: NodeId) -> str:
+        """A path for people."""
+        return self._names.path_of(node)
 
     def status(self) -> Status:
         """A snapshot for people and scripts."""
@@ -382,7 +522,9 @@ class Drive:
             )
             for file in self._dirty_files()
         ]
-        return status_of(self._remote, self._tree, self.session, self.outbox, self._services.blocks, unsent)
+        return status_of(
+            self._remote, self._tree, self.session, self.outbox, self._apart, self._services.blocks, unsent
+        )
 
     def _dirty_files(self) -> list[OpenFile]:
         return [file for file in self._open if file.is_dirty]
@@ -424,7 +566,7 @@ class Drive:
         )
 
     async def _named(self, parent: NodeId, name: bytes) -> Node:
-        node = await self._names.lookup(parent, name)
+        node = await self.lookup(parent, name)
         if node is None:
             raise NotFound("no such name")
         return node
@@ -549,6 +691,10 @@ class Drive:
 
     def _create_again(self, record: Flushed) -> Pending | None:
         return None if record.create is None else self.outbox.submit_later(record.create)
+
+
+def _other_names(row: Node) -> int:
+    return 0 if row.kind is Kind.FOLDER else row.nlink - 1
 
 
 async def _applied(pending: Pending) -> tuple[Applied, Seq]:

@@ -58,6 +58,11 @@ class Refused(DriveError):
         super().__init__(reason)
         self.errno = errno
 
+    @property
+    def name(self) -> str:
+        """The errno's name, as the wire has it."""
+        return codes.errorcode.get(self.errno, "EIO")
+
     @classmethod
     def named(cls, name: str, reason: str) -> Refused:
         """From an errno's name, as the wire has it; a name unknown here counts as EIO."""

@@ -9,7 +9,8 @@ long poll.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,8 @@ class Traffic:
     polls: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    moved: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Called when bytes move on any lane but the poll's."""
 
 
 class Http(Protocol):
@@ -90,7 +93,10 @@ class HttpxClient:
         if not self._base.host:
             raise Unusable(f"{url!r} is not a server's address: it names no host")
         self._host = self._base.netloc.decode("ascii")
-        self._transports = {lane: TrioTransport(lane.value, tls) for lane in Lane}
+        self._transports = {
+            lane: TrioTransport(lane.value, tls, self._poll_moved if lane is Lane.POLL else self._moved)
+            for lane in Lane
+        }
 
     async def request(
         self,
@@ -126,6 +132,12 @@ class HttpxClient:
         self.traffic.bytes_up += len(body)
         self.traffic.bytes_down += len(content)
         return Response(response.status_code, response.headers.get("content-type", ""), content)
+
+    def _moved(self) -> None:
+        self.traffic.moved()
+
+    def _poll_moved(self) -> None:
+        """It says nothing of what anybody waits for."""
 
     async def __aenter__(self) -> HttpxClient:
         return self

@@ -1,21 +1,24 @@
-"""What was written and closed here and is in no committed version yet: a log that survives a crash at any byte.
+"""What was done here and is not at the server yet: a log that survives a crash at any byte.
+
+It holds files that are about to be committed (``Flushed``), and the changes that were made while the server couldn't be
+reached (``Kept``), which are sent in order and bear numbers of the server's from when they are sent (``Sending``).
 
 Owns the journal folder: the journal's id, the lock that keeps a second mount out, the record file, and the
 folder of overlay files that records name.
 
 Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of the body (4 bytes, big-endian), the
-first 8 bytes of the body's BLAKE3, the body in MessagePack (``Begun`` or ``Done``). A tail that is cut or doesn't match
+first 8 bytes of the body's BLAKE3, the body in MessagePack (one of ``Record``). A tail that is cut or doesn't match
 its hash is dropped: it was being written when the power went, and nobody has been told that it is there.
 
-Invariants: a record's number is never used twice in one log; when nothing is live the log is replaced by an empty one.
+Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
+another that holds all that is live; when nothing is live and it is long, it is replaced by an empty one. What ``sync``
+promised holds whichever process comes next, and whatever that one's crash undoes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,15 +28,16 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
+from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
-from protocol.messages import Create, Node
+from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node
 
 MAGIC: Final = b"SDJ1\0\0\0\0"
 _HEAD: Final = struct.Struct(">I8s")
 _RECORD_MAX_BYTES: Final = 64 << 20
 _COMPACT_BYTES: Final = 4 << 20
-"""A log with nothing live is emptied when it is longer than this, not after each commit."""
+"""A log with nothing live is emptied when it is at least this long, not after each commit."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ class Flushed(msgspec.Struct, frozen=True, tag="flushed", kw_only=True):
     segments: list[tuple[int, int]]
     """Ranges of local bytes."""
     boot: str
-    """The machine's start (/proc/sys/kernel/random/boot_id) at which the bytes were written."""
+    """The machine's start (``Disk.boot``) at which the bytes were written."""
     synced: bool
     """Whether the bytes survive a power loss: else they are worth nothing after another start."""
     file: str
@@ -74,27 +78,70 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     number: int
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """A numbered record: a change that was applied here, and not at the server."""
+
+    number: int
+    change: AnyChange
+
+
+class Sending(msgspec.Struct, frozen=True, tag="sending"):
+    """The first of the kept changes, by their records' numbers, may have reached the server as one batch."""
+
+    first: int
+    """The number that the first of them has in the batch."""
+    numbers: list[int]
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """These kept changes are at the server, which answered so. Later ones may build on what it said."""
+
+    numbers: list[int]
+    answers: list[AnyAnswer]
+
+
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """All kept changes are at the server, and nothing builds on them any more."""
+
+
+Record = Begun | Done | Kept | Sending | Answered | Settled
+
+
 class Journal:
     """The journal of one mount. Use as a context manager; raises LocalFailure where the folder can't be used."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, disk: Disk, folder: Path, compact_bytes: int = _COMPACT_BYTES) -> None:
         self.overlays = folder / "overlays"
+        self.disk = disk
+        """Where the journal lies, and the overlays."""
         self._folder = folder
+        self._compact_bytes = compact_bytes
         self._live: dict[int, Flushed] = {}
-        self._sync_failed = False
-        """What was appended before a failed fsync may be gone, and the next fsync would not say so (fsync(2))."""
+        self._kept: dict[int, AnyChange] = {}
+        self._past: list[tuple[int, AnyChange, AnyAnswer]] = []
+        """Kept changes that have been answered, until all are."""
+        self._sending: Sending | None = None
         self._next = 1
-        self._log = self._lock = -1
+        self._log: File | None = None
+        self._log_bytes = 0
+        """Where the next record goes; what lies behind is the rest of one that could not be written."""
+        self._in_doubt = False
+        """Whether what was appended may be gone after a power loss although ``sync`` of the log has returned."""
+        self._lock: File | None = None
         try:
-            self.overlays.mkdir(parents=True, exist_ok=True)
+            make_folders(disk, folder)
+            make_folders(disk, self.overlays)
             self._take_lock()
             self.id = self._load_id()
-            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            self.boot = disk.boot()
             self._open_log()
+            self._remove_strays()
         except OSError as error:
             self.close()
             raise LocalFailure(f"the folder {folder} can't be used: {error.strerror}", error.errno or 5) from None
-        self._remove_strays()
+        except LocalFailure:
+            self.close()
+            raise
 
     def live(self) -> list[tuple[int, Flushed]]:
         """Records that are not done, in order."""
@@ -109,15 +156,57 @@ class Journal:
 
     def end(self, number: int) -> None:
         """A record is committed. Where that can't be written, the next mount commits it again, which does no harm."""
-        if self._live.pop(number, None) is None:
-            return
+        if self._live.pop(number, None) is not None:
+            self._tidy(Done(number))
+
+    def _tidy(self, record: Record) -> None:
         try:
-            if self._live or os.lseek(self._log, 0, os.SEEK_CUR) < _COMPACT_BYTES:
-                self._append(Done(number))
+            if self._live or self._kept or self._log_bytes < self._compact_bytes:
+                self._append(record)
             else:
                 self._begin_log()
         except (OSError, LocalFailure) as error:
             log.warning("%s: the end of a record can't be written: %s", self._folder, error)
+
+    # ── changes that were made apart from the server ──
+
+    def kept(self) -> list[tuple[int, AnyChange]]:
+        """Those that are not at the server, in order."""
+        return sorted(self._kept.items())
+
+    @property
+    def sending(self) -> Sending | None:
+        """The batch that may have reached the server; it must be sent again as it was."""
+        return self._sending if self._sending is not None and self._sending.numbers else None
+
+    def keep(self, change: AnyChange) -> int:
+        """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""
+        number, self._next = self._next, self._next + 1
+        self._append(Kept(number, change))
+        self._kept[number] = change
+        return number
+
+    def send(self, first: int, numbers: list[int]) -> None:
+        """These are about to be sent as one batch; ``sync`` it before that."""
+        sending = Sending(first, numbers)
+        self._append(sending)
+        self._sending = sending
+
+    def past(self) -> list[tuple[AnyChange, AnyAnswer]]:
+        """Kept changes that were answered before those that are left, in order."""
+        return [(change, answer) for _, change, answer in self._past]
+
+    def answered(self, numbers: list[int], answers: list[AnyAnswer]) -> None:
+        """They are at the server; ``sync`` it before more is sent. Raises LocalFailure."""
+        record = Answered(numbers, answers)
+        self._append(record)
+        self._take_up(record)
+
+    def settle(self) -> None:
+        """Everything kept is at the server. Where that can't be written, the next mount finds that out again."""
+        self._past.clear()
+        self._sending = None
+        self._tidy(Settled())
 
     def sync(self) -> None:
         """Return when everything appended survives a power loss; raises LocalFailure.
@@ -125,21 +214,20 @@ class Journal:
         After a failure the next call writes what is live to a new file.
         """
         try:
-            if self._sync_failed:
+            if self._in_doubt:
                 self._begin_log()
             else:
-                os.fsync(self._log)
+                self._opened_log().sync()
         except OSError as error:
-            self._sync_failed = True
+            self._in_doubt = True  # The next fsync would not say what this one lost: fsync(2).
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
-        self._sync_failed = False
 
     def close(self) -> None:
         """Let another mount have the folder."""
-        for fd in (self._log, self._lock):
-            if fd >= 0:
-                os.close(fd)
-        self._log = self._lock = -1
+        for file in (self._log, self._lock):
+            if file is not None:
+                file.close()
+        self._log = self._lock = None
 
     def __enter__(self) -> Journal:
         return self
@@ -150,11 +238,9 @@ class Journal:
         self.close()
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = self.disk.lock(self._folder / "lock")
         except BlockingIOError:
-            self.close()
             raise LocalFailure(
                 f"another mount is using {self._folder.parent}; give this one a folder of its own with --cache"
             ) from None
@@ -162,69 +248,123 @@ class Journal:
     def _load_id(self) -> JournalId:
         path = self._folder / "id"
         with contextlib.suppress(FileNotFoundError):
-            if len(data := path.read_bytes()) == JOURNAL_ID_BYTES:
+            if len(data := read_file(self.disk, path)) == JOURNAL_ID_BYTES:
                 return JournalId(data)
-        _replace(path, made := new_journal_id())
+        self._replace(path, made := new_journal_id()).close()
+        self.disk.sync_folder(self._folder)
         return made
 
     def _open_log(self) -> None:
         path = self._folder / "log"
-        if not path.exists() or path.stat().st_size < len(MAGIC):
+        try:
+            self._log = self.disk.open(path)
+        except FileNotFoundError:
             self._begin_log()
             return
-        self._log = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        data = path.read_bytes()
+        data = self._log.read(0, self._log.size_bytes())
+        if len(data) < len(MAGIC):
+            self._begin_log()
+            return
         if data[: len(MAGIC)] != MAGIC:
             raise LocalFailure(f"{path} is not a journal that this version knows; it may hold unsent work")
-        good = len(MAGIC)
+        self._log_bytes = len(MAGIC)
+        self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
         for record, stop in _records(data):
-            good = stop
-            if isinstance(record, Begun):
-                self._live[record.number] = record.flushed
-                self._next = record.number + 1
-            else:
-                self._live.pop(record.number, None)
-        if good < len(data):
-            log.warning("%s: dropped %d bytes of a record that was never finished", path, len(data) - good)
-            os.ftruncate(self._log, good)
-        os.lseek(self._log, good, os.SEEK_SET)
+            self._log_bytes = stop
+            self._take_up(record)
+        if (torn := len(data) - self._log_bytes) > 0:
+            log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
+            # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
+            # dropped tail would follow that.
+            self._begin_log()
+
+    def _take_up(self, record: Record) -> None:
+        match record:
+            case Begun(number=number, flushed=flushed):
+                self._live[number] = flushed
+                self._next = number + 1
+            case Done(number=number):
+                self._live.pop(number, None)
+            case Kept(number=number, change=change):
+                self._kept[number] = change
+                self._next = number + 1
+            case Sending():
+                self._sending = record
+            case Answered(numbers=numbers, answers=answers):
+                for number, answer in zip(numbers, answers, strict=True):
+                    self._past.append((number, _without_blocks(self._kept.pop(number)), answer))
+                self._sending = None
+            case Settled():
+                self._past.clear()
+
+    def _live_records(self) -> list[Record]:
+        """What a new log has to hold, in order."""
+        begun: list[Begun | Kept] = [Begun(*item) for item in self._live.items()]
+        begun += [Kept(number, change) for number, change, _ in self._past]
+        begun += [Kept(*item) for item in self._kept.items()]
+        records: list[Record] = [*sorted(begun, key=lambda record: record.number)]
+        if self._past:
+            records.append(Answered([number for number, _, _ in self._past], [answer for _, _, answer in self._past]))
+        return records if self._sending is None else [*records, self._sending]
 
     def _begin_log(self) -> None:
-        """Replace the log by a new one that holds what is live."""
-        _replace(
-            self._folder / "log", MAGIC + b"".join(_encoded(Begun(*record)) for record in sorted(self._live.items()))
-        )
-        if self._log >= 0:
-            os.close(self._log)
-        self._log = os.open(self._folder / "log", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        os.lseek(self._log, 0, os.SEEK_END)
+        """Replace the log by a new one that holds what is live. Raises OSError; what is live is in either log then."""
+        content = MAGIC + b"".join(map(_encoded, self._live_records()))
+        replaced, self._log = self._log, self._replace(self._folder / "log", content)
+        self._log_bytes = len(content)
+        self._in_doubt = True  # Until its name is safe, a power loss brings the replaced one back.
+        if replaced is not None:
+            replaced.close()
+        self.disk.sync_folder(self._folder)
+        self._in_doubt = False
 
-    def _append(self, record: Begun | Done) -> None:
-        data = _encoded(record)
-        begin = os.lseek(self._log, 0, os.SEEK_CUR)
+    def _replace(self, path: Path, content: bytes) -> File:
+        """Write a small file so that a crash leaves the old one or the new one; its folder is yet to be synced."""
+        temporary = path.with_name(path.name + ".new")
+        file = self.disk.create(temporary)
         try:
-            if os.write(self._log, data) != len(data):
-                raise OSError(28, "No space left on device")
+            file.write(0, content)
+            file.sync()
+            self.disk.rename(temporary, path)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _append(self, record: Record) -> None:
+        data = _encoded(record)
+        log_file = self._opened_log()
+        try:
+            log_file.write(self._log_bytes, data)
         except OSError as error:
             with contextlib.suppress(OSError):  # What stands there unfinished is dropped when the log is read.
-                os.ftruncate(self._log, begin)
-                os.lseek(self._log, begin, os.SEEK_SET)
+                log_file.truncate(self._log_bytes)
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+        self._log_bytes += len(data)
+
+    def _opened_log(self) -> File:
+        if self._log is None:
+            raise LocalFailure(f"{self._folder}: the journal is closed")
+        return self._log
 
     def _remove_strays(self) -> None:
         """Overlays of files that were never closed."""
         named = {flushed.file for flushed in self._live.values()}
-        for path in self.overlays.iterdir():
-            if path.name not in named:
-                path.unlink()
+        for entry in self.disk.entries(self.overlays):
+            if entry.name not in named:
+                self.disk.remove(self.overlays / entry.name)
 
 
-def _encoded(record: Begun | Done) -> bytes:
+def _without_blocks(change: AnyChange) -> AnyChange:
+    return msgspec.structs.replace(change, blocks=[]) if isinstance(change, Commit) else change
+
+
+def _encoded(record: Record) -> bytes:
     body = msgspec.msgpack.encode(record)
     return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
 
 
-def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
+def _records(data: bytes) -> Iterator[tuple[Record, int]]:
     """Records and where they end, up to the first that is cut or damaged."""
     at = len(MAGIC)
     while at + _HEAD.size <= len(data):
@@ -235,25 +375,10 @@ def _records(data: bytes) -> Iterator[tuple[Begun | Done, int]]:
             return
         at = begin + length
         try:
-            record = msgspec.msgpack.decode(body, type=Begun | Done)
+            record = msgspec.msgpack.decode(body, type=Record)
         except msgspec.DecodeError as error:
             raise LocalFailure(
                 f"the journal has a record that this version doesn't understand ({error}); it may hold unsent work: "
                 "mount it with the version that wrote it"
             ) from None
         yield record, at
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a small file so that a crash leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,7 +1,8 @@
 """Names and attributes as this mount sees them: what is cached, else what the server says, and what is only here yet.
 
-Owns look-ups, listings and attributes. Each question is answered from ``Tree`` while the feed may be believed, else
-by the server. Files that were created here and whose create has not been answered yet are found in ``creating``.
+Owns look-ups, listings and attributes. Each question is answered from ``Tree`` under a lease, and while the mount works
+apart from its server, else by the server. Files that were created here and whose create has not been answered yet
+are found in ``creating``.
 
 The first look-up in a folder of which nothing is known fetches its first page with attributes, because a kernel
 walks folders name by name; concurrent look-ups there share it.
@@ -16,6 +17,7 @@ import msgspec
 import trio
 
 from backend.errors import NotFound, Refused
+from backend.reach import Reach
 from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
@@ -81,12 +83,18 @@ class Names:
     """The name space of one mount."""
 
     def __init__(
-        self, remote: TreeRemote, tree: Tree, session: Session, local_file: Callable[[NodeId], LocalFile | None]
+        self,
+        remote: TreeRemote,
+        tree: Tree,
+        session: Session,
+        reach: Reach,
+        local_file: Callable[[NodeId], LocalFile | None],
     ) -> None:
         self.creating: dict[tuple[NodeId, bytes], LocalFile] = {}
         self._remote = remote
         self._tree = tree
         self._session = session
+        self._reach = reach
         self._local_file = local_file
         self._fetching: dict[NodeId, trio.Event] = {}
 
@@ -157,6 +165,8 @@ class Names:
                 if change.kind is Kind.FOLDER:
                     tree.keep_listing(node, [], seq)
             case Link(parent=parent, name=name, node=node):
+                if answer.conflict is not None:
+                    parent, name = answer.conflict.parent, answer.conflict.name
                 tree.keep_name(parent, name, node, seq)
             case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
                 tree.keep_name(parent, name, ABSENT, seq)
@@ -178,7 +188,8 @@ class Names:
         return self._tree.path_of(node)
 
     def _trusted(self) -> bool:
-        return self._session.lease_left_s() > 0
+        """Whether what is cached is answered: under a lease, and while there is nobody to ask."""
+        return self._reach.apart or self._session.lease_left_s() > 0
 
     def _with_local(self, row: Node) -> Node:
         if row.kind is Kind.FOLDER and self.creating:

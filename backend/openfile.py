@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, Refused
+from backend.errors import Corrupt, DriveError, Offline, Refused
 from backend.journal import Flushed, Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
@@ -111,6 +111,7 @@ class OpenFile:
         file = cls(services, flushed.row, manifests.decode(flushed.manifest), created)
         file._overlay = Overlay.recovered(
             file._manifest,
+            services.journal.disk,
             services.journal.overlays / flushed.file,
             flushed.size,
             flushed.base_visible,
@@ -146,6 +147,11 @@ class OpenFile:
             return False
         return self._created is not None or (self._overlay is not None and self._overlay.is_dirty)
 
+    @property
+    def is_being_sent(self) -> bool:
+        """Whether a commit is under way."""
+        return self._flushing is not None
+
     def attributes(self) -> Node:
         """Its node as its readers see it, with what was written here."""
         changes: dict[str, object] = {}
@@ -178,6 +184,12 @@ class OpenFile:
     def settled(self, change: SetAttributes) -> None:
         """The server has answered a change of attributes: what it says goes from now on."""
         self._local = [one for one in self._local if one is not change]
+
+    def become(self, copy: Node) -> None:
+        """What was written here apart from the server came second there, and is this conflict copy."""
+        before = self._row.id
+        self._row, self._base, self.detached = copy, copy.version, False
+        self._services.moved(self, before)
 
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
@@ -244,8 +256,8 @@ class OpenFile:
             while self.is_dirty and not await self._commit_once():
                 pass
             self.trouble = None
-        except DriveError as error:
-            self.trouble = error
+        except (DriveError, trio.Cancelled) as error:
+            self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
             self._keep_through_power_loss()
             raise
         finally:

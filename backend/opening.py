@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from backend import credentials
+from backend.apart import Apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.disk import Disk, RealDisk, make_folders
 from backend.drive import Drive
-from backend.errors import LocalFailure, NotFound
-from backend.http import HttpxClient
+from backend.errors import LocalFailure, NotFound, Offline
+from backend.http import Http, HttpxClient
 from backend.journal import Journal
 from backend.overlay import Overlay
+from backend.ownblocks import OwnBlocks, ReachedBlocks
+from backend.reach import Reach
 from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, Standing, WorkspaceRemote
-from backend.threads import WorkerThreads
+from backend.session import Clock, boottime_s
+from backend.threads import Threads, WorkerThreads
+from backend.tree import Tree
+from backend.treefile import TreeFile
 from backend.upload import Uploader
 from protocol import keys
-from protocol.ids import new_session_id
+from protocol.ids import Seq, new_session_id
 from protocol.manifest import Manifest
 from protocol.messages import Role, Workspace
 
@@ -38,37 +47,99 @@ async def open_drive(
     cache_dir: Path,
     cache_bytes: int,
     read_only: bool,
+    remembered: Path,
+    strict: bool = False,
     patience: Patience = PATIENT,
 ) -> AsyncIterator[Drive]:
-    """A drive whose server has answered; ``Drive.run`` makes it live. Raises DriveError."""
+    """A drive that ``Drive.run`` makes live. Raises DriveError.
+
+    Where the server can't be reached, a workspace that was mounted before is opened as it is ``remembered`` (a file, of
+    this person alone), unless ``strict``.
+    """
     async with HttpxClient(url, ca_file) as http:
-        account = Account(Caller(http, token, IMPATIENT))
-        await account.health()
-        chosen = await account.workspace(choose(await account.workspaces(), workspace).id)
-        with Journal(_folder(cache_dir, "journal")) as journal:
-            remote = WorkspaceRemote(Caller(http, token, patience), chosen.id, Standing(new_session_id()))
-            threads = WorkerThreads(WORKERS)
-            cache = BlockCache(_folder(cache_dir, "blocks"), cache_bytes)
+        try:
+            chosen, reached = await _asked(http, token, workspace), True
+            if not strict:
+                credentials.remember_workspace(remembered, chosen)
+        except Offline:
+            known = None if strict else credentials.remembered_workspace(remembered)
+            if known is None:
+                raise
+            chosen, reached = known, False
+        disk, threads = RealDisk(), WorkerThreads(WORKERS)
+        with Journal(disk, _folder(disk, cache_dir, "journal")) as journal:
+            cache = BlockCache(disk, _folder(disk, cache_dir, "blocks"), cache_bytes)
             await threads.run(cache.load)
-            working_keys = keys.derive(chosen.key, chosen.key_id)
-            blocks = Blocks(remote, cache, working_keys, threads)
-            numbers = itertools.count(time.time_ns())
-
-            def new_overlay(base: Manifest) -> Overlay:
-                return Overlay(base, journal.overlays / f"{next(numbers):x}")
-
-            drive = Drive(
-                remote,
+            drive = assemble(
+                http,
+                token,
+                chosen,
                 journal,
-                blocks,
-                Uploader(remote, blocks, cache, working_keys, threads),
-                new_overlay,
-                time.time_ns,
-                workspace=chosen,
-                read_only=read_only or chosen.role is Role.VIEWER,
+                OwnBlocks(disk, _folder(disk, cache_dir, "own")),
+                cache,
+                TreeFile(disk, cache_dir / "tree", threads),
+                threads,
+                Reach(strict=strict),
+                read_only=read_only,
+                patience=patience,
             )
-            await drive.join()
+            await drive.begin(reached=reached)
             yield drive
+
+
+async def _asked(http: HttpxClient, token: str, workspace: str | None) -> Workspace:
+    """The workspace that is meant, with its key."""
+    account = Account(Caller(http, token, IMPATIENT))
+    await account.health()
+    return await account.workspace(choose(await account.workspaces(), workspace).id)
+
+
+def assemble(
+    http: Http,
+    token: str,
+    workspace: Workspace,
+    journal: Journal,
+    own: OwnBlocks,
+    cache: BlockCache,
+    memory: TreeFile,
+    threads: Threads,
+    reach: Reach,
+    *,
+    read_only: bool = False,
+    patience: Patience = PATIENT,
+    clock: Clock = boottime_s,
+    now_ns: Callable[[], int] = time.time_ns,
+    random_source: random.Random | None = None,
+) -> Drive:
+    """A drive of these parts; real ones or a simulation's."""
+    standing = Standing(new_session_id())
+    remote = WorkspaceRemote(Caller(http, token, patience, random_source, reach), workspace.id, standing)
+    direct = WorkspaceRemote(Caller(http, token, IMPATIENT, random_source), workspace.id, standing)
+    working_keys = keys.derive(workspace.key, workspace.key_id)
+    reached = ReachedBlocks(remote, own, reach, threads)
+    blocks = Blocks(reached, cache, working_keys, threads)
+    tree = Tree(Seq(0))
+    numbers = itertools.count(now_ns())
+
+    def new_overlay(base: Manifest) -> Overlay:
+        return Overlay(base, journal.disk, journal.overlays / f"{next(numbers):x}")
+
+    return Drive(
+        remote,
+        direct,
+        reach,
+        tree,
+        Apart(direct, tree, journal, own, cache, threads),
+        memory,
+        journal,
+        blocks,
+        Uploader(reached, blocks, cache, working_keys, threads),
+        new_overlay,
+        now_ns,
+        clock,
+        workspace=workspace,
+        read_only=read_only or workspace.role is Role.VIEWER,
+    )
 
 
 def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:
@@ -92,10 +163,10 @@ def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:
             raise NotFound(f"{wanted!r} can mean several workspaces; say OWNER/NAME, one of: {names}")
 
 
-def _folder(parent: Path, name: str) -> Path:
+def _folder(disk: Disk, parent: Path, name: str) -> Path:
     folder = parent / name
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folders(disk, folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "not writable")
     except OSError as error:

@@ -7,6 +7,9 @@ meanwhile goes into the next batch, so concurrent programs share round trips.
 A change that nobody waits for (``submit_later``: the create of a file that is about to be written) waits
 a moment for company, and goes at once when a change that somebody waits for is queued behind it.
 
+While the mount works apart from its server (``reach``), changes are applied and kept here instead (``apart``), and sent
+in order when the server answers again.
+
 Invariants: numbers are given when a batch is formed, without gaps; a change is answered exactly once, after
 the notices that came with its answer have been applied.
 """
@@ -19,10 +22,13 @@ from typing import Final, Protocol
 
 import trio
 
+from backend.apart import Apart
 from backend.errors import DriveError, Offline, Unauthorized
+from backend.reach import Reach
+from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Notices
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
@@ -94,10 +100,25 @@ class Outbox:
         self,
         remote: BatchRemote,
         journal: JournalId,
+        reach: Reach,
+        apart: Apart,
         absorb: Callable[[Notices], Awaitable[None]],
         answered: Callable[[AnyChange, AnyAnswer, Seq], None],
+        rejoin: Callable[[], Awaitable[None]],
+        trouble_apart: Callable[[DriveError], Awaitable[None]],
     ) -> None:
-        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does."""
+        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does.
+
+        ``rejoin`` is called when all that was done apart is at the server, and ends that; ``trouble_apart`` is told why
+        it isn't there yet.
+        """
+        self._reach = reach
+        self._apart = apart
+        self._rejoin = rejoin
+        self._trouble_apart = trouble_apart
+        self._keeping = trio.Lock()
+        self._told_after = 1 if reach.strict else 2
+        """Failures of a batch after which those who wait for it are told: a server that comes back deserves another."""
         self._remote = remote
         self._journal = journal
         self._last_number = 0
@@ -118,6 +139,11 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._in_flight)
+
+    def part(self) -> None:
+        """The mount works apart from now on: what is queued is kept."""
+        self._any.set()
+        self._urgent.set()
 
     def submit_later(self, change: AnyChange) -> Pending:
         """Queue a change that nobody waits for yet: trouble doesn't take it out of the queue."""
@@ -151,17 +177,73 @@ class Outbox:
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
+            if self._reach.apart:
+                await self._run_apart()
+            else:
+                await self._run_joined()
+
+    async def _run_joined(self) -> None:
+        """Until the mount parts from its server."""
+        while not self._reach.apart:
             await self._any.wait()
             if not self._urgent.is_set():
                 with trio.move_on_after(COMPANY_S):
                     await self._urgent.wait()
+            if self._reach.apart:
+                return
             self._in_flight = self._next_batch()
-            await self._deliver(self._in_flight)
+            if self._in_flight:
+                await self._deliver(self._in_flight)
             self._in_flight = []
-            if not self._queue:
-                self._any = trio.Event()
-                self._urgent = trio.Event()
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self._queue:
+            self._any = trio.Event()
+            self._urgent = trio.Event()
+            if not self._reach.apart:
                 self._idle.set()
+
+    async def _run_apart(self) -> None:
+        """Apply and keep what comes; meanwhile wait for the server, and send it all when it answers."""
+        self._idle = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_what_comes)
+            pause_s = _RETRY_FIRST_S
+            while True:
+                try:
+                    self._last_number = await self._apart.send_all()
+                except DriveError as error:
+                    await self._trouble_apart(error)
+                    await trio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _RETRY_MOST_S)
+                    continue
+                async with self._keeping:
+                    if not self._queue and len(self._apart) == 0:
+                        await self._rejoin()
+                        break
+            nursery.cancel_scope.cancel()
+        self._rest()
+
+    async def _keep_what_comes(self) -> None:
+        while True:
+            await self._any.wait()
+            async with self._keeping:
+                batch = list(self._queue)
+                self._queue.clear()
+                for pending, outcome in zip(
+                    batch, await self._apart.keep([pending.change for pending in batch]), strict=True
+                ):
+                    self._settle_apart(pending, outcome)
+                self._rest()
+
+    def _settle_apart(self, pending: Pending, outcome: AnyAnswer | DriveError) -> None:
+        if isinstance(outcome, DriveError):
+            pending.settle(outcome)
+            return
+        seq = outcome.seq if isinstance(outcome, Applied) else Seq(0)
+        self._answered(pending.change, outcome, seq)
+        pending.settle((outcome, seq))
 
     def _next_batch(self) -> list[Pending]:
         batch: list[Pending] = []
@@ -183,13 +265,20 @@ class Outbox:
         """Send one batch until it is answered. Whoever waits is told of trouble; the batch stays."""
         first = self._last_number + 1
         changes = [pending.change for pending in batch]
-        pause_s = _RETRY_FIRST_S
+        pause_s, failures = _RETRY_FIRST_S, 0
         while True:
             try:
                 reply = await self._remote.send(Batch(self._journal, first, changes))
                 break
             except (Offline, Unauthorized) as error:
-                self._tell_waiters(batch, error)
+                if await self._has_parted(error):
+                    for pending, outcome in zip(batch, await self._apart.adopt(first, changes), strict=True):
+                        self._settle_apart(pending, outcome)
+                    self._last_number = first + len(batch) - 1
+                    return
+                failures += 1
+                if failures >= self._told_after:
+                    self._tell_waiters(batch, error)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
             except DriveError as error:
@@ -206,9 +295,18 @@ class Outbox:
         await self._absorb(reply.notices)
         # The answers of a batch that is sent again are of its first time: what others did since is not in them.
         seq = max((answer.seq for answer in reply.answers if isinstance(answer, Applied)), default=Seq(0))
+        diversions = Diversions()
         for pending, answer in zip(batch, reply.answers, strict=True):
-            self._answered(pending.change, answer, seq)
+            done = diversions.follow(pending.change)  # As the server followed it, within the batch.
+            diversions.learn(pending.change, answer)
+            self._answered(pending.change if isinstance(done, Create) else done, answer, seq)
             pending.settle((answer, seq))
+
+    async def _has_parted(self, error: DriveError) -> bool:
+        """After a batch that got no answer: whether the mount works apart from its server now."""
+        if isinstance(error, Offline) and not self._reach.strict:
+            await self._reach.wait_verdict()
+        return self._reach.apart
 
     def _tell_waiters(self, batch: list[Pending], error: DriveError) -> None:
         for pending in batch:

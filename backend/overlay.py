@@ -1,7 +1,7 @@
 """What has been written over a version of a file and is not committed yet: a sparse local file and its map.
 
 Owns the bytes and the map of which ranges are local, which show the base version, and which are zeros. Synchronous: a
-call costs microseconds and a ``pwrite`` to the page cache. Knows nothing of blocks or servers.
+call costs microseconds and a write to the page cache. Knows nothing of blocks or servers.
 
 The map is a list of disjoint segments in order, each with the generation in which it was written; what no segment
 covers shows the base, or zeros where the file was cut and extended. A flush takes a ``mark``: what is written
@@ -13,13 +13,14 @@ visible only below ``_base_visible``, which truncation lowers and nothing raises
 
 from __future__ import annotations
 
-import os
+import contextlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from backend.disk import Disk, File
 from backend.errors import LocalFailure
 from protocol.limits import KIB
 from protocol.manifest import Manifest
@@ -77,15 +78,19 @@ class Layout(NamedTuple):
 class _Store:
     """The bytes: in memory while small, then a sparse file."""
 
+    disk: Disk
     path: Path
-    memory: bytearray | None
-    fd: int = -1
+    memory: bytearray
+    file: File | None = None
+    """Where the bytes are once they have outgrown memory."""
+    sync_error: OSError | None = None
+    """Why the bytes may be gone after a power loss, whatever later calls of fsync say (fsync(2))."""
 
     def write(self, offset: int, data: bytes) -> None:
-        if self.memory is not None and offset + len(data) > IN_MEMORY_MAX_BYTES:
+        if self.file is None and offset + len(data) > IN_MEMORY_MAX_BYTES:
             self._spill()
-        if self.memory is None:
-            _write_all(self.fd, data, offset)
+        if self.file is not None:
+            self.file.write(offset, data)
             return
         if len(self.memory) < offset:
             self.memory.extend(bytes(offset - len(self.memory)))
@@ -93,63 +98,56 @@ class _Store:
 
     def read(self, offset: int, length: int) -> bytes:
         memory = self.memory  # A write on the event loop may move it to the file while a worker reads.
-        if memory is not None:
+        if self.file is None:
             return bytes(memory[offset : offset + length])
-        data = os.pread(self.fd, length, offset)
-        while len(data) < length and (more := os.pread(self.fd, length - len(data), offset + len(data))):
-            data += more
-        return data
+        return self.file.read(offset, length)
 
     def length(self) -> int:
-        return os.fstat(self.fd).st_size if self.memory is None else len(self.memory)
+        return len(self.memory) if self.file is None else self.file.size_bytes()
 
     def clear(self) -> None:
-        if self.memory is not None:
+        if self.file is None:
             self.memory.clear()
-        else:
-            os.ftruncate(self.fd, 0)
-
-    def _spill(self) -> None:
-        """Move to the file; where that fails, everything stays in memory."""
-        assert self.memory is not None
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(fd, self.memory, 0)
-        except OSError:
-            os.close(fd)
-            self.path.unlink()
-            raise
-        self.fd, self.memory = fd, None
+            return
+        with contextlib.suppress(OSError):  # No map names the bytes any more: they take space, nothing else.
+            self.file.truncate(0)
+        self.sync_error = None
 
     def sync(self) -> None:
-        """Put the bytes, and the file's name, where a power loss doesn't reach them."""
-        if self.memory is not None:
-            self._spill()
-        os.fsync(self.fd)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Put the bytes, and the file's name, where a power loss doesn't reach them; where that failed, it is final."""
+        if self.sync_error is not None:
+            raise self.sync_error
+        file = self.file or self._spill()
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            file.sync()
+        except OSError as error:
+            self.sync_error = error
+            raise
+        self.disk.sync_folder(self.path.parent)
 
     def delete(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            self.path.unlink(missing_ok=True)
+        if self.file is not None:
+            self.file.close()
+            with contextlib.suppress(OSError):  # The next mount removes what no record names.
+                self.disk.remove(self.path)
 
-
-def _write_all(fd: int, data: bytes | bytearray, offset: int) -> None:
-    with memoryview(data) as view:
-        done = 0
-        while done < len(view):
-            done += os.pwrite(fd, view[done:], offset + done)
+    def _spill(self) -> File:
+        """Move to the file; where that fails, everything stays in memory."""
+        file = self.disk.create(self.path)
+        try:
+            file.write(0, self.memory)
+        except OSError:
+            file.close()
+            self.disk.remove(self.path)
+            raise
+        self.file, self.memory = file, bytearray()
+        return file
 
 
 class Overlay:
     """The writable view of one open file."""
 
-    def __init__(self, base: Manifest, path: Path) -> None:
+    def __init__(self, base: Manifest, disk: Disk, path: Path) -> None:
         """``path`` is where the bytes go when they outgrow memory; nothing is there yet."""
         self.base = base
         self.size_bytes = base.size_bytes
@@ -160,28 +158,32 @@ class Overlay:
         self._resized = 0
         """The generation of the last truncation; 0 for none since the base."""
         self._lowest_since_mark = base.size_bytes
-        self._store = _Store(path, bytearray())
+        self._store = _Store(disk, path, bytearray())
 
     @classmethod
     def recovered(
         cls,
         base: Manifest,
+        disk: Disk,
         path: Path,
         size_bytes: int,
         base_visible: int,
         segments: Iterable[tuple[int, int]],
         content: bytes | None,
     ) -> Overlay:
-        """The overlay of an earlier process, by its journal's record; its bytes are ``content`` or lie at ``path``."""
-        overlay = cls(base, path)
+        """The overlay of an earlier process, by its journal's record; its bytes are ``content`` or lie at ``path``.
+
+        Raises OSError where they can't be opened.
+        """
+        overlay = cls(base, disk, path)
         overlay.size_bytes, overlay._base_visible = size_bytes, base_visible
         overlay._segments = [Segment(start, stop, 1) for start, stop in segments]
         overlay._resized = 1
         overlay._lowest_since_mark = size_bytes
         if content is None:
-            overlay._store = _Store(path, None, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            overlay._store.file = disk.open(path)
         else:
-            overlay._store = _Store(path, bytearray(content))
+            overlay._store.memory.extend(content)
         return overlay
 
     # ── questions ──
@@ -326,7 +328,7 @@ class Overlay:
 
     def inline_bytes(self) -> bytes | None:
         """All local bytes where they are in memory, for a journal record; None where they are in the file."""
-        return None if self._store.memory is None else bytes(self._store.memory)
+        return bytes(self._store.memory) if self._store.file is None else None
 
     def delete(self) -> None:
         """Give up the bytes."""

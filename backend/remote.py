@@ -8,9 +8,10 @@ while ``Patience`` lasts.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -21,6 +22,7 @@ import trio
 
 from backend.errors import DriveError, NoSpace, NotFound, Offline, ReadOnly, Refused, Unauthorized, Unusable
 from backend.http import Http, HttpxClient, Lane, Response, Traffic
+from backend.reach import Reach
 from protocol import problems
 from protocol.ids import (
     BLOCK_ID_BYTES,
@@ -43,10 +45,12 @@ from protocol.messages import (
     Batch,
     BatchReply,
     BlockList,
+    ConflictsReply,
     Devices,
     Health,
     Join,
     JoinReply,
+    JournalReply,
     ListingReply,
     Login,
     LoginReply,
@@ -101,9 +105,16 @@ class Caller:
     """
 
     def __init__(
-        self, http: Http, token: str | None, patience: Patience = PATIENT, random_source: random.Random | None = None
+        self,
+        http: Http,
+        token: str | None,
+        patience: Patience = PATIENT,
+        random_source: random.Random | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        """With a ``reach`` calls end when the mount begins to work apart from its server."""
         self._http = http
+        self._reach = reach
         self._headers: dict[str, str] = {"Accept": MSGPACK}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -139,13 +150,21 @@ class Caller:
             sent["Content-Type"], body = MSGPACK, msgspec.msgpack.encode(message)
         elif octets:
             sent["Content-Type"] = OCTETS
-        patience = patience or self._patience
+        request = partial(
+            self._http.request, method, f"/{API}{path}", lane=lane, headers=sent, body=body, wait_s=wait_s
+        )
+        answer = partial(self._answer, request, patience or self._patience)
+        response = await (answer() if self._reach is None else self._reach.guard(answer))
+        if response.status >= 300:
+            raise problem_of(response)
+        return response
+
+    async def _answer(self, request: Callable[[], Awaitable[Response]], patience: Patience) -> Response:
+        """Send it until it is answered, or patience ends; raises Offline."""
         began, pause_s = trio.current_time(), patience.first_pause_s
         while True:
             try:
-                response = await self._http.request(
-                    method, f"/{API}{path}", lane=lane, headers=sent, body=body, wait_s=wait_s
-                )
+                response = await request()
                 if response.status != problems.STATUS[problems.UNAVAILABLE]:
                     break
                 failure = Offline("the server is stopping")
@@ -158,8 +177,6 @@ class Caller:
             await trio.sleep(min(left_s, pause_s * self._random.uniform(0.5, 1.0)))
             pause_s = min(patience.most_pause_s, pause_s * 2)
         self._given_up = False
-        if response.status >= 300:
-            raise problem_of(response)
         return response
 
     async def ask(self, reply: type[M], method: str, path: str, message: Message | None = None) -> M:
@@ -331,6 +348,11 @@ class WorkspaceRemote:
             query += f"&generation={generation}"
         return await self._ask(ListingReply, f"/nodes/{folder}/entries?{query}")
 
+    async def conflicts_page(self, after: NodeId, limit: int | None = None) -> ConflictsReply:
+        """Conflict copies with ids past ``after``, in order of ids."""
+        query = f"after={after}" if limit is None else f"after={after}&limit={limit}"
+        return await self._ask(ConflictsReply, f"/conflicts?{query}")
+
     async def manifest(self, node: NodeId, version: VersionNumber) -> ManifestReply:
         """The content of one version."""
         response = await self.caller.call(
@@ -349,6 +371,14 @@ class WorkspaceRemote:
             return decode(BatchReply, response)
         except Unusable as error:
             raise Offline(str(error)) from error  # It may have been applied: only an answer ends a batch.
+
+    async def replay(self, batch: Batch) -> BatchReply:
+        """Numbered changes that were made apart from the server: outside of any session, so with no news of others."""
+        return decode(BatchReply, await self.caller.call("POST", f"{self._path}/changes", message=batch))
+
+    async def journal(self, journal: JournalId) -> JournalReply:
+        """The last batch of a journal that the server applied."""
+        return await self.caller.ask(JournalReply, "GET", f"{self._path}/journals/{journal.hex()}")
 
     async def _ask(self, reply: type[M], path: str) -> M:
         """A question about the tree."""

@@ -27,11 +27,12 @@ from typing import Final, Protocol
 import trio
 
 from backend.errors import DriveError, Offline, Unauthorized
+from backend.reach import Reach
 from backend.remote import SessionEnded, Standing
-from backend.tree import Outdated, Tree
+from backend.tree import Outdated, Snapshot, Tree
 from protocol.ids import JournalId, Seq
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, Notice, Notices, PollReply
+from protocol.messages import JoinReply, JournalReply, Notice, Notices, PollReply
 
 POLLS_A_LEASE: Final = 3
 """The server answers a poll with nothing after this part of a lease: two answers may be lost before the lease is."""
@@ -71,12 +72,27 @@ class SessionRemote(Protocol):
         """Raises DriveError."""
         ...
 
+    async def journal(self, journal: JournalId) -> JournalReply:
+        """A small question; raises DriveError."""
+        ...
+
 
 class Session:
     """One mount's session."""
 
-    def __init__(self, remote: SessionRemote, tree: Tree, journal: JournalId, clock: Clock = boottime_s) -> None:
+    def __init__(
+        self,
+        remote: SessionRemote,
+        tree: Tree,
+        journal: JournalId,
+        reach: Reach,
+        part: Callable[[], None],
+        clock: Clock = boottime_s,
+    ) -> None:
+        """``part`` is called when the lease is over and the server can't be reached: the mount works apart then."""
         self.trouble: DriveError | None = None
+        self._reach = reach
+        self._part = part
         self._remote = remote
         self._standing = remote.standing
         self._tree = tree
@@ -85,6 +101,8 @@ class Session:
         self._lease_s = 0.0
         self._lease_until_s = clock()
         self._joined = False
+        self._knows = False
+        """Whether what is cached is true at ``standing.applied``: else nothing is."""
         self._turn = trio.Lock()
         self._listener: Listener | None = None
         self._untold = Outdated()
@@ -93,6 +111,11 @@ class Session:
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
         return max(0.0, self._lease_until_s - self._clock())
+
+    @property
+    def is_with_server(self) -> bool:
+        """Whether the server answered last, and what was done apart from it is there."""
+        return self.trouble is None and not self._reach.apart
 
     async def absorb(self, notices: Notices) -> None:
         """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped."""
@@ -117,49 +140,78 @@ class Session:
             self._untold |= self._tree.apply(notices, self._journal)
             self._standing.applied = self._tree.applied
 
+    def take_up(self, snapshot: Snapshot) -> None:
+        """What an earlier mount knew; before ``join``."""
+        self._tree.restore(snapshot)
+        self._standing.applied = self._standing.acknowledged = snapshot.applied
+        self._knows = True
+
     async def join(self) -> JoinReply:
         """Begin, or begin anew where the server has forgotten the session; raises DriveError."""
         sent_s = self._clock()
-        reply = await self._remote.join(self._journal, self._standing.applied if self._joined else None)
-        if not self._joined:
+        reply = await self._remote.join(self._journal, self._standing.applied if self._knows else None)
+        if not self._knows:
             self._tree.begin(reply.notices.seq)
-            self._joined = True
+        self._joined = self._knows = True
         await self.absorb(reply.notices)
         self._renew(sent_s, reply.lease_s)
+        if reply.lease_s == 0:  # It is given when these changes are acknowledged.
+            await self._poll(0)
         return reply
 
+    async def _poll(self, wait_s: float) -> None:
+        sent_s = self._clock()
+        reply = await self._remote.poll(wait_s)
+        await self.absorb(reply.notices)
+        self._renew(sent_s, reply.lease_s)
+
     async def run(self, listener: Listener) -> None:
-        """Poll until cancelled. ``join`` comes first."""
+        """Poll until cancelled, and join where that has not been done; not while the mount works apart."""
         self._listener = listener
-        pause_s, ended = _RETRY_FIRST_S, False
+        pause_s = _RETRY_FIRST_S
         while True:
-            sent_s = self._clock()
+            await self._reach.wait_joined()
             try:
-                if ended:
+                if not self._joined:
                     await self.join()
-                    ended = False
                 else:
-                    reply = await self._remote.poll(self._lease_s / POLLS_A_LEASE)
-                    await self.absorb(reply.notices)
-                    self._renew(sent_s, reply.lease_s)
+                    await self._poll(self._lease_s / POLLS_A_LEASE)
             except SessionEnded:
-                ended = True
+                self._joined = False
                 continue
             except DriveError as error:
                 if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
                     await self._distrust(listener)
                 self._note(error)
+                if isinstance(error, Offline) and await self._is_cut_off():
+                    self._part()
+                    continue
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
                 continue
             if self.trouble is not None:
                 log.info("the server answers again")
             self.trouble = None
+            self._reach.heard()
             pause_s = _RETRY_FIRST_S
+
+    async def _is_cut_off(self) -> bool:
+        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
+        if self._reach.strict or self.lease_left_s() > 0:
+            return False
+        try:
+            await self._remote.journal(self._journal)
+        except Offline:
+            return True
+        except DriveError:
+            pass
+        return False
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
         self._lease_until_s = self._clock()
+        if not self._joined or self._reach.apart:
+            return
         with trio.move_on_after(_GOODBYE_S):
             try:
                 await self._remote.leave()
@@ -170,6 +222,13 @@ class Session:
         if lease_s > 0:
             self._lease_s = lease_s
             self._lease_until_s = max(self._lease_until_s, sent_s + lease_s * (1 - LEASE_DRIFT) - MARGIN_S)
+
+    async def note_apart(self, error: DriveError) -> None:
+        """Why what was done apart is not at the server yet."""
+        if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
+            assert self._listener is not None
+            await self._distrust(self._listener)
+        self._note(error)
 
     async def _distrust(self, listener: Listener) -> None:
         """The token was revoked: nothing that was cached is shown any more."""

@@ -22,9 +22,12 @@ AHEAD: Final = 32
 
 
 class _Walk:
-    """One listed folder: its small files in order, and how far it has been walked and fetched."""
+    """One listed folder: its small files in order, and how far it has been walked and fetched.
 
-    def __init__(self, files: list[tuple[NodeId, BlockId]]) -> None:
+    Their manifests are decoded when their blocks are fetched: most listings are followed by no reading.
+    """
+
+    def __init__(self, files: list[tuple[NodeId, bytes]]) -> None:
         self.files = files
         self.places = {node: place for place, (node, _) in enumerate(files)}
         self.last_opened = -2
@@ -42,7 +45,8 @@ class Siblings:
 
     def listed(self, entries: Sequence[Entry]) -> None:
         """A folder was listed."""
-        files = [(entry.node.id, block) for entry in entries if (block := _only_block(entry.node)) is not None]
+        rows = [entry.node for entry in entries]
+        files = [(row.id, row.manifest) for row in rows if row.manifest is not None and _is_small(row)]
         if len(files) < 2:
             return
         self._count += 1
@@ -66,11 +70,14 @@ class Siblings:
         if in_sequence and place + AHEAD // 2 >= walk.fetched:
             begin = max(place, walk.fetched)
             walk.fetched = begin + AHEAD
-            self._blocks.prefetch([block for _, block in walk.files[begin : walk.fetched]])
+            blocks = [_only_block(manifest) for _, manifest in walk.files[begin : walk.fetched]]
+            self._blocks.prefetch([block for block in blocks if block is not None])
 
 
-def _only_block(row: Node) -> BlockId | None:
-    if row.kind is not Kind.FILE or row.manifest is None or not 0 < row.size <= INLINE_SEALED_BYTES:
-        return None
-    pieces = manifests.decode(row.manifest).pieces
+def _is_small(row: Node) -> bool:
+    return row.kind is Kind.FILE and 0 < row.size <= INLINE_SEALED_BYTES
+
+
+def _only_block(manifest: bytes) -> BlockId | None:
+    pieces = manifests.decode(manifest).pieces
     return pieces[0].block if len(pieces) == 1 and not pieces[0].is_hole else None

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
+from backend.apart import Apart
 from backend.blocks import Blocks
 from backend.errors import Unauthorized
 from backend.outbox import Outbox
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.tree import Tree
+
+
+class FileState(StrEnum):
+    """Where a file's content is, as the extended attribute ``user.samedrive.state`` says it."""
+
+    LOCAL = "local"
+    """Something was written here that is in no committed version."""
+    UPLOADING = "uploading"
+    """It is being sent, from here or by the device that made the file."""
+    SYNCED = "synced"
+    CONFLICT = "conflict"
+    """Committed as the second of two changes of one version: a copy beside the first."""
 
 
 class Unsent(msgspec.Struct, frozen=True):
@@ -25,10 +40,12 @@ class Status(msgspec.Struct, frozen=True):
     """One mount. Counters are since the mount began; bytes are those of request and answer bodies."""
 
     state: str
-    """online, offline (the server can't be reached) or refused (it doesn't accept the token)."""
+    """online, offline (the server can't be reached: what is cached is shown, what is done is kept, unless the mount is
+    strict) or refused (it doesn't accept the token)."""
     trouble: str
     seq: int
     queued_changes: int
+    """Not at the server yet, those that are kept from while it was away among them."""
     sending: list[Unsent]
     requests: int
     polls: int
@@ -43,17 +60,23 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def status_of(
-    remote: WorkspaceRemote, tree: Tree, session: Session, outbox: Outbox, blocks: Blocks, unsent: list[Unsent]
+    remote: WorkspaceRemote,
+    tree: Tree,
+    session: Session,
+    outbox: Outbox,
+    apart: Apart,
+    blocks: Blocks,
+    unsent: list[Unsent],
 ) -> Status:
     """The present state of a mount's parts."""
     trouble = session.trouble
-    state = "online" if trouble is None else "refused" if isinstance(trouble, Unauthorized) else "offline"
+    state = "online" if session.is_with_server else "refused" if isinstance(trouble, Unauthorized) else "offline"
     traffic = remote.caller.traffic
     return Status(
         state=state,
         trouble="" if trouble is None else str(trouble),
         seq=tree.applied,
-        queued_changes=len(outbox),
+        queued_changes=len(outbox) + len(apart),
         sending=unsent,
         requests=traffic.requests,
         polls=traffic.polls,

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
 from protocol.messages import Entry, Node, Notice, Notices
 
@@ -29,6 +31,22 @@ NODES_MAX: Final = 200_000
 
 TOUCHES_MAX: Final = 65_536
 """Remembered touches; beyond that the guard falls back to refusing older replies."""
+
+
+class FolderSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """A folder's known names: node, or 0 for a name that is known to be absent."""
+
+    folder: NodeId
+    complete: bool
+    names: dict[bytes, int]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that is known, true at ``applied`` or since ``nodes``' own numbers."""
+
+    applied: Seq
+    nodes: list[Node]
+    folders: list[FolderSnapshot]
 
 
 class Absent(Enum):
@@ -232,6 +250,44 @@ class Tree:
         """The feed was interrupted for longer than what is kept may be trusted."""
         self._nodes.clear()
         self._folders.clear()
+
+    def drop(self, nodes: Iterable[NodeId], names: Iterable[tuple[NodeId, bytes]]) -> None:
+        """Forget rows that were local."""
+        for node in nodes:
+            self._nodes.pop(node, None)
+        for folder, name in names:
+            if (known := self._folders.get(folder)) is not None:
+                known.learn(name, None)
+
+    # ── from one mount to the next ──
+
+    def snapshot(self) -> Snapshot:
+        """All that is known. What was outdated and not learnt again isn't in it."""
+        return Snapshot(
+            self.applied,
+            [row for _, row in self._nodes.values()],
+            [
+                FolderSnapshot(
+                    folder,
+                    known.complete and not known.unknown,
+                    {
+                        name: meaning if isinstance(meaning, int) else 0
+                        for name, meaning in known.names.items()
+                        if meaning
+                    },
+                )
+                for folder, known in self._folders.items()
+            ],
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """What an earlier mount knew; changes since are applied next."""
+        self.begin(snapshot.applied)
+        for row in snapshot.nodes:
+            self._nodes[row.id] = (snapshot.applied, row)
+        for one in snapshot.folders:
+            names: dict[bytes, Known] = {name: NodeId(node) if node else ABSENT for name, node in one.names.items()}
+            self._folders[one.folder] = _Folder(names, one.complete)
 
     # ── inside ──
 

@@ -1,9 +1,9 @@
 """The same work on a Samedrive mount, the local disk, sshfs, rclone and davfs2, in one run: prints tables.
 
-    python benchmarks/run.py                    everything; about half an hour, most of it waiting for 50 ms
-    python benchmarks/run.py --quick            a quarter of the bytes, a fifth of the files
-    python benchmarks/run.py --only samedrive --only sshfs --rtt-ms 0
-    python benchmarks/run.py --write            keeps the result as docs/benchmarks.md
+    ./scripts/bench                    everything; about half an hour, most of it waiting for 50 ms
+    ./scripts/bench --quick            a quarter of the bytes, a fifth of the files
+    ./scripts/bench --only samedrive --only sshfs --rtt-ms 0
+    ./scripts/bench --write            keeps the result as docs/benchmarks.md
 
 What isn't installed is left out and said so. Debian's packages: sshfs, openssh-server, rclone, davfs2 (for root).
 
@@ -195,9 +195,11 @@ class Bench:
         self.measure("small files listed, cold", lambda _: work.list_small(folder))
         self.measure("small files listed, warm", lambda _: work.list_small(folder))
         self.forget(*(folder / name for name in work.small_names(sizes.small_files)))
-        self.measure("small files read, cold", lambda deadline: work.read_small(folder, deadline))
-        self.prepare(lambda: work.read_small(folder, float("inf")))
-        self.measure("small files read, warm", lambda deadline: work.read_small(folder, deadline))
+        self.measure("small files read, cold", lambda deadline: work.read_small(folder, sizes.small_files, deadline))
+        read = self.rows["small files read, cold"]
+        if read is not None:
+            warm = int(read.amount)  # Those that have been read.
+            self.measure("small files read, warm", lambda deadline: work.read_small(folder, warm, deadline))
         self.measure("small files removed", lambda deadline: work.remove_small(folder, deadline), lambda *_: True)
 
     def prepare(self, do: Callable[[], float], arrived: Arrived = lambda *_: True) -> None:
@@ -271,7 +273,8 @@ def version_of(*command: str) -> str:
     if shutil.which(command[0]) is None:
         return "not installed"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).strip().splitlines()[0]
+    first = (done.stdout + done.stderr).strip().splitlines()[0]
+    return first.split("<")[0].strip()  # davfs2 tells its home page too.
 
 
 def machine(folder: Path) -> str:
@@ -306,6 +309,7 @@ def main() -> None:
     parser.add_argument("--cap-s", type=float, help="when rows of many things stop (default: 60, quick: 15)")
     parser.add_argument("--folder", type=Path, help="where to keep data meanwhile (default: a temporary folder)")
     parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULT.relative_to(REPOSITORY)}")
+    parser.add_argument("--note", default="", help="a sentence for the page: what else the machine did, say")
     chosen = parser.parse_args()
     sizes = (
         Sizes(64 * work.MIB, 50, 200, chosen.cap_s or 15)
@@ -318,7 +322,8 @@ def main() -> None:
         about = (
             f"{machine(folder)}.\n\n{sizes.large_bytes / work.MIB:.0f} MiB that can't be compressed; "
             f"{sizes.pieces} random reads; {sizes.small_files} files of {work.SMALL_BYTES} bytes. "
-            f"Writes count until durable on the server.\n"
+            f"Writes count until durable on the server. {chosen.note}".strip()
+            + "\n"
         )
         print(about)
         parts = []
@@ -343,7 +348,10 @@ def main() -> None:
             print(parts[-1], flush=True)
     if chosen.write:
         RESULT.parent.mkdir(exist_ok=True)
-        head = "# Benchmarks\n\n`python benchmarks/run.py --write` made this page; its `--help` says how it counts.\n\n"
+        head = (
+            "# Benchmarks\n\n`./scripts/bench --write` made this page; its `--help` says how it counts, and "
+            "`performance.md` where the time goes.\n\n"
+        )
         RESULT.write_text(head + about + "\n" + "\n".join(parts))
 
 

@@ -353,6 +353,9 @@ class Davfs2(Subject):
     name = "davfs2"
     CACHE = Path("/var/cache/davfs2")
     """Root's mounts can have no other; each has a folder of its own there, named for host and place."""
+    BUFFER_KIB: Final = 128
+    """For requests of the kernel. With the default of 16 it refuses (EINVAL) to list a folder where the kernel asks for
+    as much as the program does, as Linux 6.18 does: 32 KiB."""
 
     @staticmethod
     def missing() -> str:
@@ -376,7 +379,8 @@ class Davfs2(Subject):
 
     def _mount(self) -> None:
         self._configuration.write_text(
-            f"cache_size 4096\ndelay_upload 0\nask_auth 0\nuse_locks 0\nsecrets {self._secrets}\n"
+            f"cache_size 4096\ndelay_upload 0\nask_auth 0\nuse_locks 0\nbuf_size {self.BUFFER_KIB}\n"
+            f"secrets {self._secrets}\n"
         )
         subprocess.run(
             ("mount.davfs", "-o", f"conf={self._configuration}", f"http://127.0.0.1:{self._port}/", str(self.path)),

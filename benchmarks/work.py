@@ -111,15 +111,16 @@ def list_small(folder: Path) -> float:
     return count
 
 
-def read_small(folder: Path, deadline: float) -> float:
-    """Every file whole, in order of names; how many."""
-    for done, name in enumerate(sorted(os.listdir(folder))):
+def read_small(folder: Path, count: int, deadline: float) -> float:
+    """The first ``count`` files whole, in order of names; how many."""
+    names = sorted(os.listdir(folder))[:count]
+    for done, name in enumerate(names):
         if time.monotonic() > deadline:
             return done
         with open(folder / name, "rb", buffering=0) as file:
             if len(file.read(2 * SMALL_BYTES)) != SMALL_BYTES:
                 raise ValueError(f"{folder / name} is not whole")
-    return len(os.listdir(folder))
+    return len(names)
 
 
 def remove_small(folder: Path, deadline: float) -> float:

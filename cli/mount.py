@@ -22,6 +22,7 @@ from backend.opening import open_drive
 from cli.places import data_folder, runtime_folder, state_folder
 from cli.size import SIZE, written
 from fs import control
+from fs.answering import DEADLINE_S
 from fs.control import MountRecord
 from fs.mounting import MountOptions, check_folder, mounted_at, serve_mount, unmount
 
@@ -54,6 +55,17 @@ def place_of(folder: Path) -> Path:
 @click.option("--dev", is_flag=True, help="Let device files on the drive take effect.")
 @click.option("--ca-file", metavar="FILE", type=click.Path(path_type=Path), help="Certificates to trust.")
 @click.option("--no-epoch", is_flag=True, help="Treat the kernel as one before Linux 6.16: it keeps no names.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse what the server can't vouch for at once; keep nothing in the kernel."
+)
+@click.option(
+    "--deadline",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1.0),
+    default=DEADLINE_S,
+    show_default=True,
+    help="Without progress for so long, an operation fails.",
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 def mount_command(
     arguments: tuple[str, ...],
@@ -69,6 +81,8 @@ def mount_command(
     dev: bool,
     ca_file: Path | None,
     no_epoch: bool,
+    strict: bool,
+    deadline: float,
     foreground: bool,
 ) -> None:
     """Mount a workspace at DIR. URL may be left out where this machine is logged in at one server."""
@@ -85,6 +99,8 @@ def mount_command(
         suid=suid,
         dev=dev,
         use_epoch=not no_epoch,
+        strict=strict,
+        deadline_s=deadline,
     )
     folder = Path.cwd() / cache if cache is not None else _default_cache(login, workspace, place)
     trusted = Path.cwd() / ca_file if ca_file is not None else Path(login.ca_file) if login.ca_file else None
@@ -117,6 +133,8 @@ async def _mounted(
         cache_dir=cache,
         cache_bytes=cache_bytes,
         read_only=options.read_only,
+        remembered=credentials.workspace_file(login, workspace),
+        strict=options.strict,
     ) as drive:
         name = f"{drive.workspace.owner}/{drive.workspace.name}"
         record = MountRecord(str(place), os.getpid(), login.url, name, login.device, str(cache))

@@ -42,6 +42,12 @@ import click
     type=float,
     help="How long mounts may answer from caches unheard, and others wait for one that is cut off (10).",
 )
+@click.option(
+    "--keep-changes-days",
+    metavar="DAYS",
+    type=float,
+    help="How long changes are kept for devices that are away; one away for longer asks for everything anew (30).",
+)
 @click.option("--grace-s", metavar="SECONDS", type=float, help="How long open requests may take on SIGTERM (20).")
 def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Run a server until SIGTERM. It prints its address when it answers."""

@@ -1,7 +1,8 @@
 """How other processes speak with a mount: a Unix socket of its own, one line of JSON each way.
 
-Requests are ``{"ask": "status"}`` and ``{"ask": "wait"}``; answers ``{"ok": …}`` or ``{"error": "…"}``. Beside each
-socket lies a description of the mount, so that a mount whose server or kernel hangs can still be found and asked.
+Requests are ``{"ask": "status"}``, ``{"ask": "wait"}``, ``{"ask": "conflicts"}`` and ``Decision``; answers
+``{"ok": …}`` or ``{"error": "…"}``, with names in base64. Beside each socket lies a description of the mount, so that a
+mount whose server or kernel hangs can still be found and asked.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import trio
 
 from backend.drive import Drive
 from backend.errors import DriveError
+from protocol.messages import Keep
 
-_REQUEST_MAX_BYTES: Final = 4096
+_REQUEST_MAX_BYTES: Final = 1 << 16
+"""A path has at most 4,096 bytes (PATH_MAX), before base64."""
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -56,12 +59,20 @@ def records(registry: Path) -> list[MountRecord]:
     return sorted(found, key=lambda record: record.folder)
 
 
-def ask(registry: Path, folder: Path, question: str) -> Any:
+class Decision(msgspec.Struct, frozen=True, tag_field="ask", tag="resolve"):
+    """Which conflict copy below the mount to decide about, and what to keep."""
+
+    path: list[bytes]
+    keep: Keep
+
+
+def ask(registry: Path, folder: Path, question: str | Decision) -> Any:
     """Ask a mount; raises DriveError with its answer's text, and FileNotFoundError where none is mounted there."""
     with _connected(registry, folder) as channel:
         if channel is None:
             raise FileNotFoundError(str(folder))
-        channel.sendall(msgspec.json.encode({"ask": question}) + b"\n")
+        asked = {"ask": question} if isinstance(question, str) else question
+        channel.sendall(msgspec.json.encode(asked) + b"\n")
         answer = b""
         while part := channel.recv(1 << 16):
             answer += part
@@ -137,5 +148,11 @@ async def _answer_to(question: bytes, record: MountRecord, drive: Drive) -> Any:
         case {"ask": "wait"}:
             await drive.synced()
             return {}
+        case {"ask": "conflicts"}:
+            return [msgspec.to_builtins(copy) for copy in await drive.conflicts()]
+        case {"ask": "resolve"}:
+            decision = msgspec.json.decode(question, type=Decision)
+            await drive.resolve(decision.path, decision.keep)
+            return {}
         case _:
-            raise DriveError("a mount answers status and wait")
+            raise DriveError("a mount answers status, wait, conflicts and resolve")

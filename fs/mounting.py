@@ -24,14 +24,21 @@ import trio
 from backend.drive import Drive
 from backend.errors import DriveError, LocalFailure
 from backend.threads import WorkerThreads
+from fs.answering import DEADLINE_S, Deadlines
 from fs.attributes import Owner
+from fs.clock import LinuxClock
+from fs.entries import Entries
 from fs.inodes import Inodes
+from fs.keeping import Keeping
 from fs.notices import FuseKernel, Notices, fuse_devices
 from fs.operations import Operations
 
 FSNAME: Final = "samedrive"
 READ_AHEAD_KIB: Final = 8 * 1024
 """The kernel's default of 128 KiB makes a sequential reader wait for each request."""
+
+UNMOUNT_S: Final = 60.0
+"""The program that unmounts may ask the mount something first, which is answered within the mount's deadline."""
 
 LAST_SEND_S: Final = 30.0
 """How long an unmount waits for what is still to be sent; the rest is in the journal for the next mount."""
@@ -49,6 +56,8 @@ class MountOptions:
     suid: bool = False
     dev: bool = False
     use_epoch: bool = True
+    strict: bool = False
+    deadline_s: float = DEADLINE_S
 
 
 class _Mounted(NamedTuple):
@@ -106,9 +115,15 @@ def unmount(folder: Path, *, lazily: bool = False) -> None:
     """Unmount; raises LocalFailure where it is busy. Lazily: at once, what is open goes on."""
     command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
     option = ["-l" if os.geteuid() == 0 else "-z"] if lazily else []
-    done = subprocess.run([*command, *option, str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LocalFailure(f"{folder} can't be unmounted: {' '.join(done.stderr.split()) or 'unmounting failed'}")
+    process = subprocess.Popen([*command, *option, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate(timeout=UNMOUNT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # Not waited for: the kernel may hold it until the mount's process answers it or ends.
+        raise LocalFailure(f"{folder} does not answer: its process hangs, and unmounts when it is killed") from None
+    if process.returncode != 0:
+        why = " ".join(said.decode(errors="backslashreplace").split()) or "unmounting failed"
+        raise LocalFailure(f"{folder} can't be unmounted: {why}")
 
 
 async def serve_mount(
@@ -122,7 +137,10 @@ async def serve_mount(
     when requests are answered. Raises LocalFailure where the kernel refuses."""
     owner = None if options.numeric_owner or os.geteuid() == 0 else Owner(os.geteuid(), os.getegid())
     inodes = Inodes()
-    operations = Operations(drive, inodes, owner)
+    deadlines = Deadlines(options.deadline_s)
+    drive.watch_traffic(deadlines.moved)
+    entries = Entries(inodes, owner)
+    operations = Operations(drive, inodes, entries, deadlines)
     before = fuse_devices()
     try:
         pyfuse3.init(operations, str(folder), _fuse_options(options, read_only=drive.read_only))
@@ -130,25 +148,32 @@ async def serve_mount(
         raise LocalFailure(
             f"{folder} could not be mounted: see above what fusermount3 said; is the user allowed to use FUSE?"
         ) from None
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(pyfuse3.close, unmount=True)
+        clock = ending.enter_context(LinuxClock())
         (device,) = fuse_devices() - before
-        operations.notices = Notices(FuseKernel(device), inodes, WorkerThreads(1), use_epoch=options.use_epoch)
+        notices = Notices(
+            FuseKernel(device), inodes, WorkerThreads(1), drive.cache_timeout_s, use_epoch=options.use_epoch
+        )
+        keeping = Keeping(drive, notices, clock)
+        entries.begin(notices, keeping)
         async with trio.open_nursery() as nursery:
-            await nursery.start(drive.run, operations.notices.tell)
+            await nursery.start(drive.run, notices.tell)
+            nursery.start_soon(notices.run)
+            nursery.start_soon(keeping.run)
             nursery.start_soon(beside)
             nursery.start_soon(_unmount_on_signal, folder)
             nursery.start_soon(_report_ready, folder, ready)
             await pyfuse3.main()
-            with trio.move_on_after(LAST_SEND_S):
+            # Apart from the server nothing can be sent: it is kept for the next mount.
+            with trio.move_on_after(0 if drive.is_apart else LAST_SEND_S):
                 try:
                     await drive.synced()
                 except DriveError as error:
                     log.warning("not everything could be sent, the next mount sends the rest: %s", error)
             nursery.cancel_scope.cancel()
-        operations.notices.end()
-    finally:
-        pyfuse3.close(unmount=True)
-    await drive.session.leave()
+        notices.end()
+    await drive.leave()
 
 
 async def _report_ready(folder: Path, ready: Callable[[], None]) -> None:

@@ -167,6 +167,40 @@ class ManifestReply(Message, frozen=True):
     manifest: bytes
 
 
+class Original(Message, frozen=True):
+    """What stands under the name that a conflict copy was made beside."""
+
+    node: NodeId
+    version: VersionNumber
+    path: list[bytes]
+
+
+class ConflictCopy(Message, frozen=True):
+    """A node that is marked as a conflict of another; paths are names from the root."""
+
+    node: NodeId
+    parent: NodeId
+    path: list[bytes]
+    kind: Kind
+    version: VersionNumber
+    size: int
+    mtime_ns: int
+    device: str = ""
+    """Whose content it is; empty where that is not known (of what is no file)."""
+    committed_ns: int = 0
+    """By the server's clock; 0 where nothing is uploaded."""
+    original: Original | None = None
+    """None: it is gone, and nothing has its name."""
+
+
+class ConflictsReply(Message, frozen=True):
+    """A page of a workspace's conflict copies in order of their ids."""
+
+    notices: Notices
+    conflicts: list[ConflictCopy]
+    more: bool = False
+
+
 class UsageReply(Message, frozen=True):
     """For statfs: bytes that the workspace may hold and still has; how many nodes it has."""
 
@@ -184,7 +218,9 @@ class OnClash(StrEnum):
     REFUSE = "refuse"
     """EEXIST: O_EXCL, mkdir, mknod, symlink, link."""
     KEEP_BOTH = "keep both"
-    """The new file gets a conflict name beside the other: two mounts created one name at once."""
+    """What is new gets a conflict name beside the other: two mounts gave one name at once."""
+    MERGE = "merge"
+    """A new folder is the folder that is there (``Applied.merged``); beside anything else it is kept as above."""
 
 
 class Change(Message, tag_field="change", frozen=True):
@@ -196,8 +232,9 @@ class Change(Message, tag_field="change", frozen=True):
 class Create(Change, tag="create", frozen=True):
     """Make a node and its first entry. Files begin in state pending.
 
-    Sent again with the same node id for the same name it is answered like the first time.
-    Refused with: ENOENT (no parent), ENOTDIR, EEXIST, ENAMETOOLONG, EINVAL (kind or id).
+    Sent again with the same node id for the same name it is answered like the first time. With another ``on_clash``
+    than REFUSE a folder that has been removed comes back for it.
+    Refused with: ENOENT (no parent), ENOTDIR, EEXIST, ENAMETOOLONG, EINVAL (kind or id; MERGE of what is no folder).
     """
 
     parent: NodeId
@@ -222,7 +259,8 @@ class SealedBlock(Message, array_like=True, frozen=True):
 class Commit(Change, tag="commit", frozen=True):
     """A file's new content, made from version ``base``. Compare-and-set: where ``base`` is no longer the head,
     the content becomes a conflict copy beside it (``Applied.conflict``). Where the file has been unlinked
-    meanwhile, it comes back under its last name.
+    meanwhile, it comes back under its last name, and its folder with it; where that name is taken, it is marked as a
+    conflict of what has it.
 
     Refused with: ENOENT (never was), EINVAL (not a file); a manifest whose blocks the server lacks is
     answered ``MissingBlocks`` and one that is wrong fails the request with 422.
@@ -272,19 +310,30 @@ class RemoveXattr(Change, tag="remove xattr", frozen=True):
 
 
 class Link(Change, tag="link", frozen=True):
-    """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK."""
+    """A second entry of a node. Refused with EEXIST, ENOENT, ENOTDIR, EPERM (folders), EMLINK, EINVAL (MERGE).
+
+    With KEEP_BOTH a folder that has been removed comes back for it, and so does the node itself.
+    """
 
     node: NodeId
     parent: NodeId
     name: bytes
+    on_clash: OnClash = OnClash.REFUSE
 
 
 class Unlink(Change, tag="unlink", frozen=True):
-    """Remove an entry that is not a folder's. Refused with ENOENT, EISDIR, ESTALE (it names another node)."""
+    """Remove an entry that is not a folder's. ``version`` is what the mount saw (None: whatever is there).
+
+    Refused with ENOENT, EISDIR, ESTALE (it names another node, or another version is the head: the edit wins; or it is
+    the last name by now, and was not).
+    """
 
     parent: NodeId
     name: bytes
     node: NodeId
+    version: VersionNumber | None = None
+    others: int = 0
+    """How many other names of the node the mount saw: two devices that each remove one of two names keep one."""
 
 
 class Rmdir(Change, tag="rmdir", frozen=True):
@@ -308,12 +357,15 @@ class Replaced(Message, array_like=True, frozen=True):
 
     node: NodeId
     version: VersionNumber
+    others: int = 0
+    """How many other names of the node the mount saw."""
 
 
 class Rename(Change, tag="rename", frozen=True):
     """Move an entry; names change atomically. ``replaced`` is what the mount saw under the new name.
 
-    Where another file is there by then, or another version of it, that content is kept as a conflict copy.
+    Where another file is there by then, another version of it or its last name, that is kept as a conflict copy.
+    Conflict copies of what it replaces are from then on conflicts of the node; the node itself is none any more.
     Refused with: ENOENT, EEXIST (NOREPLACE), ENOTEMPTY, EISDIR, ENOTDIR, EINVAL (into itself), ESTALE
     (the old name means another node).
     """
@@ -327,7 +379,36 @@ class Rename(Change, tag="rename", frozen=True):
     replaced: Replaced | None = None
 
 
-AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename
+class Keep(StrEnum):
+    """What is kept of a conflict copy and what it conflicts with."""
+
+    MINE = "mine"
+    """The copy: its content becomes a new version of the original, and the copy goes."""
+    THEIRS = "theirs"
+    """What stands under the original's name: the copy goes."""
+    BOTH = "both"
+    """The copy is an ordinary file under its name."""
+
+
+class Resolve(Change, tag="resolve", frozen=True):
+    """End a conflict. ``version`` is the copy's, ``original_version`` the original's, as who decided saw them.
+
+    Where the original is gone, MINE gives the copy its name back. Its notice names no journal: to the mount that sent
+    it, too, it is a change from elsewhere. Refused with: EINVAL (no conflict copy; MINE of what is no file), ENOENT,
+    ESTALE (another content or node by now), ENOTEMPTY (a folder), EBUSY (nothing of the copy is uploaded yet),
+    EEXIST (MINE, where the name was taken meanwhile).
+    """
+
+    parent: NodeId
+    name: bytes
+    node: NodeId
+    version: VersionNumber
+    keep: Keep
+    original_version: VersionNumber | None = None
+    """None: there was no original."""
+
+
+AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Unlink | Rmdir | Rename | Resolve
 
 
 class Batch(Message, frozen=True):
@@ -343,7 +424,7 @@ class Answer(Message, tag_field="answer", frozen=True):
 
 
 class Conflict(Message, frozen=True):
-    """The bytes of a change that came second were kept as this node, under this name."""
+    """What did not find its place as its mount saw it was kept as this node, in this folder, under this name."""
 
     node: NodeId
     parent: NodeId
@@ -357,6 +438,12 @@ class Applied(Answer, tag="applied", frozen=True):
     seq: Seq
     nodes: list[Node] = []
     conflict: Conflict | None = None
+    """Of a create or link: where it is, if that is not where it was asked for. Of a commit: where the content is, if it
+    lost, or came back elsewhere. Of a rename: what was under the new name and its mount had not seen."""
+    merged: NodeId | None = None
+    """Of a create with MERGE: the folder that is there; the id that the mount chose means nothing."""
+    version: VersionNumber = VersionNumber(0)
+    """Of a commit: the number of its content, of the file or of its conflict copy."""
 
 
 class Refused(Answer, tag="refused", frozen=True):
@@ -401,6 +488,13 @@ class JoinReply(Message, frozen=True):
     first_number: int
     last_number: int
     lease_s: float
+
+
+class JournalReply(Message, frozen=True):
+    """The last batch that a journal's changes reached: what is to be sent again, and which number is next."""
+
+    first_number: int
+    last_number: int
 
 
 class PollReply(Message, frozen=True):

@@ -1,4 +1,5 @@
-# What ./samedrive, scripts/test and scripts/check share: put in place what is missing, in silence where nothing is.
+# What ./samedrive, scripts/test, scripts/check and scripts/bench share: put in place what is missing, in silence where
+# nothing is.
 #
 # To be sourced by a bash script that has set `program` (its name, for messages), `root` (the checkout) and `args`
 # (its arguments). The caller then uses:

@@ -9,7 +9,8 @@ Rules (docs/consistency.md argues for them):
   suspend; the mount counts from when it sent the poll, and shorter, so its end is always earlier;
 - a grant is made before the head is read for the answer, and a change is committed before leases are looked at: one
   of the two sees the other;
-- a session that let a wait run into the end of its lease gets none until it has acknowledged what was waited for;
+- a session that let a wait run into the end of its lease gets none until it has acknowledged what was waited for; and
+  while it lets somebody wait, its lease is soon not renewed: who hears no answers and asks on holds nobody up;
 - after a restart every session that may hold a lease counts as holding one that has just begun.
 
 State is in memory, but for the rows that name the sessions: one server process a database. Synchronous but for
@@ -30,8 +31,11 @@ from protocol.limits import LEASE_DRIFT
 FORGOTTEN_AFTER_S: Final = 3600.0
 """A session without a lease that nothing was heard of for so long has to join anew."""
 
+PROMPT_PART: Final = 0.25
+"""A session that somebody waits for gets new leases for this part of one: no wait is longer than both together."""
+
 _GRAIN_S: Final = 0.001
-"""So much longer a wait takes than the lease that it waits for: two clocks never agree on a moment."""
+"""So much longer a wait takes than what it waits for: two clocks never agree on a moment."""
 
 _ENDED: Final = float("-inf")
 
@@ -51,7 +55,7 @@ class SessionRow(NamedTuple):
 
 
 class _Session:
-    __slots__ = ("acknowledged", "awaited", "ends_s", "heard_s", "journal", "owes")
+    __slots__ = ("acknowledged", "awaited", "awaited_since_s", "ends_s", "heard_s", "journal", "owes")
 
     def __init__(self, journal: JournalId, acknowledged: Seq, owes: Seq, heard_s: float) -> None:
         self.journal = journal
@@ -60,6 +64,8 @@ class _Session:
         """No lease is given before this is acknowledged."""
         self.awaited = Seq(0)
         """Somebody waits until this is acknowledged."""
+        self.awaited_since_s = heard_s
+        """Since when without any progress."""
         self.ends_s = _ENDED
         self.heard_s = heard_s
 
@@ -79,6 +85,7 @@ class Leases:
         self._nudge = nudge
         self._sessions: dict[WorkspaceId, dict[SessionId, _Session]] = {}
         self._stirred: dict[WorkspaceId, trio.Event] = {}
+        self._forgetting: set[tuple[WorkspaceId, SessionId]] = set()
 
     # ── sessions ──
 
@@ -104,8 +111,17 @@ class Leases:
         if self._sessions.get(workspace, {}).pop(session, None) is not None:
             self._stir(workspace)
 
+    def may_join(self, workspace: WorkspaceId, session: SessionId) -> bool:
+        """Before a join changes any row; False while the row of this session's earlier time is being removed."""
+        if (known := self._sessions.get(workspace, {}).get(session)) is not None:
+            known.heard_s = self._clock()
+        return (workspace, session) not in self._forgetting
+
     def forget_silent(self) -> list[tuple[WorkspaceId, SessionId]]:
-        """Forget sessions that are long without a lease; returns them, whose rows may go."""
+        """Forget sessions that are long without a lease; returns them, whose rows may go.
+
+        Until ``forgotten`` says that they have gone, these sessions can't join again.
+        """
         now_s = self._clock()
         silent = [
             (workspace, identity)
@@ -115,7 +131,12 @@ class Leases:
         ]
         for workspace, identity in silent:
             self.leave(workspace, identity)
+        self._forgetting.update(silent)
         return silent
+
+    def forgotten(self, silent: Iterable[tuple[WorkspaceId, SessionId]]) -> None:
+        """The rows of these have been removed, or stay where they could not be: then they are waited for once more."""
+        self._forgetting.difference_update(silent)
 
     def journal_of(self, workspace: WorkspaceId, session: SessionId) -> JournalId | None:
         """The journal of a session; None where it has to join anew."""
@@ -132,6 +153,7 @@ class Leases:
         known.heard_s = self._clock()
         if applied > known.acknowledged:
             known.acknowledged = applied
+            known.awaited_since_s = known.heard_s
             self._stir(workspace)
 
     def grant(self, workspace: WorkspaceId, session: SessionId) -> float:
@@ -139,7 +161,10 @@ class Leases:
         known = self._sessions.get(workspace, {}).get(session)
         if known is None or known.acknowledged < known.owes:
             return 0.0
-        known.ends_s = self._clock() + self.lease_s * (1 + LEASE_DRIFT)
+        now_s = self._clock()
+        if known.awaited > known.acknowledged and now_s - known.awaited_since_s > self.lease_s * PROMPT_PART:
+            return 0.0
+        known.ends_s = now_s + self.lease_s * (1 + LEASE_DRIFT)
         return self.lease_s
 
     def is_awaited(self, workspace: WorkspaceId, session: SessionId) -> bool:
@@ -170,6 +195,8 @@ class Leases:
                 continue
             ends_s.append(session.ends_s)
             if session.awaited < seq:
+                if session.awaited <= session.acknowledged:
+                    session.awaited_since_s = now_s
                 session.awaited = seq
                 self._nudge(workspace, identity)
         return min(ends_s) - now_s if ends_s else None

@@ -25,6 +25,7 @@ from hypercorn.trio import serve as hypercorn_serve
 
 from protocol.keys import WrongKey
 from protocol.limits import PASSWORD_MAX_BYTES
+from server import worker
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
 from server.blockstore.store import BlockStore, BlockStoreError, open_block_store
@@ -39,6 +40,7 @@ from server.passwords import Passwords
 from server.routes.accounts import new_user
 from server.service import Service
 from server.space import Space, free_bytes_of
+from server.worker import Retention
 
 ADMIN: Final = "admin"
 _ADDRESS: Final = "address"
@@ -94,22 +96,30 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             now_ns=time.time_ns,
         )
         await _first_user(service, settings)
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, service.notifier, stop)
-            await nursery.start(
-                partial(
-                    hypercorn_serve,
-                    create_app(service),  # type: ignore[arg-type]
-                    config,
-                    shutdown_trigger=stop.wait,
-                    mode="asgi",
-                )
-            )
-            _announce(settings, listener)
-            await stop.wait()
+        async with trio.open_nursery() as housekeeping:
+            housekeeping.start_soon(worker.run, service, Retention(settings.keep_changes_days))
+            await _answer_requests(service, settings, config, listener)
+            housekeeping.cancel_scope.cancel()
     (settings.data / _ADDRESS).unlink(missing_ok=True)
     log.info("stopped")
+
+
+async def _answer_requests(service: Service, settings: Settings, config: Config, listener: socket.socket) -> None:
+    """Until a signal, and then until open requests are finished."""
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, service.notifier, stop)
+        await nursery.start(
+            partial(
+                hypercorn_serve,
+                create_app(service),  # type: ignore[arg-type]
+                config,
+                shutdown_trigger=stop.wait,
+                mode="asgi",
+            )
+        )
+        _announce(settings, listener)
+        await stop.wait()
 
 
 def _hypercorn(settings: Settings, listener: socket.socket) -> Config:

@@ -1,9 +1,15 @@
 """Blocks in a folder: the object ``NAME`` lies in ``NAME[:2]/NAME``.
 
-A put writes a file under ``incoming``, syncs it, renames it to its place and syncs that folder: an object is there
-whole or not at all. All 256 folders are made, and synced, before the first put: each put that finds one made by
-another would have to sync it. So a folder that is missing means that the store itself is (a disk that isn't mounted),
-and is never taken for a lost object.
+A put writes the file in its place, syncs it and then its folder: one commit of the file system's journal, where a
+rename between the two would need a second. Until it returns nobody knows the name, so that nobody reads half an object.
+
+A crash in a put leaves such a half, and one between the put and the row that was to name it a whole: a few blocks, one
+for each put that was under way. They only take room, and nothing here removes them: which objects no row names is for
+a sweep of the database to know.
+
+All 256 folders are made, and synced, before the first put: each put that finds one made by another would have to sync
+it. So a folder that is missing means that the store itself is (a disk that isn't mounted), and is never taken for a
+lost object.
 """
 
 from __future__ import annotations
@@ -11,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +26,6 @@ from server.blockstore.store import BlockStoreError, BlockStoreFull, ObjectMissi
 from server.space import free_bytes_of
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_INCOMING: Final = "incoming"
 
 
 class FolderStore:
@@ -30,30 +34,24 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._incoming = folder / _INCOMING
-        for made in (self._incoming, *(folder / f"{prefix:02x}" for prefix in range(256))):
-            made.mkdir(exist_ok=True, mode=0o700)
+        for prefix in range(256):
+            (folder / f"{prefix:02x}").mkdir(exist_ok=True, mode=0o700)
         _sync_folder(folder)
-        for leftover in self._incoming.iterdir():
-            leftover.unlink()
 
     def put(self, name: str, content: bytes | bytearray) -> None:
         """See ``BlockStore``."""
         path = self._path(name)
-        incoming = self._incoming / f"{name}.{secrets.token_hex(4)}"
-        with _translated(name):
+        with _translated(name), path.open("xb", buffering=0) as file:
             try:
-                with incoming.open("xb", buffering=0) as file:
-                    view = memoryview(content)
-                    while view:
-                        view = view[file.write(view) :]
-                    os.fsync(file.fileno())
-                incoming.rename(path)
+                view = memoryview(content)
+                while view:
+                    view = view[file.write(view) :]
+                os.fsync(file.fileno())
+                _sync_folder(path.parent)
             except OSError:
                 with contextlib.suppress(OSError):
-                    incoming.unlink()
+                    path.unlink()
                 raise
-            _sync_folder(path.parent)
 
     def get(self, name: str) -> bytes:
         """See ``BlockStore``."""

@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import BlockId, NodeId, Seq, WorkspaceId
+from protocol.diversions import Diversions
+from protocol.ids import BlockId, JournalId, NodeId, Seq, WorkspaceId
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -21,7 +22,6 @@ from protocol.messages import (
     Batch,
     BatchReply,
     Commit,
-    Conflict,
     Create,
     Link,
     MissingBlocks,
@@ -29,6 +29,7 @@ from protocol.messages import (
     Refused,
     RemoveXattr,
     Rename,
+    Resolve,
     Rmdir,
     SetAttributes,
     SetXattr,
@@ -38,9 +39,10 @@ from server.metadata import feed, tree
 from server.metadata.accounts import Caller
 from server.metadata.attributes import remove_xattr, set_attributes, set_xattr
 from server.metadata.contents import Lacking, commit
-from server.metadata.editing import Edit, Rule
+from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule
 from server.metadata.entries import create, link, rmdir, unlink
 from server.metadata.rename import rename
+from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
 
 _INTEGER_MAX: Final = (1 << 63) - 1
@@ -89,7 +91,7 @@ def apply_batch(
         raise OutOfOrder("this journal has not joined the workspace", 0)
     last, first, answers = row
     if batch.first == last + 1:
-        kept = [_apply(tx, workspace, caller, change, batch, verified, now_ns) for change in batch.changes]
+        kept = _apply_all(tx, workspace, caller, batch, verified, now_ns)
         tx.execute(
             "UPDATE journals SET last_number = ?, first_number = ?, answers = ?"
             " WHERE workspace = ? AND device = ? AND journal = ?",
@@ -114,8 +116,26 @@ def _with_nodes(tx: Transaction, workspace: WorkspaceId, kept: Sequence[_Kept]) 
             if node not in rows:
                 rows[node] = tree.node(tx, workspace, node)
         nodes = [row for node in one.nodes if (row := rows[node]) is not None]
-        answers.append(Applied(one.answer.seq, nodes, one.answer.conflict))
+        answers.append(msgspec.structs.replace(one.answer, nodes=nodes))
     return answers
+
+
+def _apply_all(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    caller: Caller,
+    batch: Batch,
+    verified: Mapping[BlockId, int],
+    now_ns: int,
+) -> list[_Kept]:
+    """The changes in order. Later ones may build on what earlier ones were expected to do."""
+    diversions = Diversions()
+    kept: list[_Kept] = []
+    for change in batch.changes:
+        done = _apply(tx, workspace, caller, diversions.follow(change), batch, verified, now_ns)
+        diversions.learn(change, done.answer)
+        kept.append(done)
+    return kept
 
 
 def _apply(
@@ -130,19 +150,28 @@ def _apply(
     head = tree.head(tx, workspace)
     edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
     try:
-        conflict = tx.attempt(lambda: _dispatch(edit, change, verified))
+        outcome = tx.attempt(lambda: _dispatch(edit, change, verified))
     except Rule as rule:
         return _Kept(Refused(rule.errno, str(rule)))
     except Lacking as lacking:
         return _Kept(MissingBlocks(lacking.missing))
     if not edit.nodes:
-        return _Kept(Applied(head, conflict=conflict), [change.node])
-    notice = edit.notice(str(change.__struct_config__.tag), batch.journal)
+        node = change.node if outcome.merged is None else outcome.merged
+        return _Kept(Applied(head, [], *outcome), [node])
+    # A person resolves a conflict beside the file system: the mount that sends it has to be told like the others.
+    origin = JournalId(b"") if isinstance(change, Resolve) else batch.journal
+    notice = edit.notice(str(change.__struct_config__.tag), origin)
     feed.append(tx, workspace, caller.device, notice, edit.more_nodes, now_ns)
-    return _Kept(Applied(edit.seq, conflict=conflict), list(edit.nodes))
+    return _Kept(Applied(edit.seq, [], *outcome), _named(edit, outcome))
 
 
-def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) -> Conflict | None:
+def _named(edit: Edit, outcome: Outcome) -> list[NodeId]:
+    """The nodes whose rows an answer carries."""
+    also = {} if outcome.merged is None else {outcome.merged: None}
+    return list(dict.fromkeys(edit.nodes) | also)
+
+
+def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) -> Outcome:
     for value in msgspec.structs.astuple(change):
         if isinstance(value, int) and not -_INTEGER_MAX <= value <= _INTEGER_MAX:
             raise Rule("EINVAL", f"{value} is out of range")
@@ -160,9 +189,11 @@ def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) ->
         case RemoveXattr():
             remove_xattr(edit, change)
         case Link():
-            link(edit, change)
+            return link(edit, change)
         case Unlink():
             unlink(edit, change)
         case Rmdir():
             rmdir(edit, change)
-    return None
+        case Resolve():
+            resolve(edit, change)
+    return AS_ASKED

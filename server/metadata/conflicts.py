@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import Conflict, Kind, Node
+from protocol.messages import Conflict, Kind, Node, Replaced
 from server.metadata import tree
 from server.metadata.editing import Edit, Rule
 
@@ -49,43 +49,20 @@ def _cut(text: bytes, most_bytes: int) -> bytes:
     return text[: most_bytes if text[end] & 0xC0 == 0x80 else end]
 
 
-def free_name(edit: Edit, parent: NodeId, name: bytes) -> bytes:
-    """A conflict name that no entry of the folder has; raises Rule after 10,000."""
+def free_name(edit: Edit, parent: NodeId, name: bytes, device_name: str | None = None) -> bytes:
+    """A conflict name that no entry of the folder has; raises Rule after 10,000.
+
+    It names the device that sends the change, where the content is not another's.
+    """
     for count in range(1, _COUNTER_MAX):
-        candidate = conflict_name(name, edit.caller.device_name, edit.now_ns, count)
+        candidate = conflict_name(name, device_name or edit.caller.device_name, edit.now_ns, count)
         if edit.entry(parent, candidate) is None:
             return candidate
     raise Rule("EEXIST", "too many conflict copies within one second")
 
 
-def place_of(edit: Edit, node: NodeId) -> tuple[NodeId, bytes]:
-    """Parent and name of a node's first entry, else of its last one; in the root where that folder is gone."""
-    row = edit.tx.one(
-        "SELECT parent, name FROM entries WHERE workspace = ? AND node = ? ORDER BY parent, name LIMIT 1",
-        (edit.workspace, node),
-    )
-    if row is not None:
-        return NodeId(row[0]), row[1]
-    last = edit.tx.one(
-        "SELECT last_parent, last_name FROM nodes WHERE workspace = ? AND id = ?", (edit.workspace, node)
-    )
-    assert last is not None
-    assert last[1] is not None, "a node without entries has had one"
-    parent = tree.node(edit.tx, edit.workspace, NodeId(last[0]))
-    return ROOT_NODE if parent is None or parent.nlink == 0 else parent.id, last[1]
-
-
-def bring_back(edit: Edit, row: Node, time_ns: int) -> None:
-    """Edit against delete: the edit wins, and the file is again where it was, or beside what took its name."""
-    parent, name = place_of(edit, row.id)
-    if edit.entry(parent, name) is not None:
-        name = free_name(edit, parent, name)
-    edit.add_entry(parent, name, row, time_ns)
-
-
-def copy_beside(edit: Edit, of: Node, time_ns: int) -> Conflict:
-    """A new file beside another, with its attributes and no content yet."""
-    parent, name = place_of(edit, of.id)
+def copy_beside(edit: Edit, of: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:
+    """A new file beside a place of another, with its attributes and no content yet."""
     name = free_name(edit, parent, name)
     copy = _copy_id(edit)
     edit.tx.execute(
@@ -99,21 +76,41 @@ def copy_beside(edit: Edit, of: Node, time_ns: int) -> Conflict:
     return Conflict(copy, parent, name)
 
 
-def move_aside(edit: Edit, row: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:
-    """A rename replaces what its mount had not seen: give that a name of its own."""
-    aside = free_name(edit, parent, name)
+def move_aside(edit: Edit, row: Node, by: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:
+    """``by`` is about to take a name whose content its mount had not seen: that gets a name of its own."""
+    aside = free_name(edit, parent, name, _author(edit, row))
     edit.move_entry(row, (parent, name), (parent, aside), time_ns)
+    edit.set(row.id, conflict_of=by.id)
     return Conflict(row.id, parent, aside)
 
 
-def is_unseen(found: Node, seen: tuple[NodeId, int] | None) -> bool:
-    """Whether there is something under a name that its mount didn't see as (node, version) and that would be lost.
+def inherit(edit: Edit, heir: Node, replaced: Node) -> None:
+    """A node takes another's name, so the other's conflict copies are beside it now; it is none of them any more."""
+    copies = edit.tx.all("SELECT id FROM nodes WHERE workspace = ? AND conflict_of = ?", (edit.workspace, replaced.id))
+    for (copy,) in copies:
+        edit.set(copy, conflict_of=None if copy == heir.id else heir.id)
+
+
+def _author(edit: Edit, row: Node) -> str | None:
+    """The name of the device that made a node's content; None where that is not known."""
+    found = edit.tx.one(
+        "SELECT d.name FROM versions v JOIN devices d ON d.id = v.device"
+        " WHERE v.workspace = ? AND v.node = ? AND v.number = ?",
+        (edit.workspace, row.id, row.version),
+    )
+    return None if found is None else found[0]
+
+
+def is_unseen(found: Node, seen: Replaced | None) -> bool:
+    """Whether there is something under a name that its mount didn't see there, and that would be lost.
 
     A file that nothing has been uploaded to yet comes back by itself with its first commit.
     """
     if found.kind is Kind.FILE and found.version == 0:
         return False
-    return seen != (found.id, found.version)
+    if seen is None or (seen.node, seen.version) != (found.id, found.version):
+        return True
+    return seen.others > 0 and found.nlink == 1
 
 
 def _copy_id(edit: Edit) -> NodeId:

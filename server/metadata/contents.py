@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, BlockId, NodeId, VersionNumber
 from protocol.manifest import BadManifest, Manifest
-from protocol.messages import Commit, Conflict, Kind, Node, State
+from protocol.messages import Commit, Kind, Node, State
 from server.metadata import blocks
 from server.metadata.blocks import StoredBlock
-from server.metadata.conflicts import bring_back, copy_beside
-from server.metadata.editing import Edit, Rule
+from server.metadata.conflicts import copy_beside
+from server.metadata.editing import Edit, Outcome, Rule
+from server.metadata.returning import bring_back, place_of
 
 
 class Lacking(Exception):
@@ -22,7 +23,7 @@ class Lacking(Exception):
         self.missing = missing
 
 
-def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Conflict | None:
+def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Outcome:
     """Apply a commit; raises Rule, Lacking, OverQuota and BadManifest.
 
     ``verified`` has the plain length of each block that travels in the commit: they have been opened.
@@ -38,14 +39,12 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Confl
     _check_blocks(edit, manifest)
     is_current = change.base == row.version
     if not is_current and not _is_head(edit, row, change):
-        conflict = copy_beside(edit, row, change.time_ns)
-        _new_version(edit, conflict.node, NO_VERSION, change, manifest)
-        return conflict
-    if is_current:  # Else it was applied before: what became of the file since stays.
-        if row.nlink == 0:
-            bring_back(edit, row, change.time_ns)
-        _new_version(edit, row.id, row.version, change, manifest)
-    return None
+        conflict = copy_beside(edit, row, *place_of(edit, row.id, change.time_ns), change.time_ns)
+        return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, change, manifest))
+    # What is the head already was applied before: what became of the file since stays.
+    returned = bring_back(edit, row, change.time_ns) if is_current and row.nlink == 0 else None
+    version = _new_version(edit, row.id, row.version, change, manifest) if is_current else row.version
+    return Outcome(returned, version=version)
 
 
 def _check_blocks(edit: Edit, manifest: Manifest) -> None:
@@ -72,7 +71,7 @@ def _is_head(edit: Edit, row: Node, change: Commit) -> bool:
     return found is not None and found[0] == change.manifest
 
 
-def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, manifest: Manifest) -> None:
+def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, manifest: Manifest) -> VersionNumber:
     number = VersionNumber(head + 1)
     edit.tx.execute(
         "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
@@ -89,4 +88,33 @@ def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, 
         ctime_ns=change.time_ns,
     )
     edit.touch(node, content=True)
+    edit.state = State.UPLOADED
+    return number
+
+
+def take_content(edit: Edit, node: Node, source: Node, time_ns: int) -> None:
+    """Another file's head version becomes a new version of this one."""
+    edit.tx.execute(
+        "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
+        " SELECT workspace, ?, ?, size, manifest, ?, ?, ? FROM versions"
+        " WHERE workspace = ? AND node = ? AND number = ?",
+        (
+            *(node.id, node.version + 1, edit.seq, edit.caller.device, edit.now_ns),
+            *(edit.workspace, source.id, source.version),
+        ),
+    )
+    edit.tx.execute(
+        "UPDATE nodes SET pieces = (SELECT s.pieces FROM nodes s WHERE s.workspace = nodes.workspace AND s.id = ?)"
+        " WHERE workspace = ? AND id = ?",
+        (source.id, edit.workspace, node.id),
+    )
+    edit.set(
+        node.id,
+        version=node.version + 1,
+        size=source.size,
+        data_bytes=source.data_bytes,
+        mtime_ns=source.mtime_ns,
+        ctime_ns=time_ns,
+    )
+    edit.touch(node.id, content=True)
     edit.state = State.UPLOADED

@@ -13,10 +13,11 @@ It decides nothing: rules are in the modules that use it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
-from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq, WorkspaceId
+from protocol.ids import NO_VERSION, ROOT_NODE, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import Kind, Node, Notice, State, Touched, TouchedEntry
+from protocol.messages import Conflict, Kind, Node, Notice, State, Touched, TouchedEntry
 from server.metadata import tree
 from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
@@ -28,6 +29,17 @@ class Rule(Exception):
     def __init__(self, errno: str, reason: str) -> None:
         super().__init__(reason)
         self.errno = errno
+
+
+class Outcome(NamedTuple):
+    """What became of a change, where its mount could not know (see ``protocol.messages.Applied``)."""
+
+    conflict: Conflict | None = None
+    merged: NodeId | None = None
+    version: VersionNumber = NO_VERSION
+
+
+AS_ASKED: Final = Outcome()
 
 
 @dataclass(slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from protocol.ids import NodeId
 from protocol.limits import SYMLINK_MAX_BYTES
 from protocol.messages import Conflict, Create, Kind, Link, OnClash, Rmdir, State, Unlink
 from server.metadata.conflicts import free_name
-from server.metadata.editing import Edit, Rule, check_name
+from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
+from server.metadata.returning import folder_in_tree
 
 LINK_MAX: Final = 65_000
 """As ext4; EMLINK beyond."""
@@ -15,20 +17,17 @@ LINK_MAX: Final = 65_000
 _NODE_ID_MAX: Final = 1 << 62
 
 
-def create(edit: Edit, change: Create) -> Conflict | None:
+def create(edit: Edit, change: Create) -> Outcome:
     """Make a node and its first entry; raises Rule."""
     check_name(change.name)
     _check_attributes(change)
     if _was_made(edit, change):
-        return None
-    edit.check_folder(change.parent)
-    name, conflict = change.name, None
-    taken = edit.entry(change.parent, name)
+        return AS_ASKED
+    parent, name, taken = _place_for(edit, change)
+    if taken is not None and change.on_clash is OnClash.MERGE and edit.node(taken).kind is Kind.FOLDER:
+        return Outcome(merged=taken)
     if taken is not None:
-        if change.on_clash is OnClash.REFUSE:
-            raise Rule("EEXIST", "the name is taken")
-        name = free_name(edit, change.parent, name)
-        conflict = Conflict(change.node, change.parent, name)
+        name = free_name(edit, parent, name)
     edit.tx.execute(
         "INSERT INTO nodes (workspace, id, kind, mode, uid, gid, rdev, nlink, mtime_ns, ctime_ns, atime_ns, birth_ns,"
         " target, version, size, data_bytes, pieces, conflict_of)"
@@ -51,9 +50,27 @@ def create(edit: Edit, change: Create) -> Conflict | None:
             taken,
         ),
     )
-    edit.add_entry(change.parent, name, edit.node(change.node), change.time_ns)
+    edit.add_entry(parent, name, edit.node(change.node), change.time_ns)
     edit.state = State.PENDING if change.kind is Kind.FILE else None
-    return conflict
+    return _kept_as(change, parent, name)
+
+
+def _place_for(edit: Edit, change: Create | Link) -> tuple[NodeId, bytes, NodeId | None]:
+    """Folder and name for a new entry, and what is there; raises Rule where that is refused."""
+    if change.on_clash is OnClash.REFUSE:
+        edit.check_folder(change.parent)
+        parent = change.parent
+    else:
+        parent = folder_in_tree(edit, change.parent, change.time_ns)
+    taken = edit.entry(parent, change.name)
+    if taken is not None and change.on_clash is OnClash.REFUSE:
+        raise Rule("EEXIST", "the name is taken")
+    return parent, change.name, taken
+
+
+def _kept_as(change: Create | Link, parent: NodeId, name: bytes) -> Outcome:
+    """Where a new entry is, if that is not where it was asked for."""
+    return AS_ASKED if (parent, name) == (change.parent, change.name) else Outcome(Conflict(change.node, parent, name))
 
 
 def _check_attributes(change: Create) -> None:
@@ -61,6 +78,8 @@ def _check_attributes(change: Create) -> None:
         raise Rule("EINVAL", "not a node id")
     if not 0 <= change.mode <= 0o7777:
         raise Rule("EINVAL", "not a mode")
+    if change.on_clash is OnClash.MERGE and change.kind is not Kind.FOLDER:
+        raise Rule("EINVAL", "only folders are merged")
     if change.target and change.kind is not Kind.SYMLINK:
         raise Rule("EINVAL", "only symlinks have a target")
     if len(change.target) > SYMLINK_MAX_BYTES:
@@ -82,20 +101,23 @@ def _was_made(edit: Edit, change: Create) -> bool:
     return True
 
 
-def link(edit: Edit, change: Link) -> None:
+def link(edit: Edit, change: Link) -> Outcome:
     """A second entry of a node; raises Rule."""
     check_name(change.name)
-    edit.check_folder(change.parent)
+    if change.on_clash is OnClash.MERGE:
+        raise Rule("EINVAL", "only folders are merged")
+    parent, name, taken = _place_for(edit, change)
     node = edit.node(change.node)
     if node.kind is Kind.FOLDER:
         raise Rule("EPERM", "folders have one name")
-    if node.nlink == 0:
+    if node.nlink == 0 and change.on_clash is OnClash.REFUSE:
         raise Rule("ENOENT", "the file has been removed")
     if node.nlink >= LINK_MAX:
         raise Rule("EMLINK", f"a file has at most {LINK_MAX} names")
-    if edit.entry(change.parent, change.name) is not None:
-        raise Rule("EEXIST", "the name is taken")
-    edit.add_entry(change.parent, change.name, node, change.time_ns)
+    if taken is not None:
+        name = free_name(edit, parent, name)
+    edit.add_entry(parent, name, node, change.time_ns)
+    return _kept_as(change, parent, name)
 
 
 def unlink(edit: Edit, change: Unlink) -> None:
@@ -103,6 +125,10 @@ def unlink(edit: Edit, change: Unlink) -> None:
     node = edit.named(change.parent, change.name, change.node)
     if node.kind is Kind.FOLDER:
         raise Rule("EISDIR", "a folder is removed with rmdir")
+    if change.version is not None and change.version != node.version:
+        raise Rule("ESTALE", "the file has another content by now")
+    if change.others > 0 and node.nlink == 1:
+        raise Rule("ESTALE", "the file's other names have been removed meanwhile")
     edit.remove_entry(change.parent, change.name, node, change.time_ns)
 
 

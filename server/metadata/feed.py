@@ -1,17 +1,18 @@
 """The change log, and the journals whose numbered changes it is made of.
 
-Invariant: a workspace's changes are numbered 1 to its head without gaps, and none is ever changed.
+Invariant: a workspace's changes are numbered to its head without gaps, and none is ever changed; the oldest may be gone
+(``pruning``).
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from protocol.ids import DeviceId, JournalId, Seq, WorkspaceId
 from protocol.limits import CHANGES_PAGE, NEWS_MAX_CHANGES
-from protocol.messages import Notice, Notices
+from protocol.messages import JournalReply, Notice, Notices
 from server.metadata.store import Transaction
 from server.metadata.tree import head
 
@@ -62,16 +63,9 @@ def news(tx: Transaction, workspace: WorkspaceId, applied: Seq | None, most: int
     return Notices(newest, reset=True) if newest - applied > most else notices(tx, workspace, applied, most)
 
 
-class Joined(NamedTuple):
-    """The last batch that a journal's changes reached."""
-
-    first_number: int
-    last_number: int
-
-
 def join(
     tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, after: Seq, now_ns: int
-) -> Joined:
+) -> JournalReply:
     """A mount begins: it has nothing cached that changes up to ``after`` outdated."""
     tx.execute(
         "INSERT INTO journals (workspace, device, journal, last_number, first_number, answers, acknowledged)"
@@ -80,12 +74,16 @@ def join(
         (workspace, device, journal, _NO_ANSWERS, after),
     )
     tx.execute("UPDATE devices SET seen_ns = ? WHERE id = ?", (now_ns, device))
+    return last_batch(tx, workspace, device, journal)
+
+
+def last_batch(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> JournalReply:
+    """The numbers of a journal's last batch; of one that never joined, as if none had come yet."""
     row = tx.one(
         "SELECT first_number, last_number FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
         (workspace, device, journal),
     )
-    assert row is not None
-    return Joined(*row)
+    return JournalReply(1, 0) if row is None else JournalReply(*row)
 
 
 def cursor_of(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> Seq:

@@ -77,11 +77,12 @@ def _check_versions(tx: Transaction, workspace: WorkspaceId) -> None:
 
 
 def _check_log(tx: Transaction, workspace: WorkspaceId) -> None:
-    """Changes are numbered 1 to the head without gaps."""
+    """Changes are numbered to the head without gaps, from 1 or from where the log was pruned."""
     numbers = [row[0] for row in tx.all("SELECT seq FROM changes WHERE workspace = ? ORDER BY seq", (workspace,))]
     (head,) = tx.one("SELECT head_seq FROM workspaces WHERE id = ?", (workspace,)) or (None,)
-    _must(numbers == list(range(1, len(numbers) + 1)), "the change log has gaps")
-    _must(head == len(numbers), f"the head is {head}, the last change {len(numbers)}")
+    if numbers:
+        _must(numbers == list(range(numbers[0], numbers[0] + len(numbers))), "the change log has gaps")
+        _must(head == numbers[-1], f"the head is {head}, the last change {numbers[-1]}")
 
 
 def _check_counts(tx: Transaction, workspace: WorkspaceId) -> None:

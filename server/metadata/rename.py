@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from protocol.messages import Conflict, Kind, Node, Rename, RenameMode
-from server.metadata.conflicts import is_unseen, move_aside
-from server.metadata.editing import Edit, Rule, check_name
+from server.metadata.conflicts import inherit, is_unseen, move_aside
+from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
 
 
-def rename(edit: Edit, change: Rename) -> Conflict | None:
+def rename(edit: Edit, change: Rename) -> Outcome:
     """Apply a rename; raises Rule."""
     check_name(change.new_name)
     node = edit.named(change.parent, change.name, change.node)
@@ -18,14 +18,17 @@ def rename(edit: Edit, change: Rename) -> Conflict | None:
     over = None if found is None else edit.node(found)
     if change.rename_mode is RenameMode.EXCHANGE:
         _exchange(edit, node, over, change)
-        return None
+        return AS_ASKED
     if over is not None and change.rename_mode is RenameMode.NOREPLACE:
         raise Rule("EEXIST", "the new name is taken")
     if over is not None and over.id == node.id:
-        return None  # Two names of one file: rename(2) does nothing.
-    conflict = None if over is None else _make_room(edit, node, over, change)
+        return AS_ASKED  # Two names of one file: rename(2) does nothing.
+    conflict = None
+    if over is not None:
+        conflict = _make_room(edit, node, over, change)
+        inherit(edit, node, over)
     edit.move_entry(node, (change.parent, change.name), (change.new_parent, change.new_name), change.time_ns)
-    return conflict
+    return Outcome(conflict)
 
 
 def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict | None:
@@ -36,10 +39,8 @@ def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict |
             raise Rule("ENOTEMPTY", "the folder under the new name is not empty")
     elif node.kind is Kind.FOLDER:
         raise Rule("ENOTDIR", "the new name is not a folder")
-    else:
-        seen = None if change.replaced is None else (change.replaced.node, change.replaced.version)
-        if is_unseen(over, seen):
-            return move_aside(edit, over, change.new_parent, change.new_name, change.time_ns)
+    elif is_unseen(over, change.replaced):
+        return move_aside(edit, over, node, change.new_parent, change.new_name, change.time_ns)
     edit.remove_entry(change.new_parent, change.new_name, over, change.time_ns)
     return None
 

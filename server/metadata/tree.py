@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from protocol.ids import NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import INLINE_MANIFEST_PIECES, LISTING_PAGE_ENTRIES
 from protocol.messages import Entry, Kind, ManifestReply, Node, State, UsageReply
 from server.metadata.store import Row, Transaction
@@ -107,6 +107,22 @@ def manifest(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: 
         (workspace, identity, number),
     )
     return None if row is None else ManifestReply(head(tx, workspace), identity, number, row[0], row[1])
+
+
+def path_of(tx: Transaction, workspace: WorkspaceId, identity: NodeId) -> tuple[NodeId, list[bytes]]:
+    """The folder of a node's first entry, and the names from the root to the node, which must be in the tree."""
+    names: list[bytes] = []
+    parent, at = ROOT_NODE, identity
+    while at != ROOT_NODE:
+        row = tx.one(
+            "SELECT parent, name FROM entries WHERE workspace = ? AND node = ? ORDER BY parent, name LIMIT 1",
+            (workspace, at),
+        )
+        assert row is not None, "a node with entries is reached from the root"
+        at = NodeId(row[0])
+        parent = parent if names else at
+        names.append(row[1])
+    return parent, names[::-1]
 
 
 def usage(tx: Transaction, workspace: WorkspaceId, free_on_disk_bytes: int) -> UsageReply:

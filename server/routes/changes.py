@@ -13,8 +13,9 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, SESSION_ID_BYTES, DeviceId, JournalId, Seq, WorkspaceId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES, POLL_MAX_S
-from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, Notices, PollReply
+from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, JournalReply, Notices, PollReply
 from server.http import (
+    HEX_ID,
     Asking,
     Trouble,
     asking_of,
@@ -43,8 +44,10 @@ async def join(request: Request) -> Response:
     _check_journal(given.journal)
     if len(given.session) != SESSION_ID_BYTES:
         raise Trouble(problems.BAD_REQUEST, f"a session id has {SESSION_ID_BYTES} bytes")
+    if not service.leases.may_join(workspace, given.session):
+        raise Trouble(problems.UNAVAILABLE, "this session is being forgotten: join again in a moment")
 
-    def work(tx: Transaction) -> tuple[Seq, Seq, feed.Joined]:
+    def work(tx: Transaction) -> tuple[Seq, Seq, JournalReply]:
         who, _ = member(tx, request, workspace)
         head = tree.head(tx, workspace)
         after = head if given.after is None else given.after
@@ -57,6 +60,20 @@ async def join(request: Request) -> Response:
     # Only now: a change that is committed from here on waits for the lease.
     news = await service.metadata.read(lambda tx: feed.news(tx, workspace, after))
     return reply(request, JoinReply(news, joined.first_number, joined.last_number, lease_s))
+
+
+async def journal(request: Request) -> Response:
+    """Up to where a journal's changes have been applied, for a mount that was away."""
+    service, workspace = service_of(request), workspace_of(request)
+    text = request.path_params["journal"]
+    if not HEX_ID.match(text):
+        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
+
+    def work(tx: Transaction) -> JournalReply:
+        who, _ = member(tx, request, workspace)
+        return feed.last_batch(tx, workspace, who.device, JournalId(bytes.fromhex(text)))
+
+    return reply(request, await service.metadata.read(work))
 
 
 async def leave(request: Request) -> Response:
@@ -213,6 +230,7 @@ def _check_journal(journal: JournalId) -> None:
 
 ROUTES = [
     Route("/workspaces/{workspace}/join", join, methods=["POST"]),
+    Route("/workspaces/{workspace}/journals/{journal}", journal),
     Route("/workspaces/{workspace}/leave", leave, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", send, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", poll),

@@ -1,4 +1,4 @@
-"""Reading nodes, names, listings and manifests."""
+"""Reading nodes, names, listings, manifests and conflicts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import NodeId, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
-from protocol.messages import ListingReply, LookupReply, ManifestReply, Node, NodeReply
+from protocol.messages import ConflictsReply, ListingReply, LookupReply, ManifestReply, Node, NodeReply
 from server.http import Trouble, name_of, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
+from server.metadata.resolving import CONFLICTS_PAGE, listed
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
 from server.service import member, service_of
@@ -55,6 +56,14 @@ async def listing(request: Request) -> Response:
     return reply(request, ListingReply(news, page.generation, page.entries, page.more))
 
 
+async def conflicts(request: Request) -> Response:
+    """A page of the conflict copies."""
+    workspace, after = workspace_of(request), NodeId(number_query(request, "after", 0) or 0)
+    limit = number_query(request, "limit", CONFLICTS_PAGE, CONFLICTS_PAGE) or 1
+    page, news = await read(request, workspace, lambda tx: listed(tx, workspace, after, limit))
+    return reply(request, ConflictsReply(news, page.conflicts, page.more))
+
+
 async def manifest(request: Request) -> Response:
     """The content of a version: whoever knows its number was told of it, so nothing is revealed."""
     identity = node_of(request)
@@ -92,5 +101,6 @@ ROUTES = [
     Route("/workspaces/{workspace}/nodes/{node}/entries", listing),
     Route("/workspaces/{workspace}/nodes/{node}/entries/{name}", lookup),
     Route("/workspaces/{workspace}/nodes/{node}/manifest", manifest),
+    Route("/workspaces/{workspace}/conflicts", conflicts),
     Route("/workspaces/{workspace}/usage", usage),
 ]

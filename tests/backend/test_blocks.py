@@ -11,6 +11,7 @@ import trio.testing
 
 from backend.blockcache import BlockCache
 from backend.blocks import AHEAD_BYTES, FETCHES, MEMORY_BYTES, Blocks, ReadAhead
+from backend.disk import RealDisk
 from backend.errors import Corrupt, Offline
 from backend.threads import InlineThreads
 from protocol.keys import derive
@@ -29,7 +30,7 @@ def remote() -> MemoryRemote:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> BlockCache:
-    return BlockCache(tmp_path, 1 << 30)
+    return BlockCache(RealDisk(), tmp_path, 1 << 30)
 
 
 @asynccontextmanager

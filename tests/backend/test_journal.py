@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from blake3 import blake3
 
+from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.journal import MAGIC, Flushed, Journal
 from protocol.ids import NodeId, VersionNumber
@@ -46,26 +47,26 @@ def record(content: bytes | None = b"bytes", file: str = "a") -> Flushed:
 
 
 def live(folder: Path) -> list[tuple[int, Flushed]]:
-    with Journal(folder) as journal:
+    with Journal(RealDisk(), folder) as journal:
         return journal.live()
 
 
 def test_a_record_is_there_after_a_crash(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         number = journal.begin(record())
         journal.sync()
     assert live(tmp_path) == [(number, record())]
 
 
 def test_a_record_that_is_done_is_gone(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         first, second = journal.begin(record(b"1")), journal.begin(record(b"2"))
         journal.end(first)
     assert live(tmp_path) == [(second, record(b"2"))]
 
 
 def test_a_record_cut_at_any_byte_takes_no_earlier_one_with_it(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         first = journal.begin(record(b"1"))
         whole = (tmp_path / "log").stat().st_size
         journal.begin(record(b"2"))
@@ -77,7 +78,7 @@ def test_a_record_cut_at_any_byte_takes_no_earlier_one_with_it(tmp_path: Path) -
 
 
 def test_a_record_damaged_in_any_byte_takes_no_earlier_one_with_it(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         first = journal.begin(record(b"1"))
         whole = (tmp_path / "log").stat().st_size
         journal.begin(record(b"2"))
@@ -90,32 +91,32 @@ def test_a_record_damaged_in_any_byte_takes_no_earlier_one_with_it(tmp_path: Pat
 
 
 def test_after_a_torn_tail_new_records_can_be_read(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         journal.begin(record(b"1"))
     with (tmp_path / "log").open("ab") as log:
         log.write(b"\0\0\0\x10torn")
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         journal.begin(record(b"2"))
     assert [flushed.content for _, flushed in live(tmp_path)] == [b"1", b"2"]
 
 
 def test_the_id_stays(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         made = journal.id
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         assert journal.id == made
     assert len(made) == 16
 
 
 def test_a_second_mount_is_kept_out(tmp_path: Path) -> None:
-    with Journal(tmp_path), pytest.raises(LocalFailure, match="another mount"):
-        Journal(tmp_path)
-    with Journal(tmp_path):
+    with Journal(RealDisk(), tmp_path), pytest.raises(LocalFailure, match="another mount"):
+        Journal(RealDisk(), tmp_path)
+    with Journal(RealDisk(), tmp_path):
         pass
 
 
 def test_a_log_with_nothing_live_is_emptied_once_it_is_long(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         journal.end(journal.begin(record(bytes(5 << 20))))
         assert (tmp_path / "log").read_bytes() == MAGIC
         number = journal.begin(record(b"after"))
@@ -123,21 +124,21 @@ def test_a_log_with_nothing_live_is_emptied_once_it_is_long(tmp_path: Path) -> N
 
 
 def test_a_log_of_another_format_is_left_alone(tmp_path: Path) -> None:
-    with Journal(tmp_path):
+    with Journal(RealDisk(), tmp_path):
         pass
     (tmp_path / "log").write_bytes(b"SDJ2\0\0\0\0more")
     with pytest.raises(LocalFailure, match="unsent work"):
-        Journal(tmp_path)
+        Journal(RealDisk(), tmp_path)
     assert (tmp_path / "log").read_bytes() == b"SDJ2\0\0\0\0more"
 
 
 def test_a_sound_record_of_an_unknown_kind_is_not_dropped(tmp_path: Path) -> None:
-    with Journal(tmp_path):
+    with Journal(RealDisk(), tmp_path):
         pass
     body = msgspec.msgpack.encode({"type": "from the future"})
     (tmp_path / "log").write_bytes(MAGIC + _framed(body))
     with pytest.raises(LocalFailure, match="version"):
-        Journal(tmp_path)
+        Journal(RealDisk(), tmp_path)
     assert (tmp_path / "log").read_bytes() == MAGIC + _framed(body)
 
 
@@ -146,18 +147,18 @@ def _framed(body: bytes) -> bytes:
 
 
 def test_overlays_that_no_record_names_are_removed(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         journal.begin(record(None, "kept"))
         for name in ("kept", "stray"):
             (journal.overlays / name).write_bytes(b"x")
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         assert os.listdir(journal.overlays) == ["kept"]
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LocalFailure, match=str(tmp_path / "file")):
-        Journal(tmp_path / "file")
+        Journal(RealDisk(), tmp_path / "file")
 
 
 GOLDEN = bytes.fromhex(
@@ -180,7 +181,7 @@ GOLDEN = bytes.fromhex(
 
 
 def test_the_format_is_frozen(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with Journal(RealDisk(), tmp_path) as journal:
         number = journal.begin(record())
         journal.begin(record(None, "b"))
         journal.end(number)
@@ -188,7 +189,7 @@ def test_the_format_is_frozen(tmp_path: Path) -> None:
 
 
 def test_the_frozen_log_can_be_read(tmp_path: Path) -> None:
-    with Journal(tmp_path):
+    with Journal(RealDisk(), tmp_path):
         pass
     (tmp_path / "log").write_bytes(GOLDEN)
     assert live(tmp_path) == [(2, record(None, "b"))]

@@ -51,7 +51,7 @@ class World:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.server = Server()
         self.told: list[str] = []
-        self.outbox = Outbox(self.server, JOURNAL, 0, lambda: Seq(0), self.absorb, self.answered)
+        self.outbox = Outbox(self.server, JOURNAL, self.absorb, self.answered)
         nursery.start_soon(self.outbox.run)
 
     async def absorb(self, notices: Notices) -> None:
@@ -75,6 +75,14 @@ async def test_changes_arrive_in_order_with_numbers_without_gaps(world: World) -
         await world.outbox.submit(change(node)).answer()
     assert world.server.applied == [1, 2, 3, 4, 5]
     assert [batch.first for batch in world.server.batches] == [1, 2, 3, 4, 5]
+
+
+async def test_numbers_go_on_where_the_server_says_that_the_journal_is(world: World) -> None:
+    await world.outbox.submit(change(1)).answer()
+    world.server.applied += [2, 3]  # By an earlier mount of this journal.
+    world.outbox.begin(3)
+    await world.outbox.submit(change(4)).answer()
+    assert world.server.batches[-1].first == 4
 
 
 async def test_what_queues_up_shares_a_round_trip(world: World) -> None:

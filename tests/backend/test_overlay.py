@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.overlay import IN_MEMORY_MAX_BYTES, FromBase, Local, Mark, Overlay, Zeros
 from protocol.ids import BlockId
@@ -48,20 +49,20 @@ def files_no_longer_than(size_bytes: int) -> Iterator[None]:
 
 
 def test_an_untouched_overlay_shows_its_base(tmp_path: Path) -> None:
-    overlay = Overlay(base_of(10), tmp_path / "o")
+    overlay = Overlay(base_of(10), RealDisk(), tmp_path / "o")
     assert overlay.parts(2, 100) == [FromBase(2, 8)]
     assert not overlay.is_dirty
 
 
 def test_a_file_that_was_cut_and_extended_reads_zeros_where_the_base_was(tmp_path: Path) -> None:
-    overlay = Overlay(base_of(10), tmp_path / "o")
+    overlay = Overlay(base_of(10), RealDisk(), tmp_path / "o")
     overlay.truncate(4)
     overlay.truncate(8)
     assert overlay.parts(0, 10) == [FromBase(0, 4), Zeros(4)]
 
 
 def test_bytes_that_were_cut_off_do_not_come_back(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, b"secret")
     overlay.truncate(1)
     overlay.write(4, b"!")
@@ -69,20 +70,20 @@ def test_bytes_that_were_cut_off_do_not_come_back(tmp_path: Path) -> None:
 
 
 def test_a_write_past_the_end_leaves_a_hole(tmp_path: Path) -> None:
-    overlay = Overlay(base_of(3), tmp_path / "o")
+    overlay = Overlay(base_of(3), RealDisk(), tmp_path / "o")
     overlay.write(1 << 40, b"x")
     assert overlay.parts(0, 10) == [FromBase(0, 3), Zeros(7)]
     assert overlay.size_bytes == (1 << 40) + 1
 
 
 def test_a_small_file_needs_no_local_file(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, bytes(IN_MEMORY_MAX_BYTES))
     assert not (tmp_path / "o").exists()
 
 
 def test_a_file_that_outgrows_memory_keeps_its_bytes(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, b"begin")
     overlay.write(MIB, b"end")
     assert content(overlay, b"") == b"begin" + bytes(MIB - 5) + b"end"
@@ -91,7 +92,7 @@ def test_a_file_that_outgrows_memory_keeps_its_bytes(tmp_path: Path) -> None:
 
 
 def test_where_the_disk_is_full_what_was_written_before_is_kept(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, b"k" * 200 * KIB)
     with files_no_longer_than(100 * KIB), pytest.raises(LocalFailure):
         overlay.write(200 * KIB, b"x" * 100 * KIB)
@@ -102,7 +103,7 @@ def test_where_the_disk_is_full_what_was_written_before_is_kept(tmp_path: Path) 
 
 
 def test_what_is_written_during_a_flush_stays_dirty(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, b"aaaa")
     mark = overlay.mark()
     overlay.write(1, b"bb")
@@ -112,7 +113,7 @@ def test_what_is_written_during_a_flush_stays_dirty(tmp_path: Path) -> None:
 
 
 def test_after_a_flush_of_everything_it_is_clean_and_takes_no_space(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     overlay.write(0, bytes(MIB))
     overlay.rebase(base_of(MIB), overlay.mark())
     assert not overlay.is_dirty
@@ -121,7 +122,7 @@ def test_after_a_flush_of_everything_it_is_clean_and_takes_no_space(tmp_path: Pa
 
 
 def test_a_change_of_size_during_a_flush_is_seen(tmp_path: Path) -> None:
-    overlay = Overlay(base_of(9), tmp_path / "o")
+    overlay = Overlay(base_of(9), RealDisk(), tmp_path / "o")
     overlay.truncate(8)
     mark = overlay.mark()
     assert not overlay.resized_since(mark.generation)
@@ -130,12 +131,13 @@ def test_a_change_of_size_during_a_flush_is_seen(tmp_path: Path) -> None:
 
 
 def test_an_overlay_is_taken_up_from_a_record(tmp_path: Path) -> None:
-    overlay = Overlay(base_of(10), tmp_path / "o")
+    overlay = Overlay(base_of(10), RealDisk(), tmp_path / "o")
     overlay.truncate(6)
     overlay.write(1, b"ab")
     overlay.write(8, b"c")
     again = Overlay.recovered(
         overlay.base,
+        RealDisk(),
         overlay.path,
         overlay.size_bytes,
         overlay.base_visible,
@@ -147,7 +149,7 @@ def test_an_overlay_is_taken_up_from_a_record(tmp_path: Path) -> None:
 
 
 def test_thousands_of_random_writes_make_one_map(tmp_path: Path) -> None:
-    overlay = Overlay(EMPTY, tmp_path / "o")
+    overlay = Overlay(EMPTY, RealDisk(), tmp_path / "o")
     places = list(range(20_000))
     random.Random(3).shuffle(places)
     for place in places:
@@ -169,7 +171,7 @@ class AgainstAModel(RuleBasedStateMachine):
     def begin(self, size: int) -> None:
         self.base = bytes(range(1, size + 1))
         self.model = bytearray(self.base)
-        self.overlay = Overlay(base_of(size) if size else EMPTY, Path("/nonexistent"))
+        self.overlay = Overlay(base_of(size) if size else EMPTY, RealDisk(), Path("/nonexistent"))
         self.mark = None
 
     @rule(offset=st.integers(0, 80), data=st.binary(min_size=1, max_size=20))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.tree import ABSENT, Tree
+from backend.tree import ABSENT, Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq
-from protocol.messages import Entry, Kind, ListingReply, Node, Notice, Notices, Touched, TouchedEntry
+from protocol.messages import Entry, Kind, Node, Notice, Notices, Touched, TouchedEntry
 
 MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
 ROOT, FILE = NodeId(1), NodeId(7)
@@ -47,7 +47,7 @@ def test_absence_is_learnt_from_a_look_up(tree: Tree) -> None:
 
 
 def test_absence_is_learnt_from_a_complete_listing_and_not_from_a_page(tree: Tree) -> None:
-    tree.keep_page(ROOT, ListingReply(Seq(10), 1, [Entry(b"a", node(7))], more=True))
+    tree.keep_page(ROOT, [Entry(b"a", node(7))], Seq(10))
     assert tree.lookup(ROOT, b"b") is None
     tree.keep_listing(ROOT, [Entry(b"a", node(7))], Seq(10))
     assert tree.lookup(ROOT, b"b") is ABSENT
@@ -67,10 +67,42 @@ def test_a_change_drops_what_it_outdates(tree: Tree) -> None:
     assert outdated.names
 
 
-def test_the_kernel_is_not_told_of_what_its_own_programs_did(tree: Tree) -> None:
+def test_a_change_of_this_mounts_own_outdates_no_content(tree: Tree) -> None:
+    """Its open files have it already: they keep their inode."""
     tree.keep_node(node(7), Seq(10))
-    assert not tree.apply(touching(11, {7: True}, (b"a",), MINE), MINE)
+    tree.keep_name(ROOT, b"a", FILE, Seq(10))
+    outdated = tree.apply(touching(11, {7: True}, (b"a",), MINE), MINE)
+    assert outdated == Outdated(attributes=frozenset({FILE}), names=True)
     assert tree.node(FILE) is None
+    assert tree.lookup(ROOT, b"a") is None
+
+
+def test_news_without_a_change_move_the_number_on(tree: Tree) -> None:
+    assert not tree.apply(Notices(Seq(12)), MINE)
+    assert tree.applied == 12
+
+
+def test_news_that_come_late_move_nothing_back(tree: Tree) -> None:
+    tree.apply(Notices(Seq(12)), MINE)
+    assert not tree.apply(touching(11, {7: True}, (b"a",)), MINE)
+    assert tree.applied == 12
+    tree.check()
+
+
+def test_a_tree_that_begins_anew_knows_nothing_and_keeps_no_older_reply(tree: Tree) -> None:
+    tree.keep_listing(ROOT, [Entry(b"a", node(7))], Seq(10))
+    tree.begin(Seq(20))
+    assert tree.applied == 20
+    assert tree.lookup(ROOT, b"a") is None
+    tree.keep_node(node(7), Seq(19))
+    assert tree.node(FILE) is None
+
+
+def test_what_two_sets_of_changes_outdated_is_outdated_together() -> None:
+    one = Outdated(attributes=frozenset({FILE}), names=True)
+    other = Outdated(contents=frozenset({ROOT}), everything=True)
+    assert one | other == Outdated(frozenset({FILE}), frozenset({ROOT}), names=True, everything=True)
+    assert not Outdated() | Outdated()
 
 
 def test_a_change_is_applied_once(tree: Tree) -> None:

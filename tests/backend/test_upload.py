@@ -8,6 +8,7 @@ import trio
 
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks, ReadAhead
+from backend.disk import RealDisk
 from backend.errors import NoSpace, Offline
 from backend.overlay import Overlay
 from backend.threads import InlineThreads, WorkerThreads
@@ -28,7 +29,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.remote = MemoryRemote()
-        self.cache = BlockCache(self.make("cache"), 256 * MIB)
+        self.cache = BlockCache(RealDisk(), self.make("cache"), 256 * MIB)
         self.blocks = Blocks(self.remote, self.cache, KEYS, InlineThreads())
         self.uploader = Uploader(self.remote, self.blocks, self.cache, KEYS, InlineThreads())
 
@@ -37,7 +38,7 @@ class World:
         return self.folder / name
 
     def overlay(self, base: Manifest = EMPTY, *writes: tuple[int, bytes]) -> Overlay:
-        overlay = Overlay(base, self.folder / f"overlay{random.random()}")
+        overlay = Overlay(base, RealDisk(), self.folder / f"overlay{random.random()}")
         for offset, data in writes:
             overlay.write(offset, data)
         return overlay
@@ -53,7 +54,9 @@ class World:
     async def read(self, uploaded: Uploaded) -> bytes:
         """What another device reads once this is committed."""
         self.remote.sealed.update((block.id, block.sealed) for block in uploaded.inline)
-        blocks = Blocks(self.remote, BlockCache(self.make(f"other{random.random()}"), 0), KEYS, InlineThreads())
+        blocks = Blocks(
+            self.remote, BlockCache(RealDisk(), self.make(f"other{random.random()}"), 0), KEYS, InlineThreads()
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(blocks.run)
             data = await blocks.read(uploaded.manifest, 0, uploaded.manifest.size_bytes, ReadAhead())
@@ -157,7 +160,7 @@ async def test_a_failure_of_the_server_is_raised_as_itself(world: World, error: 
 
 async def test_a_failure_to_read_the_base_is_raised_as_itself(world: World) -> None:
     base = (await world.upload(world.overlay(EMPTY, (0, NOISE)))).manifest
-    fresh = Blocks(world.remote, BlockCache(world.make("empty"), 0), KEYS, InlineThreads())
+    fresh = Blocks(world.remote, BlockCache(RealDisk(), world.make("empty"), 0), KEYS, InlineThreads())
     uploader = Uploader(world.remote, fresh, world.cache, KEYS, InlineThreads())
     world.remote.failure = Offline("gone")
     overlay = world.overlay(base, (6 * MIB, b"#"))

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from backend.errors import NotFound, Refused
+from backend.status import FileState
 from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId, VersionNumber
 from protocol.messages import Entry, Kind, Node, RenameMode, UsageReply, XattrMode, xattr_name_to_wire
@@ -71,7 +72,9 @@ class FakeDrive:
 
     read_only = False
 
-    def __init__(self, trust_s: float = 10.0) -> None:
+    def __init__(self, trust_s: float = 10.0, *, strict: bool = False) -> None:
+        self.strict = strict
+        self.is_apart = False
         self.trust_s = trust_s
         self.nodes: dict[NodeId, Node] = {}
         self.names: dict[NodeId, dict[bytes, NodeId]] = {}
@@ -180,6 +183,15 @@ class FakeDrive:
 
     def cache_timeout_s(self) -> float:
         return self.trust_s
+
+    def watch_traffic(self, moved: Callable[[], None]) -> None:
+        self.moved = moved
+
+    def state_of(self, row: Node, file: FakeFile | None) -> FileState:
+        return FileState.LOCAL if file is not None and file.is_dirty else FileState.SYNCED
+
+    def path_of(self, node: NodeId) -> str:
+        return f"node {node}"
 
     def status(self) -> SimpleNamespace:
         return SimpleNamespace(sending=[])
@@ -304,6 +316,9 @@ class FakeDrive:
             raise Refused.named("ENODATA", "no such attribute")
         await self._answering("remove_xattr")
         return self._change(node, xattrs={key: value for key, value in self._row(node).xattrs.items() if key != wire})
+
+    async def leave(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def synced(self) -> None:
         await trio.lowlevel.checkpoint()

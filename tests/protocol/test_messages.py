@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.ids import BlockId, JournalId, NodeId, Seq, VersionNumber
+from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -16,15 +16,19 @@ from protocol.messages import (
     Conflict,
     Create,
     Entry,
+    Join,
+    JoinReply,
     Kind,
     Link,
     ListingReply,
     LookupReply,
     MissingBlocks,
     Node,
+    NodeReply,
     Notice,
     Notices,
     OnClash,
+    PollReply,
     Refused,
     RemoveXattr,
     Rename,
@@ -47,6 +51,7 @@ NODE = NodeId((1 << 62) - 1)
 NAME = bytes(range(1, 256)).replace(b"/", b"")
 BLOCK = BlockId(bytes(range(32)))
 JOURNAL = JournalId(bytes(range(16)))
+SESSION = SessionId(bytes(range(16, 32)))
 
 CHANGES: list[AnyChange] = [
     Create(time_ns=-1, parent=NodeId(1), name=NAME, node=NODE, kind=Kind.FILE, mode=0o7777, uid=0, gid=1 << 31),
@@ -138,7 +143,7 @@ def codec(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: type(change).__name__)
 def test_a_change_arrives_as_it_was_sent(codec: Any, change: AnyChange) -> None:
-    batch = Batch(journal=JOURNAL, first=1, after=Seq(0), changes=[change])
+    batch = Batch(journal=JOURNAL, first=1, changes=[change])
     assert codec.decode(codec.encode(batch), type=Batch) == batch
 
 
@@ -146,9 +151,13 @@ def test_a_change_arrives_as_it_was_sent(codec: Any, change: AnyChange) -> None:
     "message",
     [
         BatchReply(answers=ANSWERS, notices=NOTICES),
-        ListingReply(seq=Seq(1), generation=2, entries=[Entry(NAME, ROW)], more=True),
-        LookupReply(seq=Seq(1)),
-        LookupReply(seq=Seq(1), node=ROW),
+        NodeReply(notices=NOTICES, node=ROW),
+        ListingReply(notices=NOTICES, generation=2, entries=[Entry(NAME, ROW)], more=True),
+        LookupReply(notices=Notices(Seq(1))),
+        LookupReply(notices=NOTICES, node=ROW),
+        JoinReply(notices=NOTICES, first_number=3, last_number=4, lease_s=9.5),
+        PollReply(notices=NOTICES),
+        PollReply(notices=NOTICES, lease_s=9.5),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -156,12 +165,18 @@ def test_a_reply_arrives_as_it_was_sent(codec: Any, message: msgspec.Struct) -> 
     assert codec.decode(codec.encode(message), type=type(message)) == message
 
 
+@pytest.mark.parametrize("after", [None, Seq(0), Seq((1 << 63) - 1)])
+def test_a_join_arrives_as_it_was_sent(codec: Any, after: Seq | None) -> None:
+    join = Join(SESSION, JOURNAL, after)
+    assert codec.decode(codec.encode(join), type=Join) == join
+
+
 def test_every_kind_of_change_is_tried_here() -> None:
     assert {type(change) for change in CHANGES} == set(AnyChange.__args__)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'{"journal":"AA==","first":1,"after":0,"changes":[{"change":"unheard of"}]}']
+    "body", [b"", b"{", b"[]", b"null", b'{"journal":"AA==","first":1,"changes":[{"change":"unheard of"}]}']
 )
 def test_what_is_no_batch_is_refused(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
@@ -169,8 +184,8 @@ def test_what_is_no_batch_is_refused(body: bytes) -> None:
 
 
 def test_a_field_of_a_later_version_is_passed_over(codec: Any) -> None:
-    body = codec.encode({"seq": 1, "node": None, "something new": 2})
-    assert codec.decode(body, type=LookupReply) == LookupReply(seq=Seq(1))
+    body = codec.encode({"notices": {"seq": 1, "newer still": 3}, "node": None, "something new": 2})
+    assert codec.decode(body, type=LookupReply) == LookupReply(notices=Notices(Seq(1)))
 
 
 def test_xattr_names_of_any_bytes_come_back() -> None:
@@ -183,9 +198,22 @@ def test_an_xattr_name_that_stands_for_no_bytes_is_refused() -> None:
 
 
 def test_the_json_form_is_frozen() -> None:
-    batch = Batch(journal=JOURNAL, first=5, after=Seq(4), changes=[CHANGES[2]])
+    batch = Batch(journal=JOURNAL, first=5, changes=[CHANGES[2]])
     assert msgspec.json.encode(batch) == (
-        b'{"journal":"AAECAwQFBgcICQoLDA0ODw==","first":5,"after":4,"changes":[{"change":"commit","time_ns":3,'
+        b'{"journal":"AAECAwQFBgcICQoLDA0ODw==","first":5,"changes":[{"change":"commit","time_ns":3,'
         b'"node":4611686018427387903,"base":0,"size":1125899906842624,"manifest":"AQ==","mtime_ns":4,'
         b'"blocks":[["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","AHNlYWxlZA=="]]}]}'
     )
+
+
+def test_the_json_form_of_a_session_is_frozen() -> None:
+    assert msgspec.json.encode(Join(SESSION, JOURNAL, Seq(4))) == (
+        b'{"session":"EBESExQVFhcYGRobHB0eHw==","journal":"AAECAwQFBgcICQoLDA0ODw==","after":4}'
+    )
+    assert msgspec.json.encode(Join(SESSION, JOURNAL)) == (
+        b'{"session":"EBESExQVFhcYGRobHB0eHw==","journal":"AAECAwQFBgcICQoLDA0ODw=="}'
+    )
+    assert msgspec.json.encode(JoinReply(Notices(Seq(4)), 1, 0, 9.5)) == (
+        b'{"notices":{"seq":4},"first_number":1,"last_number":0,"lease_s":9.5}'
+    )
+    assert msgspec.json.encode(PollReply(Notices(Seq(4), reset=True))) == b'{"notices":{"seq":4,"reset":true}}'

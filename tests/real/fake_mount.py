@@ -1,6 +1,7 @@
 """Mounts the in-memory drive at DIR and obeys its standard input: a program for tests, run as a process of its own.
 
-One line of JSON a command, answered by one line: the kernel has been told by then. ``--no-epoch``: as samedrive mount.
+One line of JSON a command, answered by one line: the kernel has been told by then. ``--no-epoch`` and
+``--strict``: as samedrive mount.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ async def obey(drive: FakeDrive) -> None:
         print("done", flush=True)
 
 
-async def main(folder: Path, *, use_epoch: bool) -> None:
-    drive = FakeDrive()
+async def main(folder: Path, *, use_epoch: bool, strict: bool) -> None:
+    drive = FakeDrive(strict=strict)
     await serve_mount(
         cast(Drive, drive),
         folder,
@@ -65,4 +66,4 @@ async def main(folder: Path, *, use_epoch: bool) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(lambda: main(Path(sys.argv[1]), use_epoch="--no-epoch" not in sys.argv))
+    trio.run(lambda: main(Path(sys.argv[1]), use_epoch="--no-epoch" not in sys.argv, strict="--strict" in sys.argv))

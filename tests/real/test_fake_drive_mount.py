@@ -153,3 +153,35 @@ def test_an_open_file_keeps_its_version_and_a_new_open_gets_the_new_one(mount: F
         old.seek(0)
         assert old.read() == "old"
         assert os.fstat(old.fileno()).st_size == 3
+
+
+def test_a_files_state_can_be_asked_for(mount: FakeMount) -> None:
+    with (mount.path / "file").open("wb", buffering=0) as file:
+        file.write(b"x")
+        assert os.getxattr(mount.path / "file", "user.samedrive.state") == b"local"
+    assert os.getxattr(mount.path / "file", "user.samedrive.state") == b"synced"
+    assert os.getxattr(mount.path, "user.samedrive.state") == b"synced"
+
+
+def test_a_files_state_is_not_listed_and_nobody_sets_it(mount: FakeMount) -> None:
+    file = mount.path / "file"
+    file.touch()
+    assert os.listxattr(file) == []
+    for refused in (
+        lambda: os.setxattr(file, "user.samedrive.state", b"synced"),
+        lambda: os.setxattr(file, "user.samedrive.other", b""),
+        lambda: os.removexattr(file, "user.samedrive.state"),
+    ):
+        with pytest.raises(OSError, match="not supported"):
+            refused()
+
+
+@pytest.mark.parametrize("copy", [("cp", "-a"), ("cp", "--archive", "--preserve=all"), ("rsync", "-aX")], ids=" ".join)
+def test_programs_copy_a_file_without_its_state(mount: FakeMount, tmp_path: Path, copy: tuple[str, ...]) -> None:
+    (mount.path / "file").write_text("content")
+    os.setxattr(mount.path / "file", "user.tag", b"value")
+    for source, target in ((mount.path / "file", tmp_path / "out"), (tmp_path / "out", mount.path / "back")):
+        done = subprocess.run((*copy, source, target), capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (mount.path / "back").read_text() == "content"
+    assert os.listxattr(mount.path / "back") == ["user.tag"]

@@ -49,6 +49,21 @@ def test_a_listing_that_is_read_on_later_does_not_move_where_a_file_is_appended_
     assert (mount.path / "199").read_bytes() == b"first second third"
 
 
+@pytest.mark.parametrize(("flags", "asked"), [((), []), (("--strict",), ["attributes", "lookup"])], ids=["", "strict"])
+def test_a_strict_mount_is_asked_each_time(tmp_path: Path, flags: tuple[str, ...], asked: list[str]) -> None:
+    folder = tmp_path / "strict"
+    folder.mkdir()
+    mount = FakeMount(folder, *flags)
+    try:
+        mount.another_device("write", name="file", content="x")
+        (mount.path / "file").stat()
+        mount.calls()
+        (mount.path / "file").stat()
+        assert sorted(set(mount.calls())) == asked
+    finally:
+        mount.close()
+
+
 def test_closing_a_file_that_was_made_for_reading_commits_it(mount: FakeMount) -> None:
     mount.calls()
     os.close(os.open(mount.path / "file", os.O_CREAT | os.O_RDONLY))

@@ -138,8 +138,12 @@ def test_a_small_read_of_a_cold_large_file_fetches_at_most_two_blocks(wired: tup
     assert mount.status()["blocks_down"] <= 2
 
 
-def test_what_was_seen_before_needs_no_request(wired: tuple[Mount, Wire]) -> None:
-    mount, wire = wired
+both_ways = pytest.mark.parametrize("flags", [(), ("--no-epoch",)], ids=["names are kept", "names are not kept"])
+
+
+@both_ways
+def test_what_was_seen_before_needs_no_request(world: World, flags: tuple[str, ...]) -> None:
+    mount, wire = world.wired("laptop", *flags)
     folder = mount.path / "folder"
     folder.mkdir()
     for number in range(20):
@@ -159,6 +163,50 @@ def test_what_was_seen_before_needs_no_request(wired: tuple[Mount, Wire]) -> Non
     settled(mount, wire)
     look()
     assert settled(mount, wire).asked == []
+
+
+@both_ways
+def test_what_another_mount_made_needs_no_request_once_it_was_seen(world: World, flags: tuple[str, ...]) -> None:
+    writer, (reader, wire) = world.mount("desk", *flags), world.wired("laptop", *flags)
+    for number in range(20):
+        (writer.path / str(number)).write_text("x" * number)
+
+    def look() -> None:
+        assert len(os.listdir(reader.path)) == 20
+        for number in range(20):
+            assert (reader.path / str(number)).read_text() == "x" * number
+        assert not (reader.path / "absent").exists()
+
+    look()
+    settled(reader, wire)
+    look()
+    assert settled(reader, wire).asked == []
+
+
+@both_ways
+def test_a_commit_waits_one_round_trip_of_the_slowest_other_mount(world: World, flags: tuple[str, ...]) -> None:
+    """Its own round trip, and one of the others: the answers to their polls, and the next polls, at once."""
+    devices = [world.wired(name, *flags) for name in ("desk", "laptop", "phone")]
+    (writer, _), *others = devices
+    for number in range(3):
+        (writer.path / f"{number}").write_text("old")
+    for mount, wire in devices:
+        for number in range(3):
+            assert (mount.path / f"{number}").read_text() == "old"
+        settled(mount, wire)
+    rtt_s, took_s = 0.2, []
+    for _, wire in devices:
+        wire.set_rtt(rtt_s)
+    for number in range(3):
+        start = time.monotonic()
+        (writer.path / f"{number}").write_text("new")
+        took_s.append(time.monotonic() - start)
+    for _, wire in devices:
+        wire.set_rtt(0)
+    assert sorted(took_s)[1] < 3 * rtt_s, took_s
+    for mount, wire in others:
+        assert settled(mount, wire).asked == []
+        assert (mount.path / "2").read_text() == "new"
 
 
 def test_a_cold_folder_is_listed_with_attributes_in_one_request(wired: tuple[Mount, Wire]) -> None:

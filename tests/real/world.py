@@ -72,11 +72,14 @@ class World:
         return self.mount(name, *flags, device=self.device(name, wire=wire)), wire
 
     def close(self) -> None:
-        for wire in self._wires:
+        """May be called again: who stops a server ends first what hangs on it."""
+        mounts, self._mounts = self._mounts, []
+        wires, self._wires = self._wires, []
+        for wire in wires:
             wire.heal()
-        for mount in reversed(self._mounts):
+        for mount in reversed(mounts):
             mount.close()
-        for wire in self._wires:
+        for wire in wires:
             wire.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -45,7 +47,7 @@ async def test_answers_are_messagepack_where_that_is_accepted(ada: Client) -> No
 async def test_a_password_gets_a_token_that_works(world: World, root: Client) -> None:
     await root.ask(User, "POST", "/users", NewUser("bob", PASSWORD))
     reply = good(LoginReply, await _login(root, "bob", PASSWORD))
-    bob = Client(world.http, reply.token, root.workspace, root.keys)
+    bob = replace(root, token=reply.token)
     assert [found.name for found in (await bob.ask(Workspaces, "GET", "/workspaces")).workspaces] == ["home"]
 
 
@@ -54,7 +56,7 @@ async def test_the_same_device_name_again_is_the_same_device_with_a_new_token(wo
     first = good(LoginReply, await _login(root, "bob", PASSWORD))
     second = good(LoginReply, await _login(root, "bob", PASSWORD))
     assert first.device == second.device
-    stale = Client(world.http, first.token, root.workspace, root.keys)
+    stale = replace(root, token=first.token)
     assert problem(await stale.call("GET", "/workspaces")) == (401, "unauthorized")
 
 

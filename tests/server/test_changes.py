@@ -9,22 +9,24 @@ import pytest
 import trio
 import trio.testing
 
-from protocol.ids import JournalId, NodeId, Seq
+from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import BATCH_MAX_CHANGES, CHANGES_BODY_MAX_BYTES, CHANGES_PAGE, INLINE_SEALED_BYTES
 from protocol.messages import (
+    SESSION_HEADER,
     Applied,
     Batch,
     BatchReply,
+    Join,
     MissingBlocks,
     Notices,
     Refused,
     Role,
     SealedBlock,
     SetAttributes,
+    Share,
 )
 from server.app import create_app
 from tests.server.world import (
-    JOURNAL,
     NEARLY_FULL_BYTES,
     PART_BYTES,
     Client,
@@ -34,6 +36,14 @@ from tests.server.world import (
     happened,
     problem,
 )
+
+JOURNAL = JournalId(b"j" * 16)
+
+
+@pytest.fixture
+async def writer(ada: Client) -> Client:
+    """Ada's device when it holds no lease: nobody waits for it."""
+    return await ada.leave()
 
 
 async def test_a_small_file_travels_in_its_commit(ada: Client) -> None:
@@ -119,7 +129,7 @@ async def test_over_quota_nothing_is_changed(world: World) -> None:
     small = await (await world.with_quota("sam", 100)).join()
     batch = small.batch(create(b"f", 100), commit(small, 100, bytes(range(256)) * 4))
     assert problem(await small.call("POST", "./changes", batch)) == (507, "quota")
-    assert (await small.poll(0, 0)).seq == 0
+    assert (await small.poll()).notices.seq == 0
 
 
 async def test_a_full_disk_refuses_content_but_not_a_delete(world: World, ada: Client) -> None:
@@ -136,11 +146,11 @@ async def test_a_full_disk_refuses_content_but_not_a_delete(world: World, ada: C
         b"",
         b"\xc1",
         b"not a message",
-        msgspec.msgpack.encode({"journal": JOURNAL, "first": "one", "after": 0, "changes": []}),
-        msgspec.msgpack.encode({"journal": JOURNAL, "first": 1, "after": 0, "changes": [{"change": "explode"}]}),
-        msgspec.msgpack.encode(Batch(JOURNAL, 1, Seq(0), [])),
-        msgspec.msgpack.encode(Batch(JournalId(b"short"), 1, Seq(0), [create(b"f", 100)])),
-        msgspec.msgpack.encode(Batch(JOURNAL, 1, Seq(0), [create(b"f", 100)] * (BATCH_MAX_CHANGES + 1))),
+        msgspec.msgpack.encode({"journal": JOURNAL, "first": "one", "changes": []}),
+        msgspec.msgpack.encode({"journal": JOURNAL, "first": 1, "changes": [{"change": "explode"}]}),
+        msgspec.msgpack.encode(Batch(JOURNAL, 1, [])),
+        msgspec.msgpack.encode(Batch(JournalId(b"short"), 1, [create(b"f", 100)])),
+        msgspec.msgpack.encode(Batch(JOURNAL, 1, [create(b"f", 100)] * (BATCH_MAX_CHANGES + 1))),
     ],
 )
 async def test_malformed_batches(ada: Client, body: bytes) -> None:
@@ -149,12 +159,12 @@ async def test_malformed_batches(ada: Client, body: bytes) -> None:
     assert problem(answer) == (400, "bad-request")
 
 
-async def test_json_works_as_well(ada: Client) -> None:
-    headers = {"Authorization": f"Bearer {ada.token}", "Content-Type": "application/json"}
-    path = f"/v1/workspaces/{ada.workspace}/changes"
-    good = await ada.http.post(path, headers=headers, content=msgspec.json.encode(ada.batch(create(b"f", 100))))
+async def test_json_works_as_well(writer: Client) -> None:
+    headers = {"Authorization": f"Bearer {writer.token}", "Content-Type": "application/json"}
+    path = f"/v1/workspaces/{writer.workspace}/changes"
+    good = await writer.http.post(path, headers=headers, content=msgspec.json.encode(writer.batch(create(b"f", 100))))
     assert good.json()["answers"][0]["answer"] == "applied"
-    assert problem(await ada.http.post(path, headers=headers, content=b"{")) == (400, "bad-request")
+    assert problem(await writer.http.post(path, headers=headers, content=b"{")) == (400, "bad-request")
 
 
 async def test_too_large_a_batch_is_not_read(world: World, ada: Client) -> None:
@@ -179,54 +189,54 @@ async def test_numbers_past_what_the_database_holds_are_no_bug_of_ours(ada: Clie
 # ── the long poll ──
 
 
-async def test_a_poll_returns_at_once_where_there_is_something(ada: Client, autojump_clock: object) -> None:
-    await ada.send(create(b"f", 100))
+async def test_a_poll_returns_at_once_where_there_is_something(writer: Client, autojump_clock: object) -> None:
+    await writer.send(create(b"f", 100))
     began = trio.current_time()
-    found = await ada.poll(0, 50)
+    found = await writer.follow(0, 50)
     assert (found.seq, [notice.what for notice in found.notices]) == (1, ["create"])
     assert trio.current_time() == began
 
 
-async def test_a_poll_waits_its_time(ada: Client, autojump_clock: object) -> None:
+async def test_a_poll_waits_its_time(writer: Client, autojump_clock: object) -> None:
     began = trio.current_time()
-    assert (await ada.poll(0, 50)) == Notices(Seq(0))
+    assert (await writer.follow(0, 50)) == Notices(Seq(0))
     assert trio.current_time() - began == pytest.approx(50)
 
 
-async def test_no_poll_waits_longer_than_a_minute(ada: Client, autojump_clock: object) -> None:
+async def test_no_poll_waits_longer_than_a_minute(writer: Client, autojump_clock: object) -> None:
     began = trio.current_time()
-    await ada.poll(0, 1e9)
+    await writer.follow(0, 1e9)
     assert trio.current_time() - began == pytest.approx(60)
 
 
-async def test_a_poll_is_woken_by_a_change(ada: Client, autojump_clock: object) -> None:
+async def test_a_poll_is_woken_by_a_change(writer: Client, autojump_clock: object) -> None:
     began, found = trio.current_time(), Notices(Seq(0))
 
     async def poll() -> None:
         nonlocal found
-        found = await ada.poll(0, 50)
+        found = await writer.follow(0, 50)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poll)
         await trio.sleep(1)
-        await ada.send(create(b"f", 100))
+        await writer.send(create(b"f", 100))
     assert found.seq == 1
     assert trio.current_time() - began == pytest.approx(1)
 
 
-async def test_no_change_is_missed_between_two_polls(ada: Client, autojump_clock: object) -> None:
+async def test_no_change_is_missed_between_two_polls(writer: Client, autojump_clock: object) -> None:
     seen: list[int] = []
 
     async def follow() -> None:
         while len(seen) < 30:
-            found = await ada.poll(seen[-1] if seen else 0, 50)
+            found = await writer.follow(seen[-1] if seen else 0, 50)
             seen.extend(notice.seq for notice in found.notices)
 
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow)
         for number in range(30):
-            await ada.send(create(b"%d" % number, 100 + number))
+            await writer.send(create(b"%d" % number, 100 + number))
     assert seen == list(range(1, 31))
     assert trio.current_time() == began
 
@@ -234,47 +244,61 @@ async def test_no_change_is_missed_between_two_polls(ada: Client, autojump_clock
 async def test_a_mounts_own_changes_do_not_end_its_poll(ada: Client, autojump_clock: object) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ada.poll, 0, 50, JOURNAL)
+        nursery.start_soon(ada.poll, 50)
         await trio.sleep(1)
         await ada.send(create(b"f", 100))
     assert trio.current_time() - began == pytest.approx(50)
 
 
-async def test_a_foreign_change_behind_a_page_of_own_ones_ends_the_poll(ada: Client, autojump_clock: object) -> None:
+async def test_own_changes_that_it_has_not_applied_do_not_end_its_poll(ada: Client, autojump_clock: object) -> None:
+    await ada.send(create(b"f", 100))
     began = trio.current_time()
+    assert (await ada.poll(50)).notices.seq == 1
+    assert trio.current_time() - began == pytest.approx(50)
+
+
+async def test_a_foreign_change_behind_a_page_of_own_ones_ends_the_poll(
+    world: World, ada: Client, autojump_clock: object
+) -> None:
+    bob = await (await (await world.member(ada, "bob", Role.EDITOR)).join()).leave()
     for batch in range(CHANGES_PAGE // 200):
         await ada.send(*(create(b"%d" % n, 1000 + n) for n in range(200 * batch, 200 * batch + 200)))
-    found = await ada.poll(0, 50, JOURNAL)
-    assert found.seq == CHANGES_PAGE
-    assert trio.current_time() == began
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bob.send, create(b"theirs", 10))
+        await trio.sleep(1)
+        found = (await ada.poll(50)).notices
+        assert found.seq == CHANGES_PAGE + 1
+        assert found.notices[-1].origin == bob.journal
+        ada.absorb(found)
+        await ada.poll()
+    assert trio.current_time() - began == pytest.approx(1)
 
 
-async def test_changes_of_another_workspace_wake_nobody(world: World, ada: Client, autojump_clock: object) -> None:
+async def test_changes_of_another_workspace_wake_nobody(world: World, writer: Client, autojump_clock: object) -> None:
     bob = await (await world.user("bob")).join()
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ada.poll, 0, 50)
+        nursery.start_soon(writer.follow, 0, 50)
         await trio.sleep(1)
         await bob.send(create(b"f", 100))
     assert trio.current_time() - began == pytest.approx(50)
 
 
-async def test_polls_return_when_the_server_stops(world: World, ada: Client, autojump_clock: object) -> None:
+async def test_polls_return_when_the_server_stops(world: World, writer: Client, autojump_clock: object) -> None:
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ada.poll, 0, 50)
+        nursery.start_soon(writer.follow, 0, 50)
         await trio.sleep(1)
         world.service.notifier.stop()
-    await ada.poll(0, 50)
+    await writer.follow(0, 50)
     assert trio.current_time() - began == pytest.approx(1)
 
 
 async def test_a_poll_of_one_who_is_no_longer_a_member_ends_with_the_next_change(
-    world: World, ada: Client, autojump_clock: object
+    world: World, writer: Client, autojump_clock: object
 ) -> None:
-    from protocol.messages import Share
-
-    bob = await world.member(ada, "bob", Role.VIEWER)
+    bob = await world.member(writer, "bob", Role.VIEWER)
     answers = []
 
     async def poll() -> None:
@@ -283,22 +307,22 @@ async def test_a_poll_of_one_who_is_no_longer_a_member_ends_with_the_next_change
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poll)
         await trio.sleep(1)
-        await ada.call("POST", "./members", Share("bob", None))
-        await ada.send(create(b"f", 100))
+        await writer.call("POST", "./members", Share("bob", None))
+        await writer.send(create(b"f", 100))
     assert problem(answers[0]) == (404, "not-found")
 
 
-async def test_a_poll_ends_when_its_client_goes_away(world: World, ada: Client, autojump_clock: object) -> None:
+async def test_a_poll_ends_when_its_client_goes_away(world: World, writer: Client, autojump_clock: object) -> None:
     came, gone = trio.open_memory_channel[dict[str, Any]](2)
     came.send_nowait({"type": "http.request", "body": b"", "more_body": False})
-    path = f"/v1/workspaces/{ada.workspace}/changes".encode()
+    path = f"/v1/workspaces/{writer.workspace}/changes".encode()
     scope = {
         "type": "http",
         "method": "GET",
         "path": path.decode(),
         "raw_path": path,
         "query_string": b"after=0&wait_s=50",
-        "headers": [(b"authorization", f"Bearer {ada.token}".encode())],
+        "headers": [(b"authorization", f"Bearer {writer.token}".encode())],
         "client": ("127.0.0.1", 1),
     }
 
@@ -309,20 +333,32 @@ async def test_a_poll_ends_when_its_client_goes_away(world: World, ada: Client, 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(create_app(world.service), scope, gone.receive, send)
         await trio.testing.wait_all_tasks_blocked()
-        assert world.service.notifier.waiting(ada.workspace) == 1
+        assert world.service.notifier.waiting(writer.workspace) == 1
         came.send_nowait({"type": "http.disconnect"})
-    assert world.service.notifier.waiting(ada.workspace) == 0
+    assert world.service.notifier.waiting(writer.workspace) == 0
     assert trio.current_time() == began
 
 
+@pytest.mark.parametrize("query", ["after=x", "after=-1", "wait_s=x", "wait_s=-1", "wait_s=nan", "wait_s=inf"])
+async def test_malformed_polls(writer: Client, query: str) -> None:
+    assert problem(await writer.call("GET", f"./changes?{query}")) == (400, "bad-request")
+
+
 @pytest.mark.parametrize(
-    "query", ["after=x", "after=-1", "wait_s=x", "wait_s=-1", "wait_s=nan", "wait_s=inf", "journal=xyz", "journal=ab"]
-)
-async def test_malformed_polls(ada: Client, query: str) -> None:
-    assert problem(await ada.call("GET", f"./changes?{query}")) == (400, "bad-request")
+    "header", ["", "xyz 0 0", "ab 0 0", f"{'A' * 32} 0 0", f"{'a' * 32}", f"{'a' * 32} 0", f"{'a' * 32} -1 0",
+               f"{'a' * 32} 0 0 0", f"{'a' * 32} 0 {1 << 63}"],
+)  # fmt: skip
+async def test_malformed_sessions(ada: Client, header: str) -> None:
+    headers = {"Authorization": f"Bearer {ada.token}", SESSION_HEADER: header}
+    for path in ("changes", "nodes/1"):
+        answer = await ada.http.get(f"/v1/workspaces/{ada.workspace}/{path}", headers=headers)
+        assert problem(answer) == (400, "bad-request")
 
 
-async def test_a_join_of_an_odd_journal_is_malformed(ada: Client) -> None:
-    from protocol.messages import Join
+async def test_a_leave_says_of_which_session(writer: Client) -> None:
+    assert problem(await writer.call("POST", "./leave")) == (400, "bad-request")
 
-    assert problem(await ada.call("POST", "./join", Join(JournalId(b"short")))) == (400, "bad-request")
+
+async def test_a_join_of_an_odd_journal_or_session_is_malformed(ada: Client) -> None:
+    for join in (Join(ada.session, JournalId(b"short")), Join(SessionId(b"short"), ada.journal)):
+        assert problem(await ada.call("POST", "./join", join)) == (400, "bad-request")

@@ -53,8 +53,13 @@ def test_listening_beyond_loopback_needs_tls_or_a_flag(host: str) -> None:
         ({"tls_cert": "/cert"}, "go together"),
         ({"tls_cert": "/no/cert", "tls_key": "/no/key"}, "there is no file /no/cert"),
         ({"admin_password_file": "/no/file"}, "there is no file"),
+        ({"lease_s": 0.1}, "--lease-s"),
+        ({"lease_s": 16.0}, "--lease-s"),
+        ({"lease_s": float("nan")}, "--lease-s"),
         ({"grace_s": -1.0}, "--grace-s"),
         ({"grace_s": float("nan")}, "--grace-s"),
+        ({"keep_changes_days": -1.0}, "--keep-changes-days"),
+        ({"keep_changes_days": float("nan")}, "--keep-changes-days"),
     ],
 )
 def test_a_wrong_setting_is_named(flags: dict[str, object], said: str) -> None:

@@ -305,7 +305,7 @@ def test_polls_return_and_idle_connections_close_when_it_stops(server: Server) -
         poll = pool.submit(server.http.get, path)
         _until_asleep(server)
         assert server.stop() == 0
-        assert poll.result().json() == {"seq": 0}
+        assert poll.result().json() == {"notices": {"seq": 0}}
         _everything(idle)
     assert "Traceback" not in server.errors
 

@@ -38,7 +38,7 @@ async def test_a_name_that_means_nothing_is_an_answer(ada: Client) -> None:
 
 
 async def test_a_name_in_no_folder_is_not_found(ada: Client) -> None:
-    await ada.send(create(b"file", 100))
+    ada.absorb((await ada.send(create(b"file", 100))).notices)
     for folder in (99, 100):
         assert problem(await ada.call("GET", f"./nodes/{folder}/entries/a")) == (404, "not-found")
 
@@ -50,7 +50,7 @@ async def test_a_listing_comes_in_pages_of_one_generation(ada: Client) -> None:
     rest = f"./nodes/1/entries?limit=2&after=b&generation={first.generation}"
     second = await ada.ask(ListingReply, "GET", rest)
     assert ([entry.name for entry in second.entries], second.more) == ([b"\xff"], False)
-    await ada.send(create(b"c", 300))
+    ada.absorb((await ada.send(create(b"c", 300))).notices)
     assert problem(await ada.call("GET", rest)) == (409, "listing-changed")
 
 
@@ -69,6 +69,13 @@ async def test_what_is_no_node_is_malformed(ada: Client, node: str) -> None:
 
 async def test_a_node_that_never_was_is_not_found(ada: Client) -> None:
     assert problem(await ada.call("GET", "./nodes/77")) == (404, "not-found")
+
+
+async def test_a_reply_says_at_which_change_it_is_true(ada: Client) -> None:
+    await ada.send(create(b"a", 100), create(b"b", 101))
+    assert (await ada.ask(NodeReply, "GET", "./nodes/1")).notices.seq == 2
+    assert (await ada.ask(LookupReply, "GET", "./nodes/1/entries/a")).notices.seq == 2
+    assert (await ada.ask(ListingReply, "GET", "./nodes/1/entries")).notices.seq == 2
 
 
 async def test_a_viewer_reads(world: World, ada: Client) -> None:

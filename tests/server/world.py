@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -12,12 +12,13 @@ import msgspec
 import trio
 
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, SessionId, VersionNumber, WorkspaceId
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
 from protocol.keys import WorkspaceKeys, derive
 from protocol.manifest import Manifest, Piece
 from protocol.messages import (
     MSGPACK,
     OCTETS,
+    SESSION_HEADER,
     AnyChange,
     Batch,
     BatchReply,
@@ -40,7 +41,7 @@ from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.keyring import Keyring
 from server.leases import Leases
-from server.metadata import accounts
+from server.metadata import accounts, sessions
 from server.metadata.sqlite import MemoryStore
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
@@ -52,8 +53,6 @@ from server.threads import in_place
 M = TypeVar("M", bound=Message)
 
 NOW_NS = 1_767_323_045 * 10**9
-JOURNAL = JournalId(b"j" * 16)
-SESSION = SessionId(b"s" * 16)
 LEASE_S = 10.0
 PASSWORD = "correct horse"
 PART_BYTES = 1 << 20
@@ -67,15 +66,17 @@ class Free:
         self.data_bytes = 1 << 40
 
 
-@dataclass
 class World:
     """The parts of one server, and how to make users of it."""
 
-    service: Service
-    store: MemoryBlockStore
-    metadata: MemoryStore
-    free: Free
     http: httpx.AsyncClient
+
+    def __init__(self, service: Service, store: MemoryBlockStore, metadata: MemoryStore, free: Free) -> None:
+        self.service = service
+        self.store = store
+        self.metadata = metadata
+        self.free = free
+        self.app = create_app(service)
 
     async def user(self, name: str, *, is_admin: bool = False, password_hash: str = "-") -> Client:
         """A new user's device, logged in, and the workspace that came with the user."""
@@ -86,13 +87,13 @@ class World:
             accounts.login_device(tx, user.id, f"{name}s laptop", hash_token(token), NOW_NS)
             return accounts.list_workspaces(tx, user.id)[0].id
 
-        return await self._client(token, await self.metadata.write(work))
+        return await self._client(name, token, await self.metadata.write(work))
 
     async def member(self, owner: Client, name: str, role: Role) -> Client:
         """A new user's device, speaking of a workspace that its owner shared."""
         client = await self.user(name)
         await self.metadata.write(lambda tx: accounts.share(tx, owner.workspace, name, role))
-        return await self._client(client.token, owner.workspace)
+        return await self._client(name, client.token, owner.workspace)
 
     async def with_quota(self, name: str, quota_bytes: int) -> Client:
         """A new user's device, speaking of a workspace with a quota."""
@@ -102,11 +103,20 @@ class World:
             user = accounts.user_named(tx, name)
             return new_workspace(tx, self.service, user.id, "small", quota_bytes, is_default=False)
 
-        return await self._client(client.token, await self.metadata.write(work))
+        return await self._client(name, client.token, await self.metadata.write(work))
 
-    async def _client(self, token: str, workspace: WorkspaceId) -> Client:
+    async def _client(self, name: str, token: str, workspace: WorkspaceId) -> Client:
         wrapped, _ = await self.metadata.read(lambda tx: accounts.wrapped_key_of(tx, workspace))
-        return Client(self.http, token, workspace, derive(self.service.keyring.unwrap(workspace, wrapped)))
+        keys = derive(self.service.keyring.unwrap(workspace, wrapped))
+        session, journal = (name.encode().ljust(16, fill) for fill in (b"s", b"j"))
+        return Client(self.http, token, workspace, keys, SessionId(session), JournalId(journal))
+
+    async def restart(self) -> None:
+        """Forget what is in memory alone, as a restart of the server does."""
+        notifier = Notifier()
+        leases = Leases(LEASE_S, trio.current_time, notifier.nudge)
+        leases.recover(await self.metadata.read(sessions.all_of))
+        self.service = self.app.state.service = replace(self.service, leases=leases, notifier=notifier)
 
 
 @dataclass
@@ -117,7 +127,11 @@ class Client:
     token: str
     workspace: WorkspaceId
     keys: WorkspaceKeys
+    session: SessionId
+    journal: JournalId
     next_number: int = 1
+    standing: tuple[Seq, Seq] | None = None
+    """What its requests say that it has applied and acknowledged; None: they name no session."""
 
     async def call(self, method: str, path: str, body: Message | bytes | None = None) -> httpx.Response:
         """One request; paths beginning with a dot are below the workspace."""
@@ -127,20 +141,33 @@ class Client:
         if isinstance(body, Message):
             headers["Content-Type"] = MSGPACK
             body = msgspec.msgpack.encode(body)
+        if self.standing is not None:
+            headers[SESSION_HEADER] = " ".join([self.session.hex(), *map(str, self.standing)])
         return await self.http.request(method, f"/v1{path}", headers=headers, content=body)
 
     async def ask(self, kind: type[M], method: str, path: str, body: Message | None = None) -> M:
         """A request that must be answered well."""
         return good(kind, await self.call(method, path, body))
 
-    async def join(self) -> Client:
-        """Begin to send changes."""
-        await self.ask(JoinReply, "POST", "./join", Join(SESSION, JOURNAL))
+    async def join(self, after: Seq | None = None) -> Client:
+        """Begin a session, or begin it anew."""
+        reply = await self.ask(JoinReply, "POST", "./join", Join(self.session, self.journal, after))
+        self.absorb(reply.notices)
         return self
+
+    async def leave(self) -> Client:
+        """End the session; what it sent and sends is the journal's."""
+        assert (await self.call("POST", "./leave")).status_code == 204
+        self.standing = None
+        return self
+
+    def absorb(self, news: Notices) -> None:
+        """Apply what came, and acknowledge it with the next request."""
+        self.standing = news.seq, news.seq
 
     def batch(self, *changes: AnyChange) -> Batch:
         """The next batch of this device."""
-        return Batch(JOURNAL, self.next_number, list(changes))
+        return Batch(self.journal, self.next_number, list(changes))
 
     async def send(self, *changes: AnyChange) -> BatchReply:
         """The next batch of this device, sent."""
@@ -148,8 +175,14 @@ class Client:
         self.next_number += len(changes)
         return reply
 
-    async def poll(self, after: int, wait_s: float) -> Notices:
+    async def poll(self, wait_s: float = 0) -> PollReply:
+        """The long poll of its session."""
+        assert self.standing is not None
+        return await self.ask(PollReply, "GET", f"./changes?wait_s={wait_s}")
+
+    async def follow(self, after: int, wait_s: float) -> Notices:
         """The long poll of somebody without a session."""
+        assert self.standing is None
         return (await self.ask(PollReply, "GET", f"./changes?after={after}&wait_s={wait_s}")).notices
 
     def sealed(self, plain: bytes) -> tuple[BlockId, bytes]:
@@ -211,9 +244,10 @@ async def a_world(clock: Callable[[], float] = trio.current_time) -> AsyncIterat
             leases=Leases(LEASE_S, clock, notifier.nudge),
             now_ns=lambda: NOW_NS,
         )
-        transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
-            yield World(service, store, metadata, free, http)
+        world = World(service, store, metadata, free)
+        transport = httpx.ASGITransport(world.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as world.http:
+            yield world
 
 
 async def happened(world: World, client: Client, method: str, path: str, headers: dict[str, str]) -> list[str]:

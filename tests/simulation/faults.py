@@ -29,7 +29,8 @@ class Faults:
             (self._cut, 30),
             (self._crash_server, 10),
             (self._stop_server, 6),
-            (self._kill_mount, 12),
+            (self._kill_mount, 9),
+            (self._lose_power, 5),
             (self._stop_mount, 14),
             (self._shrink, 6),
         ]
@@ -84,12 +85,20 @@ class Faults:
         self._world.note("faults", "the server goes on")
 
     async def _kill_mount(self) -> None:
+        await trio.lowlevel.checkpoint()
         machine = self._machine()
-        if machine.drive is None:
-            return
-        machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
-        self._world.note("faults", f"{machine.name}'s mount is killed")
-        machine.kill()
+        if machine.drive is not None:
+            machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
+            self._world.note("faults", f"{machine.name}'s mount is killed")
+            machine.kill()
+
+    async def _lose_power(self) -> None:
+        await trio.lowlevel.checkpoint()
+        machine = self._machine()
+        if machine.drive is not None:
+            machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
+            self._world.note("faults", f"{machine.name} loses its power")
+            machine.lose_power()
 
     async def _stop_mount(self) -> None:
         machine = self._machine()

@@ -119,6 +119,9 @@ class Kernel:
         self._nursery: trio.Nursery | None = None
         self._running = trio.Event()
         self._requests: set[_Request] = set()
+        self._calls = 0
+        """System calls under way: what they have found is not forgotten meanwhile."""
+        self._unheld: list[_Inode] = []
 
     # ── the mount's end ──
 
@@ -318,12 +321,17 @@ class Kernel:
 
     async def _retried(self, once: Callable[[bool], Awaitable[T]]) -> T:
         """retry_estale(): the second time every name is asked for."""
+        self._calls += 1
         try:
-            return await once(False)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-        return await once(True)
+            try:
+                return await once(False)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+            return await once(True)
+        finally:
+            self._calls -= 1
+            self._evict()
 
     async def _walk(self, path: str, again: bool) -> _Inode:
         inode = self._root
@@ -495,10 +503,18 @@ class Kernel:
     def _let_go(self, inode: _Inode) -> None:
         inode.holds -= 1
         if inode.holds == 0:
+            self._unheld.append(inode)
+            self._evict()
+
+    def _evict(self) -> None:
+        """Forget what nothing holds any more."""
+        while self._unheld and self._calls == 0:
+            inode = self._unheld.pop()
+            if inode.holds > 0 or inode.lookups == 0:
+                continue
             for name in list(inode.names):
                 self._drop_name(inode, name)
-            if self._inodes.get(inode.number) is inode:
-                del self._inodes[inode.number]
+            del self._inodes[inode.number]
             if self._nursery is not None:
                 self._nursery.start_soon(self._forget, inode.number, inode.lookups)
             inode.lookups = 0

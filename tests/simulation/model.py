@@ -258,9 +258,10 @@ class Model:
             yield state
         if node is None and state.has_folder(handle.path):
             yield state.keep(File(copy, what.content, 1, handle.path, "")).enter(handle.path, copy)
-        elif node is not None and node != _FOLDER_NODE:
-            file = state.file(node)
-            yield state.keep(file._replace(content=what.content, version=file.version + 1))
+        for _, other in state.entries:  # The file may have been renamed by others since its machine last heard of it.
+            if other != _FOLDER_NODE:
+                file = state.file(other)
+                yield state.keep(file._replace(content=what.content, version=file.version + 1))
 
     def _rename(self, state: State, event: Event, what: Rename) -> Iterator[State]:
         node, over = state.node(what.path), state.node(what.new_path)

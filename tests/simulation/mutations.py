@@ -13,12 +13,13 @@ import msgspec
 import trio
 
 from backend.errors import DriveError
+from backend.reach import Reach
 from backend.remote import WorkspaceRemote
 from backend.session import Clock, Session, SessionRemote
 from backend.tree import Tree
-from fs.operations import KERNEL_CACHE_MAX_S, Operations
+from fs.keeping import CAP_S, Keeping
 from protocol.ids import JournalId, Seq, SessionId, WorkspaceId
-from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, PollReply
+from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, JournalReply, PollReply
 from server.leases import Leases, SessionRow
 from server.metadata import tree
 from server.metadata.store import Transaction, Work
@@ -112,12 +113,23 @@ class _EarlyRemote:
     async def leave(self) -> None:
         await self._remote.leave()
 
+    async def journal(self, journal: JournalId) -> JournalReply:
+        return await self._remote.journal(journal)
+
 
 class _Early(Session):
     """C2: a renewed lease counts before its answer has been applied."""
 
-    def __init__(self, remote: SessionRemote, tree: Tree, journal: JournalId, clock: Clock) -> None:
-        super().__init__(remote, tree, journal, clock)
+    def __init__(
+        self,
+        remote: SessionRemote,
+        tree: Tree,
+        journal: JournalId,
+        reach: Reach,
+        part: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        super().__init__(remote, tree, journal, reach, part, clock)
         self._remote = _EarlyRemote(remote, self._renew, clock)
 
 
@@ -128,11 +140,11 @@ class _Overtaken(Tree):
         return False
 
 
-class _Timeless(Operations):
+class _Timeless(Keeping):
     """C6: the kernel keeps names and attributes past the end of the lease."""
 
-    def _attribute_timeout_s(self) -> float:
-        return 0.0 if self.notices is None else KERNEL_CACHE_MAX_S
+    def attributes_s(self) -> float:
+        return CAP_S if super().attributes_s() > 0 else 0.0
 
 
 class _Overwriting(WorkspaceRemote):
@@ -159,6 +171,6 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "S3": Parts(leases=_Forgetful),
     "C2": Parts(session=_Early),
     "C3": Parts(tree=_Overtaken),
-    "C6": Parts(operations=_Timeless),
+    "C6": Parts(keeping=_Timeless),
     "compare-and-set": Parts(remote=_Overwriting),
 }

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -39,8 +37,8 @@ class Run:
 
 def run(seed: int, parts: Parts = REAL) -> Run:
     """The whole of it, always the same for one seed."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder, _scheduled(seed):
-        return trio.run(_main, seed, Path(folder), parts, clock=MockClock(autojump_threshold=0))
+    with _scheduled(seed):
+        return trio.run(_main, seed, parts, clock=MockClock(autojump_threshold=0))
 
 
 @contextmanager
@@ -55,9 +53,9 @@ def _scheduled(seed: int) -> Iterator[None]:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = before
 
 
-async def _main(seed: int, folder: Path, parts: Parts) -> Run:
+async def _main(seed: int, parts: Parts) -> Run:
     async with parts.store() as store, trio.open_nursery() as nursery:
-        world = World(seed, folder, nursery, store, parts)
+        world = World(seed, nursery, store, parts)
         errors = Errors(world)
         log = logging.getLogger("backend")
         log.addHandler(errors)
@@ -83,9 +81,7 @@ async def _main(seed: int, folder: Path, parts: Parts) -> Run:
             await faults.heal()
             for machine in world.machines:
                 with trio.move_on_after(SETTLE_S) as waiting:
-                    await machine.up.wait()
-                    assert machine.drive is not None
-                    await machine.drive.synced()
+                    await machine.settled()
                 if waiting.cancelled_caught:
                     world.fail(f"{machine.name} did not settle")
             await world.check_server()

@@ -39,7 +39,7 @@ from tests.simulation.history import (
     cells,
     label_of,
 )
-from tests.simulation.kernel import PAGE_BYTES, Descriptor
+from tests.simulation.kernel import PAGE_BYTES, Descriptor, Kernel
 from tests.simulation.world import Machine, World
 
 FILES: Final = ("a", "b", "c", "d/x", "d/y")
@@ -73,11 +73,19 @@ class _Place:
     left_unknown: bool = False
     """A mount died while a file was being closed."""
 
+    @property
+    def is_apart(self) -> bool:
+        """What is renamed and removed apart from the server is not in the model yet."""
+        return self.machine.drive is not None and self.machine.drive.is_apart
+
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
 
     def is_excused(self, path: str, since_s: float) -> bool:
-        """Whether a change of one's own to this path, or to something in this folder, may have been seen."""
+        """Whether a change of one's own to this path, or to something in this folder, may have been seen, or the answer
+        was given apart from the server."""
+        if self.machine.was_apart(since_s):
+            return True
         inside = f"{path}/" if path else ""
         return any(
             one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own
@@ -206,7 +214,7 @@ class Workload:
         opened_s = trio.current_time()
         try:
             slowly = place is not None and self._random.random() < 0.3
-            content = await self._whole(machine, file, slowly=slowly)
+            content = await self._whole(kernel, file, slowly=slowly)
             excused = _excused(place, path, call_s) or (place is not None and file.number in place.written)
             if not is_copy:
                 self._record(
@@ -217,10 +225,10 @@ class Workload:
             return None
         return content
 
-    async def _whole(self, machine: Machine, file: Descriptor, *, slowly: bool) -> bytes:
+    async def _whole(self, kernel: Kernel, file: Descriptor, *, slowly: bool) -> bytes:
         parts: list[bytes] = []
         at = 0
-        while part := await machine.kernel.read(file, at, PAGE_BYTES):
+        while part := await kernel.read(file, at, PAGE_BYTES):
             parts.append(part)
             at += len(part)
             if slowly:
@@ -260,9 +268,11 @@ class Workload:
                 own.return_s = trio.current_time()
                 if not creates:
                     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                        excused = place.is_excused(path, call_s) and own not in place.own
+                        excused = machine.was_apart(call_s) or (
+                            place.is_excused(path, call_s) and own not in place.own
+                        )
                         self._record(process, machine, Open(path, handle), call_s, ABSENT, excused=excused)
-                elif error.errno == errno.EEXIST and exclusive:
+                elif error.errno == errno.EEXIST and exclusive and not machine.was_apart(call_s):
                     self._record(process, machine, Create(path, handle, exclusive), call_s, "EEXIST")
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
@@ -276,20 +286,24 @@ class Workload:
             if not file.was_created:
                 if mine:  # Under another name somebody here writes to it: that would mix bytes.
                     own.return_s = trio.current_time()
-                    await self._closed_quietly(machine, file)
+                    await self._closed_quietly(kernel, file)
                     return
-                others = any(one is not own and one.path == path and one.return_s >= call_s for one in place.own)
+                others = machine.was_apart(call_s) or any(
+                    one is not own and one.path == path and one.return_s >= call_s for one in place.own
+                )
                 if flags & os.O_TRUNC:
                     read = UNREAD
                 else:
-                    content = await self._whole(machine, file, slowly=random.random() < 0.2)
+                    content = await self._whole(kernel, file, slowly=random.random() < 0.2)
                     read = label_of(content)
                 self._record(
                     process, machine, Open(path, handle), call_s, read, return_s=opened_s, excused=others
                 )
-            elif exclusive:
+            elif exclusive and not machine.was_apart(call_s):
                 self._record(process, machine, Create(path, handle, exclusive), call_s, OK, return_s=opened_s)
-            await self._fill(place, process, file, path, handle, content, call_s, own, made=file.was_created and not exclusive)
+            elif exclusive:  # O_EXCL is checked locally: like any other create.
+                self._unknown(process, machine, Create(path, handle, False), call_s)
+            await self._fill(place, process, kernel, file, path, handle, content, call_s, own, made=file.was_created and not exclusive)
         except OSError:
             if file.was_created and not exclusive:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
@@ -301,6 +315,7 @@ class Workload:
         self,
         place: _Place,
         process: str,
+        kernel: Kernel,
         file: Descriptor,
         path: str,
         handle: int,
@@ -311,7 +326,7 @@ class Workload:
         made: bool,
     ) -> None:
         """Write and close. ``made``: the create is not known to the server before the close."""
-        machine, kernel, random = place.machine, place.machine.kernel, self._random
+        machine, random = place.machine, self._random
         token = next(self._tokens)
         new = cells(token, random.choice((1, 2, 5, _LONG_CELLS)))
         if content and random.random() < 0.5:
@@ -337,14 +352,19 @@ class Workload:
                 self._unknown(process, machine, Create(path, handle, False), call_s, outcome)
             self._unknown(process, machine, commit, close_s, outcome)
         else:
+            if machine.was_apart(call_s):
+                if made:
+                    self._unknown(process, machine, Create(path, handle, False), call_s, Outcome.KEPT)
+                self._unknown(process, machine, commit, close_s, Outcome.KEPT)
+                return
             own.return_s = trio.current_time()
             if made:
                 self._record(process, machine, Create(path, handle, False), call_s, OK)
             self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
 
-    async def _closed_quietly(self, machine: Machine, file: Descriptor) -> None:
+    async def _closed_quietly(self, kernel: Kernel, file: Descriptor) -> None:
         try:
-            await machine.kernel.close(file)
+            await kernel.close(file)
         except OSError:
             return
 
@@ -352,12 +372,16 @@ class Workload:
 
     async def _unlink(self, place: _Place, process: str) -> None:
         path = self._random.choice(FILES)
+        if place.is_apart:
+            return
         async with place.lock(path):
             await self._change(place, process, Unlink(path), lambda: place.machine.kernel.unlink(path), path)
 
     async def _rename(self, place: _Place, process: str) -> None:
         path, new_path = sorted(self._random.sample(FILES, 2))
         back = self._random.random() < 0.5
+        if place.is_apart:
+            return
         async with place.lock(path), place.lock(new_path):
             if back:
                 path, new_path = new_path, path
@@ -376,6 +400,8 @@ class Workload:
 
     async def _rmdir(self, place: _Place, process: str) -> None:
         path = self._random.choice(FOLDERS)
+        if place.is_apart:
+            return
         await self._change(place, process, Rmdir(path), lambda: place.machine.kernel.rmdir(path), path)
 
     async def _change(
@@ -385,12 +411,15 @@ class Workload:
         try:
             await change()
         except OSError as error:
-            if error.errno not in _SAYS:
+            if error.errno not in _SAYS or place.machine.was_apart(call_s):
                 self._unknown(process, place.machine, what, call_s)
             elif not any(place.is_excused(path, call_s) for path in paths):
                 self._record(process, place.machine, what, call_s, errno.errorcode[error.errno])
         else:
-            self._record(process, place.machine, what, call_s, OK)
+            if place.machine.was_apart(call_s):
+                self._unknown(process, place.machine, what, call_s)
+            else:
+                self._record(process, place.machine, what, call_s, OK)
 
     # ── the history ──
 

@@ -10,28 +10,35 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
 import trio
 
+import backend.apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import DriveError
 from backend.http import Response
 from backend.journal import Journal
 from backend.overlay import Overlay
-from backend.remote import Caller, Patience, Standing, WorkspaceRemote
+from backend.ownblocks import OwnBlocks, ReachedBlocks
+from backend.reach import Reach
+from backend.remote import IMPATIENT, Caller, Patience, Standing, WorkspaceRemote
 from backend.session import Session
 from backend.tree import Tree
+from backend.treefile import TreeFile
 from backend.upload import Uploader
+from fs.answering import DEADLINE_S, Deadlines
+from fs.entries import Entries
 from fs.inodes import Inodes
+from fs.keeping import Keeping
 from fs.notices import Notices
 from fs.operations import Operations
 from protocol import keys
-from protocol.ids import JOURNAL_ID_BYTES, SESSION_ID_BYTES, JournalId, NodeId, Seq, SessionId, WorkspaceId
+from protocol.ids import JOURNAL_ID_BYTES, NO_CHANGE, SESSION_ID_BYTES, NodeId, Seq, SessionId, WorkspaceId
 from protocol.manifest import Manifest
 from protocol.messages import Role, Workspace
 from server.app import create_app
@@ -46,11 +53,13 @@ from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
 from server.service import Service
 from server.threads import in_place
+from tests.simulation.disk import ROOT, Crashed, SimDisk
 from tests.simulation.kernel import Kernel, reply_entry
 from tests.simulation.network import Link, Request, Weather, Wire, call
 
 T = TypeVar("T")
 WORKSPACE: Final = WorkspaceId("5" * 32)
+CACHE: Final = ROOT / "cache"
 _START_S: Final = 1.8e9
 _KEY: Final = bytes(range(32))
 
@@ -66,6 +75,8 @@ class Conditions:
     """Which machines' kernels can drop names."""
     rates: tuple[float, ...]
     """How fast the machines' clocks run, the server's first."""
+    strict: tuple[bool, ...]
+    """Which machines' mounts never work apart from the server."""
 
     @classmethod
     def of(cls, random: Random) -> Conditions:
@@ -83,6 +94,7 @@ class Conditions:
             ),
             epochs=tuple(random.random() < 0.7 for _ in range(machines)),
             rates=tuple(random.choice((0.995, 1.0, 1.005)) for _ in range(machines + 1)),
+            strict=tuple(random.random() < 0.15 for _ in range(machines)),
         )
 
 
@@ -133,7 +145,8 @@ class Parts:
     store: type[Store] = Store
     tree: Callable[[Seq], Tree] = Tree
     session: type[Session] = Session
-    operations: type[Operations] = Operations
+    keeping: type[Keeping] = Keeping
+    disk: type[SimDisk] = SimDisk
     remote: type[WorkspaceRemote] = WorkspaceRemote
 
 
@@ -223,10 +236,50 @@ class Server:
         return response
 
 
-class Machine:
-    """One device: kernel, mount, cache folder, clock."""
+class Apart(Reach):
+    """Knows when the mount worked apart from its server."""
 
-    def __init__(self, world: World, name: str, folder: Path, rate: float, wire: Wire, *, has_epoch: bool) -> None:
+    def __init__(self, spells: list[tuple[float, float]], *, strict: bool) -> None:
+        super().__init__(strict=strict)
+        self._spells = spells
+
+    def part(self) -> None:
+        """See ``Reach``."""
+        if not self.apart:
+            self._spells.append((trio.current_time(), float("inf")))
+        super().part()
+
+    def join(self) -> None:
+        """See ``Reach``."""
+        self.end()
+        super().join()
+
+    def end(self) -> None:
+        """It works with its server, or is gone."""
+        if self.apart:
+            began_s, _ = self._spells.pop()
+            self._spells.append((began_s, trio.current_time()))
+
+
+class MachineClock:
+    """``fs.clock.MachineClock`` of a machine that never sleeps."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    def boottime_s(self) -> float:
+        """See ``MachineClock``."""
+        return self._clock()
+
+    async def wait_set(self) -> None:
+        """See ``MachineClock``."""
+        await trio.sleep_forever()
+
+
+class Machine:
+    """One device: kernel, mount, disk, clock."""
+
+    def __init__(self, world: World, name: str, rate: float, wire: Wire, *, has_epoch: bool, strict: bool) -> None:
         self.name = name
         self.wire = wire
         self.clock = _clock(rate)
@@ -238,54 +291,93 @@ class Machine:
         self.down_s = 1.0
         """How long the mount stays away after a crash."""
         self._world = world
-        self._folder = folder
+        self._disk = world.parts.disk(world.random)
         self._has_epoch = has_epoch
+        self._strict = strict
+        self._spells: list[tuple[float, float]] = []
         self._link: Link | None = None
-        self._killed = trio.Event()
-        self._operations: Operations | None = None
-        folder.mkdir()
-        (folder / "journal").mkdir()
-        (folder / "blocks").mkdir()
-        (folder / "journal" / "id").write_bytes(world.random.randbytes(JOURNAL_ID_BYTES))
+        self._reach: Apart | None = None
+        self._life = trio.CancelScope()
+
+    def was_apart(self, since_s: float) -> bool:
+        """Whether a mount of this machine has worked apart from its server since."""
+        return any(until_s >= since_s for _, until_s in self._spells)
 
     async def run(self) -> None:
         """Mount, and mount again after each crash, until cancelled."""
         while True:
-            await self._mounted()
+            try:
+                with trio.CancelScope() as self._life:
+                    await self._mounted()
+            except* Crashed:
+                pass
             await trio.sleep(self.down_s)
 
     async def _mounted(self) -> None:
         world = self._world
-        self._killed = trio.Event()
         link = self._link = self.wire.link()
-        with Journal(self._folder / "journal") as journal:
-            drive = self._assemble(link, journal)
+        reach = self._reach = Apart(self._spells, strict=self._strict)
+        make_folders(self._disk, CACHE / "journal")
+        if not any(entry.name == "id" for entry in self._disk.entries(CACHE / "journal")):
+            _write_id(self._disk, world.random.randbytes(JOURNAL_ID_BYTES))
+        with Journal(self._disk, CACHE / "journal") as journal:
+            drive = self._assembled(link, journal, reach)
             try:
-                await drive.join()
+                await drive.begin(reached=True)
             except DriveError as error:
                 world.note(self.name, f"can't mount: {error}")
                 return
             async with trio.open_nursery() as nursery:
-                inodes = Inodes()
+                inodes, deadlines = Inodes(), Deadlines(DEADLINE_S)
+                drive.watch_traffic(deadlines.moved)
                 kernel = Kernel(self.clock, world.random, has_epoch=self._has_epoch)
-                operations = world.parts.operations(drive, inodes, None, reply_entry)
-                operations.notices = Notices(kernel, inodes, Threads(world.random), use_epoch=True)
-                await nursery.start(drive.run, operations.notices.tell)
+                entries = Entries(inodes, None)
+                operations = Operations(drive, inodes, entries, deadlines, reply_entry)
+                notices = Notices(kernel, inodes, Threads(world.random), drive.cache_timeout_s, use_epoch=True)
+                keeping = world.parts.keeping(drive, notices, MachineClock(self.clock))
+                entries.begin(notices, keeping)
+                await nursery.start(drive.run, notices.tell)
+                nursery.start_soon(notices.run)
+                nursery.start_soon(keeping.run)
                 kernel.connect(operations, nursery)
-                self.kernel, self.drive, self._operations = kernel, drive, operations
+                self.kernel, self.drive = kernel, drive
                 world.note(self.name, "mounted")
                 self.up.set()
-                await self._killed.wait()
-                nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
+
+    async def settled(self) -> None:
+        """Return when the mount works with its server and has nothing left to send; nothing is wrong any more."""
+        while True:
+            await self.up.wait()
+            assert self.drive is not None
+            try:
+                await self.drive.synced()
+            except DriveError:
+                pass
+            if not self.drive.is_apart and not self.drive.status().sending:
+                return
+            await trio.sleep(1)
 
     def kill(self) -> None:
         """SIGKILL to the mount's process."""
-        assert self._link is not None
-        self._link.die()
+        self._disk.crash()
+        self._end()
+        self._disk = self._disk.kill()
+
+    def lose_power(self) -> None:
+        """The machine goes off, and comes back."""
+        self._disk.crash()
+        self._end()
+        self._disk = self._disk.power_loss()
+
+    def _end(self) -> None:
+        if self._link is not None and self._reach is not None:
+            self._link.die()
+            self._reach.end()
         self.kernel.disconnect()
         self.drive = None
         self.up = trio.Event()
-        self._killed.set()
+        self._life.cancel()
 
     def stop(self) -> None:
         """SIGSTOP to the mount's process."""
@@ -299,41 +391,59 @@ class Machine:
             self._link.go_on()
             self.kernel.go_on()
 
-    def _assemble(self, link: Link, journal: Journal) -> Drive:
-        world = self._world
-        caller = Caller(link, self.name, Patience(total_s=3.0), world.random)
+    def _assembled(self, link: Link, journal: Journal, reach: Reach) -> Drive:
+        """As ``backend.opening.assemble`` does it, of the world's parts."""
+        world, disk = self._world, self._disk
+        for name in ("blocks", "own"):
+            make_folders(disk, CACHE / name)
         standing = Standing(SessionId(world.random.randbytes(SESSION_ID_BYTES)))
-        remote = world.parts.remote(caller, WORKSPACE, standing)
-        cache, threads = BlockCache(self._folder / "blocks", 1 << 30), Threads(world.random)
+        patient = Caller(link, self.name, Patience(total_s=3.0), world.random, reach)
+        remote = world.parts.remote(patient, WORKSPACE, standing)
+        direct = world.parts.remote(Caller(link, self.name, IMPATIENT, world.random), WORKSPACE, standing)
+        cache, threads = BlockCache(disk, CACHE / "blocks", 1 << 30), Threads(world.random)
         cache.load()
         working_keys = keys.derive(world.workspace.key, world.workspace.key_id)
-        blocks = Blocks(remote, cache, working_keys, threads)
+        own = OwnBlocks(disk, CACHE / "own")
+        reached = ReachedBlocks(remote, own, reach, threads)
+        blocks = Blocks(reached, cache, working_keys, threads)
+        tree = world.parts.tree(NO_CHANGE)
 
         def new_overlay(base: Manifest) -> Overlay:
-            return Overlay(base, journal.overlays / f"{next(world.numbers)}")
-
-        def new_session(remote: WorkspaceRemote, tree: Tree, journal: JournalId) -> Session:
-            return world.parts.session(remote, tree, journal, self.clock)
+            return Overlay(base, journal.disk, journal.overlays / f"{next(world.numbers)}")
 
         return Drive(
             remote,
+            direct,
+            reach,
+            tree,
+            backend.apart.Apart(direct, tree, journal, own, cache, threads),
+            TreeFile(disk, CACHE / "tree", threads),
             journal,
             blocks,
-            Uploader(remote, blocks, cache, working_keys, threads),
+            Uploader(reached, blocks, cache, working_keys, threads),
             new_overlay,
             lambda: int((_START_S + self.clock()) * 1e9),
+            self.clock,
             workspace=world.workspace,
             read_only=False,
-            new_tree=world.parts.tree,
-            new_session=new_session,
+            new_session=world.parts.session,
             new_node=lambda: NodeId(world.random.randrange(1 << 32, 1 << 62)),
         )
+
+
+def _write_id(disk: SimDisk, identity: bytes) -> None:
+    """The journal's id, which would be of the machine's own randomness."""
+    file = disk.create(CACHE / "journal" / "id")
+    file.write(0, identity)
+    file.sync()
+    file.close()
+    disk.sync_folder(CACHE / "journal")
 
 
 class World:
     """Everything that a seed makes."""
 
-    def __init__(self, seed: int, folder: Path, nursery: trio.Nursery, store: Store, parts: Parts = REAL) -> None:
+    def __init__(self, seed: int, nursery: trio.Nursery, store: Store, parts: Parts = REAL) -> None:
         self.random = Random(seed)
         self.conditions = Conditions.of(self.random)
         self.parts = parts
@@ -352,10 +462,10 @@ class World:
                 Machine(
                     self,
                     name,
-                    folder / name,
                     self.conditions.rates[number + 1],
                     wire,
                     has_epoch=self.conditions.epochs[number],
+                    strict=self.conditions.strict[number],
                 )
             )
 
@@ -385,8 +495,19 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See ``logging.Handler``."""
-        if record.levelno >= logging.ERROR:
+        if record.exc_info is not None and _is_of_the_dead(record.exc_info[1]):
+            return
+        if record.levelno >= logging.ERROR and "no progress" not in record.msg:
             self._world.fail(self.format(record))
         else:
             self._world.note("log", record.getMessage())
 
+
+
+def _is_of_the_dead(error: BaseException | None) -> bool:
+    """Whether this was raised in a process that is gone."""
+    while error is not None:
+        if isinstance(error, Crashed):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

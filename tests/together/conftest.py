@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -18,15 +17,16 @@ from server.notifier import Notifier
 from server.passwords import Passwords, hash_token, new_token
 from server.routes.accounts import new_user
 from server.service import Service
-from tests.together.world import World
+from server.threads import in_place
+from tests.together.world import LEASE_S, World
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world() -> AsyncIterator[World]:
     """A server with the user admin, in memory."""
     keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
-        blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2))
+        blocks = BlockCare(store, metadata, keyring, trio.CapacityLimiter(2), run_sync=in_place)
         notifier = Notifier()
         service = Service(
             metadata,
@@ -34,7 +34,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             keyring,
             Passwords(),
             notifier,
-            Leases(10.0, trio.current_time, notifier.nudge),
+            Leases(LEASE_S, trio.current_time, notifier.nudge),
             lambda: 1_700_000_000_000_000_000,
         )
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
@@ -45,4 +45,4 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             await metadata.write(lambda tx: accounts.login_device(tx, user.id, device, hash_token(token), 0))
             return token
 
-        yield World(create_app(service), issue_token, store, workspace, tmp_path)
+        yield World(create_app(service), issue_token, store, workspace)

@@ -47,12 +47,6 @@ async def names(drive: Drive, folder: NodeId = ROOT_NODE) -> list[bytes]:
     return [entry.name for entry in await drive.entries(folder)]
 
 
-async def caught_up(place: Place, drive: Drive, other: Drive) -> None:
-    """Wait until ``drive`` has applied what ``other`` did."""
-    while drive.status().seq < other.status().seq:
-        await place.wait_outdated()
-
-
 async def test_a_small_file_costs_one_request(world: World) -> None:
     place = world.place("desk")
     async with place.drive() as drive:
@@ -84,10 +78,8 @@ async def test_others_see_the_content_and_then_the_next_one(world: World) -> Non
     async with desk.drive() as one, laptop.drive() as two:
         assert await two.lookup(ROOT_NODE, b"file") is None
         await write(one, b"file", b"first")
-        await caught_up(laptop, two, one)
         assert await read(two, b"file") == b"first"
         await write(one, b"file", b"second")
-        await caught_up(laptop, two, one)
         assert await read(two, b"file") == b"second"
         assert any(outdated.contents for outdated in laptop.outdated)
 
@@ -98,7 +90,6 @@ async def test_an_open_file_stays_on_its_version(world: World) -> None:
         node = await write(one, b"file", b"first")
         file = await two.open(node)
         await write(one, b"file", b"second, longer")
-        await caught_up(laptop, two, one)
         assert await file.read(0, 100) == b"first"
         assert file.detached
         await two.release(file)
@@ -109,7 +100,6 @@ async def test_who_commits_second_gets_a_conflict_copy(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
         node = await write(one, b"file.txt", b"base")
-        await caught_up(laptop, two, one)
         mine = await two.open(node)
         await mine.write(0, b"mine")
         await write(one, b"file.txt", b"theirs")
@@ -136,7 +126,6 @@ async def test_two_that_create_one_name_at_once_are_both_kept(world: World) -> N
             await file.write(0, content)
             await drive.flush(file)
             await drive.release(file)
-        await caught_up(desk, one, two)
         assert {await read(one, name) for name in await names(one)} == {b"one", b"two"}
 
 
@@ -154,14 +143,11 @@ async def test_an_edit_wins_over_a_removal(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
         node = await write(one, b"file", b"base")
-        await caught_up(laptop, two, one)
         mine = await two.open(node)
         await mine.write(0, b"edit")
         await one.unlink(ROOT_NODE, b"file")
-        await caught_up(laptop, two, one)
         await two.flush(mine)
         await two.release(mine)
-        await caught_up(desk, one, two)
         assert await read(one, b"file") == b"edit"
 
 
@@ -180,7 +166,7 @@ async def test_what_is_written_to_a_file_removed_here_is_nobodys(world: World) -
 
 async def test_a_lost_reply_does_no_harm(world: World) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         place.http.lose_replies = 1
         with pytest.raises(Offline):
@@ -192,7 +178,7 @@ async def test_a_lost_reply_does_no_harm(world: World) -> None:
 
 async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         file = await drive.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
         await file.write(0, b"content")
@@ -207,10 +193,10 @@ async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autoj
         assert await read(drive, b"file") == b"content"
 
 
-async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World) -> None:
+async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
     content = os.urandom(300_000)
-    async with place.drive() as drive:
+    async with place.crashing_drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         file = await drive.create(ROOT_NODE, b"file", 0o640, 5, 6, exclusive=False)
         await file.write(0, content)
@@ -226,9 +212,9 @@ async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World) -> No
         assert await read(drive, b"file") == content
 
 
-async def test_a_commit_that_had_arrived_makes_no_conflict_with_itself(world: World) -> None:
+async def test_a_commit_that_had_arrived_makes_no_conflict_with_itself(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
-    async with place.drive() as drive:
+    async with place.crashing_drive(strict=True) as drive:
         await drive.entries(ROOT_NODE)
         place.http.lose_replies = 1
         with pytest.raises(Offline):
@@ -243,14 +229,12 @@ async def test_a_new_file_is_pending_until_its_content_is_there(world: World) ->
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
         file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
-        await caught_up(laptop, two, one)
         pending = await two.lookup(ROOT_NODE, b"file")
         assert pending is not None
         assert pending.state is State.PENDING
         await file.write(0, b"x")
         await one.flush(file)
         await one.release(file)
-        await caught_up(laptop, two, one)
         uploaded = await two.lookup(ROOT_NODE, b"file")
         assert uploaded is not None
         assert uploaded.state is State.UPLOADED
@@ -314,7 +298,7 @@ async def test_a_patch_inside_a_large_file_sends_little(world: World) -> None:
         assert drive.status().blocks_up - sent <= 3
 
 
-async def test_a_revoked_device_is_shown_nothing_any_more(world: World) -> None:
+async def test_a_revoked_device_is_shown_nothing_any_more(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
     async with place.drive() as drive:
         await write(drive, b"file", b"content")
@@ -344,11 +328,9 @@ async def test_the_barrier_waits_for_a_detached_file_too(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
         node = await write(one, b"file", b"base")
-        await caught_up(laptop, two, one)
         mine = await two.open(node)
         await mine.write(0, b"mine")
         await write(one, b"file", b"theirs")
-        await caught_up(laptop, two, one)
         await two.synced()
         assert not mine.is_dirty
         await two.release(mine)
@@ -360,7 +342,6 @@ async def test_a_damaged_block_is_told_with_the_files_name(world: World, caplog:
     async with desk.drive() as one, laptop.drive() as two:
         folder = await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
         await write(one, b"file", os.urandom(300_000), folder.id)
-        await caught_up(laptop, two, one)
         await two.entries(ROOT_NODE)
         world.damage_blocks()
         with pytest.raises(Corrupt):
@@ -396,9 +377,8 @@ async def test_a_copy_over_another_file_sends_no_block(world: World) -> None:
 
 async def test_a_late_answer_does_not_hide_what_others_did_since(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
         node = await write(one, b"file", b"x")
-        await caught_up(laptop, two, one)
         desk.http.lose_replies = 1
         with pytest.raises(Offline):
             await one.set_attributes(node, mode=0o600)
@@ -463,7 +443,7 @@ async def test_a_file_removed_while_it_is_sent_stays_removed(world: World) -> No
 
 async def test_a_new_folder_is_not_taken_for_empty_where_another_was_quicker(world: World) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
-    async with desk.drive() as one, laptop.drive() as two:
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
         desk.http.lose_replies = 1
         with pytest.raises(Offline):
             await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
@@ -479,7 +459,7 @@ async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: Wo
     place = world.place("desk")
     async with place.drive() as drive:
         node = await write(drive, b"file", b"good")
-    with Journal(place.folder / "journal") as journal:
+    with Journal(place.disk, place.folder / "journal") as journal:
         row = (await _row(place, node)).node
         journal.begin(
             Flushed(

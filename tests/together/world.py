@@ -1,4 +1,4 @@
-"""A server and several drives in one process, over ASGI and without a socket, a kernel or a thread.
+"""A server and several drives in one process, over ASGI and without a socket, a kernel, a thread or a real disk.
 
 ``AsgiHttp`` is the network: it can be cut, lose requests or replies, and counts.
 """
@@ -8,29 +8,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Final
 
 import msgspec
 import trio
 from starlette.applications import Starlette
 
 from backend.blockcache import BlockCache
-from backend.blocks import Blocks
+from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
-from backend.overlay import Overlay
-from backend.remote import IMPATIENT, Account, Caller, Standing, WorkspaceRemote
+from backend.opening import assemble
+from backend.ownblocks import OwnBlocks
+from backend.reach import Reach
+from backend.remote import IMPATIENT, Account, Caller
 from backend.threads import InlineThreads
 from backend.tree import Outdated
-from backend.upload import Uploader
-from protocol import keys, problems
-from protocol.ids import new_session_id
-from protocol.manifest import Manifest
+from backend.treefile import TreeFile
+from protocol import problems
 from protocol.messages import PROBLEM_JSON, Problem, Workspace
 from server.blockstore.memory import MemoryBlockStore
+from tests.simulation.disk import ROOT, SimDisk
+
+LEASE_S: Final = 10.0
 
 
 class AsgiHttp:
@@ -40,10 +43,20 @@ class AsgiHttp:
         self.traffic = Traffic()
         self.requests: list[str] = []
         """Method and path of each request but polls."""
+        self.polls = 0
+        """How many polls have been answered."""
         self.cut = False
         """Nothing gets through."""
+        self.cut_polls = False
+        """Anything but polls gets through."""
         self.lose_replies = 0
         """So many requests from now on arrive, and their answers don't."""
+        self.cut_after_next = False
+        """Cut when the next request that isn't a poll has arrived: its answer is lost."""
+        self.lose_changes = False
+        """Changes arrive, and their answers don't."""
+        self.lost = trio.Event()
+        """A change arrived whose answer was lost."""
         self.hold: trio.Event | None = None
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
@@ -62,7 +75,7 @@ class AsgiHttp:
         wait_s: float = 0.0,
     ) -> Response:
         await trio.lowlevel.checkpoint()
-        if self.cut:
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
@@ -73,8 +86,14 @@ class AsgiHttp:
             self.held.set()
             await self.hold.wait()
         response = await self._call(method, path, headers or {}, bytes(body))
-        if self.cut:
+        if self.cut_after_next and lane is not Lane.POLL:
+            self.cut, self.cut_after_next = True, False
+        if self.lose_changes and path.endswith("/changes"):
+            self.lost.set()
+            raise Offline("the reply was lost")
+        if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
+        self.polls += lane is Lane.POLL
         if lane is not Lane.POLL and self.lose_replies > 0:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
@@ -127,52 +146,64 @@ class AsgiHttp:
 
 
 class Place:
-    """One device: a cache folder, a network of its own, and the drive that is mounted there."""
+    """One device: a disk and a network of its own, and the drive that is mounted there."""
 
-    def __init__(self, world: World, name: str, folder: Path) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self.http = AsgiHttp(world.app)
-        self.folder = folder
+        self.disk = SimDisk(Random(name))
+        """After a crash it is replaced by what the next process finds."""
+        self.folder = ROOT / "cache"
         self.outdated: list[Outdated] = []
         self._stirred = trio.Event()
         self.world = world
         self._name = name
+        self._remembered: Workspace | None = None
+        self._numbers = count()
 
     @asynccontextmanager
-    async def drive(self) -> AsyncIterator[Drive]:
-        """The workspace, mounted."""
-        caller = Caller(self.http, await self.world.issue_token(self._name), IMPATIENT)
-        workspace = await Account(caller).workspace(self.world.workspace.id)
-        with Journal(self.folder / "journal") as journal:
-            drive = await self._assemble(caller, workspace, journal)
+    async def drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
+        """The workspace, mounted until the block ends."""
+        async with self.crashing_drive(strict=strict) as drive:
+            yield drive
+        if not self.http.cut:
+            await drive.leave()
+
+    @asynccontextmanager
+    async def crashing_drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
+        """The workspace, mounted, as it was remembered where the network is cut. The block's end is its crash."""
+        token = await self.world.issue_token(self._name)
+        reached = not self.http.cut
+        if reached:
+            caller = Caller(self.http, token, IMPATIENT)
+            self._remembered = await Account(caller).workspace(self.world.workspace.id)
+        assert self._remembered is not None
+        with Journal(self.disk, self.folder / "journal") as journal:
+            drive = self._assembled(token, self._remembered, journal, strict=strict)
+            await drive.begin(reached=reached)
             async with trio.open_nursery() as nursery:
                 await nursery.start(drive.run, self._note)
                 yield drive
                 nursery.cancel_scope.cancel()
 
-    async def _assemble(self, caller: Caller, workspace: Workspace, journal: Journal) -> Drive:
-        remote = WorkspaceRemote(caller, workspace.id, Standing(new_session_id()))
-        blocks_folder = self.folder / "blocks"
-        blocks_folder.mkdir(exist_ok=True)
-        cache, threads = BlockCache(blocks_folder, 1 << 30), InlineThreads()
-        working_keys = keys.derive(workspace.key, workspace.key_id)
-        blocks = Blocks(remote, cache, working_keys, threads)
-        numbers = count()
-
-        def new_overlay(base: Manifest) -> Overlay:
-            return Overlay(base, journal.overlays / f"{next(numbers)}")
-
-        drive = Drive(
-            remote,
+    def _assembled(self, token: str, workspace: Workspace, journal: Journal, *, strict: bool) -> Drive:
+        for name in ("blocks", "own"):
+            make_folders(self.disk, self.folder / name)
+        threads, cache = InlineThreads(), BlockCache(self.disk, self.folder / "blocks", 1 << 30)
+        cache.load()
+        return assemble(
+            self.http,
+            token,
+            workspace,
             journal,
-            blocks,
-            Uploader(remote, blocks, cache, working_keys, threads),
-            new_overlay,
-            lambda: int((trio.current_time() + 1.8e9) * 1e9),
-            workspace=workspace,
-            read_only=False,
+            OwnBlocks(self.disk, self.folder / "own"),
+            cache,
+            TreeFile(self.disk, self.folder / "tree", threads),
+            threads,
+            Reach(strict=strict),
+            patience=IMPATIENT,
+            clock=trio.current_time,
+            now_ns=lambda: int((trio.current_time() + 1.8e9) * 1e9) + next(self._numbers),
         )
-        await drive.join()
-        return drive
 
     async def wait_outdated(self) -> None:
         """Until the kernel would have been told of the next change."""
@@ -193,20 +224,15 @@ class World:
         issue_token: Callable[[str], Awaitable[str]],
         store: MemoryBlockStore,
         workspace: Workspace,
-        folder: Path,
     ) -> None:
         """``issue_token`` takes a device's name."""
         self.app = app
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
-        self._folder = folder
-        self._count = 0
 
     def place(self, name: str) -> Place:
-        folder = self._folder / name
-        folder.mkdir()
-        return Place(self, name, folder)
+        return Place(self, name)
 
     def damage_blocks(self) -> None:
         """Change a byte of each stored object."""

@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from protocol.ids import BlockId
+from protocol.limits import KIB
 from server.blockstore.folder import FolderStore
 from server.blockstore.memory import MemoryBlockStore
 from server.blockstore.store import BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 
 BLOCK = BlockId(bytes(range(32)))
+
+
+@contextmanager
+def largest_file_bytes(limit: int) -> Iterator[None]:
+    """Meanwhile a write beyond that fails (EFBIG), after what fits has been written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_objects_outlive_the_process(tmp_path: Path) -> None:
@@ -19,14 +34,16 @@ def test_objects_outlive_the_process(tmp_path: Path) -> None:
     assert FolderStore(tmp_path).get(name) == b"sealed"
 
 
-def test_a_half_written_object_of_a_crash_is_cleaned_up(tmp_path: Path) -> None:
+def test_half_an_object_that_a_crash_left_is_in_nobodys_way(tmp_path: Path) -> None:
     FolderStore(tmp_path)
-    leftover = tmp_path / "incoming" / object_name(BLOCK)
-    leftover.write_bytes(b"hal")
+    half, whole = object_name(BLOCK), object_name(BLOCK)
+    (tmp_path / half[:2] / half).write_bytes(b"sea")
     store = FolderStore(tmp_path)
-    assert not leftover.exists()
+    store.put(whole, b"sealed")
+    assert store.get(whole) == b"sealed"
+    store.delete(half)
     with pytest.raises(ObjectMissing):
-        store.get(leftover.name)
+        store.get(half)
 
 
 def test_an_object_lies_where_the_docs_say_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -43,13 +60,19 @@ def test_a_store_that_went_away_has_not_lost_its_objects(tmp_path: Path) -> None
     assert not isinstance(raised.value, ObjectMissing)
 
 
-def test_a_failed_put_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_put_that_fails_half_way_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    name = object_name(BLOCK)
-    (tmp_path / name[:2]).rmdir()
+    with largest_file_bytes(KIB), pytest.raises(BlockStoreError):
+        store.put(object_name(BLOCK), bytes(2 * KIB))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_name_that_is_taken_is_refused_and_keeps_its_object(tmp_path: Path) -> None:
+    store, name = FolderStore(tmp_path), object_name(BLOCK)
+    store.put(name, b"sealed")
     with pytest.raises(BlockStoreError):
-        store.put(name, b"sealed")
-    assert list((tmp_path / "incoming").iterdir()) == []
+        store.put(name, b"others")
+    assert store.get(name) == b"sealed"
 
 
 def test_the_disk_is_full() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import Seq
-from protocol.messages import Applied, Batch, Kind
+from protocol.messages import Applied, Batch, JournalReply, Kind
 from server.metadata import feed
 from server.metadata.changes import OutOfOrder
 from tests.server.metadata.world import NOW_NS, SPACE, World, commit, errnos, rename, unlink
@@ -36,7 +36,7 @@ def test_a_change_refused_half_way_is_undone(world: World) -> None:
 
 def test_a_batch_that_comes_again_is_answered_again_and_not_applied(world: World) -> None:
     changes = [world.creation(b"a"), world.creation(b"a"), world.creation(b"b")]
-    batch = Batch(world.laptop.journal, 1, Seq(0), list(changes))
+    batch = Batch(world.laptop.journal, 1, list(changes))
     first = world.apply(world.laptop, batch)
     assert world.apply(world.laptop, batch) == first
     assert world.head() == 2
@@ -44,7 +44,7 @@ def test_a_batch_that_comes_again_is_answered_again_and_not_applied(world: World
 
 def test_a_repeated_answer_comes_with_the_nodes_and_notices_of_now(world: World) -> None:
     change = world.creation(b"a")
-    batch = Batch(world.laptop.journal, 1, Seq(0), [change])
+    batch = Batch(world.laptop.journal, 1, [change])
     world.apply(world.laptop, batch)
     world.desk.write(change.node, b"meanwhile")
     reply = world.apply(world.laptop, batch)
@@ -59,7 +59,7 @@ def test_missing_blocks_and_conflicts_are_repeated_too(world: World) -> None:
     world.laptop.write(node, b"first")
     lacking = commit(node, b"absent", base=1)
     changes = [commit(node, b"second"), type(lacking)(**{**_fields(lacking), "blocks": []})]
-    batch = Batch(world.desk.journal, 1, Seq(0), changes)
+    batch = Batch(world.desk.journal, 1, changes)
     first = world.apply(world.desk, batch)
     assert isinstance(first.answers[0], Applied)
     assert first.answers[0].conflict is not None
@@ -75,14 +75,14 @@ def test_numbers_that_do_not_follow_are_out_of_order(world: World, first: int) -
     world.laptop.create(b"a")
     world.laptop.send(world.creation(b"b"), world.creation(b"c"))
     with pytest.raises(OutOfOrder) as caught:
-        world.apply(world.laptop, Batch(world.laptop.journal, first, Seq(0), [world.creation(b"x")]))
+        world.apply(world.laptop, Batch(world.laptop.journal, first, [world.creation(b"x")]))
     assert caught.value.last_number == 3
     assert world.names() == [b"a", b"b", b"c"]
 
 
 def test_a_journal_that_has_not_joined_sends_nothing(world: World) -> None:
     with pytest.raises(OutOfOrder):
-        world.apply(world.laptop, Batch(world.desk.journal, 1, Seq(0), [world.creation(b"x")]))
+        world.apply(world.laptop, Batch(world.desk.journal, 1, [world.creation(b"x")]))
 
 
 def test_each_journal_has_its_own_numbers(world: World) -> None:
@@ -102,5 +102,12 @@ def test_the_reply_carries_the_changes_of_others_since(world: World) -> None:
 
 def test_joining_again_goes_on_from_the_last_number(world: World) -> None:
     world.laptop.send(world.creation(b"a"), world.creation(b"b"))
-    reply = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, NOW_NS)
-    assert (reply.seq, reply.last_number) == (2, 2)
+    joined = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(2), NOW_NS)
+    assert joined == JournalReply(first_number=1, last_number=2)
+
+
+def test_joining_again_tells_the_batch_whose_answers_are_kept(world: World) -> None:
+    world.laptop.create(b"a")
+    world.laptop.send(world.creation(b"b"), world.creation(b"c"))
+    joined = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(3), NOW_NS)
+    assert joined == JournalReply(first_number=2, last_number=3)

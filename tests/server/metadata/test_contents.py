@@ -184,13 +184,13 @@ def test_a_file_comes_back_beside_what_has_its_name_by_then(world: World) -> Non
     assert (world.named(b"a.txt"), world.named(COPY)) == (other, node)
 
 
-def test_a_file_comes_back_in_the_root_where_its_folder_is_gone(world: World) -> None:
+def test_a_file_comes_back_in_its_folder_that_comes_back_with_it(world: World) -> None:
     folder = world.laptop.create(b"d", Kind.FOLDER)
     node = world.laptop.create(b"a", parent=folder)
     world.laptop.do(unlink(b"a", node, parent=folder))
     world.laptop.do(rmdir(b"d", folder))
     world.desk.write(node, b"late")
-    assert world.names() == [b"a"]
+    assert (world.names(), world.named(b"a", folder)) == ([b"d"], node)
 
 
 def test_a_lost_commit_to_an_unlinked_file_is_kept_where_it_was(world: World) -> None:

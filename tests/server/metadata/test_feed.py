@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from protocol.ids import JournalId, Seq
+from protocol.messages import JournalReply, Notices
 from server.metadata import feed
 from tests.server.metadata.world import NOW_NS, SPACE, World
 
@@ -30,7 +31,7 @@ def test_a_log_that_does_not_reach_back_resets(world: World) -> None:
     for name in (b"a", b"b", b"c"):
         world.laptop.create(name)
     world.tx.execute("DELETE FROM changes WHERE seq < 3")
-    assert feed.notices(world.tx, SPACE, Seq(1)) == feed.Notices(Seq(3), reset=True)
+    assert feed.notices(world.tx, SPACE, Seq(1)) == Notices(Seq(3), reset=True)
     assert [notice.seq for notice in feed.notices(world.tx, SPACE, Seq(2)).notices] == [3]
     world.tx.execute("INSERT INTO changes SELECT workspace, 1, 0, '', notice FROM changes")
     world.tx.execute("INSERT INTO changes SELECT workspace, 2, 0, '', notice FROM changes WHERE seq = 3")
@@ -38,14 +39,45 @@ def test_a_log_that_does_not_reach_back_resets(world: World) -> None:
 
 def test_a_mount_that_is_ahead_of_the_log_is_reset(world: World) -> None:
     world.laptop.create(b"a")
-    assert feed.notices(world.tx, SPACE, Seq(1 << 80)) == feed.Notices(Seq(1), reset=True)
+    assert feed.notices(world.tx, SPACE, Seq(1 << 80)) == Notices(Seq(1), reset=True)
 
 
-def test_a_mount_that_joins_has_dropped_everything(world: World) -> None:
-    world.desk.create(b"a")
-    reply = feed.join(world.tx, SPACE, world.laptop.caller.device, JournalId(b"new journal 0000"), NOW_NS)
-    assert (reply.seq, reply.last_number) == (1, 0)
-    feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, NOW_NS)
+def test_news_go_up_to_the_head_in_one_piece(world: World) -> None:
+    for name in (b"a", b"b", b"c"):
+        world.laptop.create(name)
+    found = feed.news(world.tx, SPACE, Seq(1))
+    assert ([notice.seq for notice in found.notices], found.seq, found.reset) == ([2, 3], 3, False)
+
+
+def test_news_for_who_applies_none_say_where_the_log_stands(world: World) -> None:
+    world.laptop.create(b"a")
+    assert feed.news(world.tx, SPACE, None) == Notices(Seq(1))
+
+
+def test_more_news_than_a_reply_may_carry_are_a_reset(world: World) -> None:
+    for name in (b"a", b"b", b"c"):
+        world.laptop.create(name)
+    assert feed.news(world.tx, SPACE, Seq(0), most=2) == Notices(Seq(3), reset=True)
+    assert [notice.seq for notice in feed.news(world.tx, SPACE, Seq(1), most=2).notices] == [2, 3]
+
+
+def test_news_for_who_is_ahead_of_the_log_are_a_reset(world: World) -> None:
+    world.laptop.create(b"a")
+    assert feed.news(world.tx, SPACE, Seq(2)) == Notices(Seq(1), reset=True)
+
+
+def test_a_journal_begins_with_number_one(world: World) -> None:
+    device = world.laptop.caller.device
+    joined = feed.join(world.tx, SPACE, device, JournalId(b"new journal 0000"), Seq(0), NOW_NS)
+    assert joined == JournalReply(first_number=1, last_number=0)
+
+
+def test_a_mount_that_joins_has_what_it_says(world: World) -> None:
+    for name in (b"a", b"b"):
+        world.desk.create(name)
+    feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(2), NOW_NS)
+    assert cursor(world) == 2
+    feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(1), NOW_NS)
     assert cursor(world) == 1
 
 

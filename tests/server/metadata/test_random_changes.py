@@ -79,7 +79,7 @@ def test_random_changes_keep_the_invariants(world: World, seed: int) -> None:
         device: Device = chaos.random.choice([world.laptop, world.desk])
         changes = [chaos.change() for _ in range(chaos.random.randint(1, 4))]
         before = world.head()
-        batch = Batch(device.journal, device.last_number + 1, before, changes)
+        batch = Batch(device.journal, device.last_number + 1, list(changes))
         reply = device.send(*changes)
         world.check()
         done = [answer for answer in reply.answers if isinstance(answer, Applied)]

@@ -8,7 +8,7 @@ from protocol.messages import Kind, RenameMode, TouchedEntry
 from server.metadata import feed
 from tests.server.metadata.world import NOW_NS, SPACE, World, link, rename, rmdir
 
-ASIDE = b"b (conflict from laptop 2026-01-02 03.04.05)"
+ASIDE = b"b (conflict from desk 2026-01-02 03.04.05)"
 
 
 def test_an_entry_moves_between_folders(world: World) -> None:
@@ -55,7 +55,7 @@ def test_another_file_under_the_new_name_is_kept_beside(world: World) -> None:
 def test_an_unseen_symlink_is_kept_beside(world: World) -> None:
     source, target = world.laptop.create(b"a"), world.desk.create(b"b", Kind.SYMLINK)
     world.laptop.do(rename(source, b"a", b"b"))
-    assert world.named(ASIDE) == target
+    assert world.named(b"b (conflict from laptop 2026-01-02 03.04.05)") == target
 
 
 def test_a_file_without_content_is_replaced_and_comes_back_with_its_first_commit(world: World) -> None:

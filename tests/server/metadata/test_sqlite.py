@@ -60,18 +60,18 @@ async def test_a_batch_is_answered_again_after_a_restart(tmp_path: Path) -> None
         accounts.login_device(tx, user.id, "laptop", b"token", 1)
         caller = accounts.caller_of(tx, b"token")
         assert caller is not None
-        feed.join(tx, SPACE, caller.device, journal, 1)
+        feed.join(tx, SPACE, caller.device, journal, Seq(0), 1)
         return caller
 
     journal = JournalId(b"j" * 16)
     made = [Create(5, tree.NodeId(1), name, tree.NodeId(number), Kind.FILE, 0o644, 0, 0)
             for number, name in ((100, b"a"), (101, b"a"), (102, b"b"))]  # fmt: skip
-    batch = Batch(journal, 1, Seq(0), list(made))
+    batch = Batch(journal, 1, list(made))
     async with SqliteStore(tmp_path / "db") as store:
         caller = await store.write(prepare)
-        first = await store.write(lambda tx: apply_batch(tx, SPACE, caller, batch, {}, 7))
+        first = await store.write(lambda tx: apply_batch(tx, SPACE, caller, batch, {}, Seq(0), 7))
     async with SqliteStore(tmp_path / "db") as store:
-        assert await store.write(lambda tx: apply_batch(tx, SPACE, caller, batch, {}, 8)) == first
+        assert await store.write(lambda tx: apply_batch(tx, SPACE, caller, batch, {}, Seq(0), 8)) == first
         assert await store.read(lambda tx: tree.head(tx, SPACE)) == 2
         await store.read(lambda tx: invariants.check(tx, SPACE))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 
+from msgspec.structs import replace
+
 from protocol import manifest as manifests
 from protocol.ids import (
     ROOT_NODE,
@@ -59,7 +61,7 @@ class Device:
 
     def send(self, *changes: AnyChange, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """The next batch; commits' inline blocks count as verified with as many plain bytes as sealed ones."""
-        batch = Batch(self.journal, self.last_number + 1, self.seen, list(changes))
+        batch = Batch(self.journal, self.last_number + 1, list(changes))
         reply = self.world.apply(self, batch, verified)
         self.last_number += len(changes)
         return reply
@@ -102,6 +104,15 @@ class World:
         self.laptop = self.device("laptop")
         self.desk = self.device("desk")
 
+    def fork(self, device: Device) -> tuple[World, Device]:
+        """What a device sees while it is away: the same rows, of its own from now on, and itself in them."""
+        fork = World()
+        self.connection.backup(fork.connection)
+        fork._ids = count(next(self._ids) << 16)
+        alone = Device(fork, device.caller, device.journal)
+        alone.last_number = device.last_number
+        return fork, alone
+
     def device(self, name: str) -> Device:
         """A device that has joined."""
         token = name.encode()
@@ -109,14 +120,16 @@ class World:
         caller = accounts.caller_of(self.tx, token)
         assert caller is not None
         journal = JournalId(token[:16].ljust(16, b"."))
-        feed.join(self.tx, SPACE, caller.device, journal, NOW_NS)
+        feed.join(self.tx, SPACE, caller.device, journal, self.head(), NOW_NS)
         return Device(self, caller, journal)
 
     def apply(self, device: Device, batch: Batch, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """Apply a batch as a store does: undone where it raises."""
         inline = [block for change in batch.changes if isinstance(change, Commit) for block in change.blocks]
         lengths = {block.id: len(block.sealed) for block in inline} if verified is None else verified
-        return self.tx.attempt(lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, self.now_ns))
+        return self.tx.attempt(
+            lambda: apply_batch(self.tx, SPACE, device.caller, batch, lengths, device.seen, self.now_ns)
+        )
 
     def new_id(self) -> NodeId:
         return NodeId(next(self._ids))
@@ -156,8 +169,10 @@ def commit(node: NodeId, content: bytes, base: int = 0, time_ns: int = NOW_NS) -
     return Commit(time_ns, node, VersionNumber(base), len(content), manifests.encode(manifest), time_ns, blocks)
 
 
-def unlink(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE) -> Unlink:
-    return Unlink(NOW_NS, parent, name, node)
+def unlink(
+    name: bytes, node: NodeId, parent: NodeId = ROOT_NODE, version: int | None = None, others: int = 0
+) -> Unlink:
+    return Unlink(NOW_NS, parent, name, node, None if version is None else VersionNumber(version), others)
 
 
 def rmdir(name: bytes, node: NodeId, parent: NodeId = ROOT_NODE) -> Rmdir:
@@ -177,24 +192,15 @@ def rename(
     new_parent: NodeId = ROOT_NODE,
     mode: RenameMode = RenameMode.REPLACE,
     replaced: tuple[NodeId, int] | None = None,
+    others: int = 0,
 ) -> Rename:
-    seen = None if replaced is None else Replaced(replaced[0], VersionNumber(replaced[1]))
+    seen = None if replaced is None else Replaced(replaced[0], VersionNumber(replaced[1]), others)
     return Rename(NOW_NS, node, parent, name, new_parent, new_name, mode, seen)
 
 
 def clashing(change: Create) -> Create:
     """The same create, which keeps both where its name is taken."""
-    return Create(
-        change.time_ns,
-        change.parent,
-        change.name,
-        change.node,
-        change.kind,
-        change.mode,
-        change.uid,
-        change.gid,
-        on_clash=OnClash.KEEP_BOTH,
-    )
+    return replace(change, on_clash=OnClash.KEEP_BOTH)
 
 
 def errnos(answers: list[AnyAnswer]) -> list[str]:

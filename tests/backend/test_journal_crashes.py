@@ -1,0 +1,233 @@
+"""The journal and the overlays through a crash or a failure at every single change of the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+import pytest
+
+from backend.errors import LocalFailure
+from backend.journal import MAGIC, Flushed, Journal
+from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
+from protocol.manifest import EMPTY
+from tests.backend.test_journal import record
+from tests.simulation.disk import ROOT, Crashed, SimDisk
+
+SEEDS = range(12)
+FEW_SEEDS = range(3)
+FOLDER = ROOT / "journal"
+LIFE = "begin a; begin b; sync; end a; begin c; sync; end b; end c; begin d; sync; reopen; begin e; sync; end d; end e"
+"""Whenever nothing is live, the log is replaced: after c and after e."""
+NEXT_LIFE = "begin f; sync"
+
+
+def flushed(name: str) -> Flushed:
+    return record(name.encode() * 300)
+
+
+@dataclass
+class Told:
+    """What a process knew when it died."""
+
+    tried: set[str] = field(default_factory=set)
+    """Begun, or nearly."""
+    live: dict[str, int] = field(default_factory=dict)
+    """Begun, and nobody has called ``end``."""
+    ended: set[str] = field(default_factory=set)
+    safe: set[str] = field(default_factory=set)
+    """Synced, and nobody has called ``end``."""
+
+
+class Process:
+    """Does what a life says, and goes on after a failure."""
+
+    def __init__(self, disk: SimDisk, told: Told) -> None:
+        self.told = told
+        self._disk = disk
+        self._journal: Journal | None = None
+
+    def run(self, life: str) -> None:
+        for step in life.split("; "):
+            with contextlib.suppress(LocalFailure):
+                self._do(*step.split())
+
+    def _do(self, what: str, name: str = "") -> None:
+        if self._journal is None or what == "reopen":
+            self._open()
+        assert self._journal is not None
+        if what == "begin":
+            self.told.tried.add(name)
+            self.told.live[name] = self._journal.begin(flushed(name))
+        elif what == "sync":
+            self._journal.sync()
+            self.told.safe |= self.told.live.keys()
+        elif what == "end" and name in self.told.live:
+            self.told.safe.discard(name)
+            self._journal.end(self.told.live.pop(name))
+            self.told.ended.add(name)
+
+    def _open(self) -> None:
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+        self._journal = _open_journal(self._disk)
+
+
+def _open_journal(disk: SimDisk) -> Journal:
+    try:
+        return Journal(disk, FOLDER, compact_bytes=1)
+    except LocalFailure:
+        return Journal(disk, FOLDER, compact_bytes=1)
+
+
+def found(disk: SimDisk) -> set[str]:
+    """The records that the next process finds, each of which is whole."""
+    with Journal(disk, FOLDER, compact_bytes=1) as journal:
+        records = [one for _, one in journal.live()]
+    names = {(one.content or b"")[:1].decode() for one in records}
+    assert sorted(names) == [(one.content or b"")[:1].decode() for one in records]
+    assert records == [flushed(name) for name in sorted(names)]
+    return names
+
+
+def crashes(life: str, seeds: range = SEEDS) -> Iterator[tuple[SimDisk, Told]]:
+    """The process, dead at each change of the disk, once a seed."""
+    whole = SimDisk(Random(0))
+    Process(whole, Told()).run(life)
+    for step in range(1, whole.steps + 1):
+        for seed in seeds:
+            disk, told = SimDisk(Random(seed)), Told()
+            disk.crash_at(step)
+            with pytest.raises(Crashed):
+                Process(disk, told).run(life)
+            yield disk, told
+
+
+def test_a_killed_process_leaves_each_record_that_it_began() -> None:
+    for disk, told in crashes(LIFE):
+        assert told.live.keys() <= found(disk.kill()) <= told.tried - told.ended
+
+
+def test_a_power_loss_leaves_each_record_that_was_synced() -> None:
+    for disk, told in crashes(LIFE):
+        assert told.safe <= found(disk.power_loss()) <= told.tried
+
+
+def test_a_power_loss_after_a_crash_leaves_what_either_process_synced() -> None:
+    """The second one takes up a log of which nobody knows what is safe, and may die at each change, too."""
+    for disk, told in crashes(LIFE, FEW_SEEDS):
+        for after in (disk.kill(), disk.power_loss()):
+            whole = after.kill()
+            Process(whole, Told()).run(NEXT_LIFE)
+            for step in range(1, whole.steps + 2):
+                second = after.kill()
+                second.crash_at(step)
+                both = Told(tried=set(told.tried), safe=set(told.safe))
+                with contextlib.suppress(Crashed):
+                    Process(second, both).run(NEXT_LIFE)
+                assert both.safe <= found(second.power_loss()) <= both.tried
+
+
+def test_a_record_that_was_dropped_with_a_torn_tail_does_not_come_back() -> None:
+    disk = SimDisk(Random(1))
+    Process(disk, Told()).run("begin a; begin b; sync")
+    disk = disk.kill()
+    log = disk.open(FOLDER / "log")
+    log.write(len(MAGIC) + 20, b"damage")
+    log.sync()
+    Process(disk, Told()).run("begin f")
+    assert set().union(*(found(disk.power_loss()) for _ in range(50))) == {"f"}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_failure_at_any_change_loses_no_record_that_is_called_safe(code: int) -> None:
+    """Whenever the crash comes, and whether or not another process syncs what a failed sync may have lost."""
+    life = f"{LIFE}; {NEXT_LIFE}"
+    whole = SimDisk(Random(0))
+    Process(whole, Told()).run(life)
+    for failing in range(1, whole.steps + 1):
+        for step in range(failing + 1, whole.steps + 2):
+            disk, told = SimDisk(Random(failing)), Told()
+            disk.fail_at(failing, code)
+            disk.crash_at(step)
+            with contextlib.suppress(Crashed):
+                Process(disk, told).run(life)
+            assert told.safe <= found(disk.power_loss()) <= told.tried
+            left, after = found(disk.kill()), disk.kill()
+            assert told.live.keys() <= left <= told.tried
+            second = Told(told.tried | {"g"}, dict.fromkeys(left, 0))
+            Process(after, second).run("begin g; sync")
+            assert second.safe == left | {"g"} == found(after.power_loss())
+
+
+# ── overlays ──
+
+CONTENT = Random(3).randbytes(IN_MEMORY_MAX_BYTES + 1000)
+
+
+def keep_a_file(disk: SimDisk) -> None:
+    """What a flush does that could not reach the server, tried again after a failure."""
+    journal = _open_journal(disk)
+    overlay = Overlay(EMPTY, disk, journal.overlays / "file")
+    for begin in (0, 1000):
+        with contextlib.suppress(LocalFailure):
+            overlay.write(begin, CONTENT[begin : begin + IN_MEMORY_MAX_BYTES])
+    with contextlib.suppress(LocalFailure):
+        journal.begin(record_of(overlay, synced=False))
+    for _ in range(2):
+        with contextlib.suppress(LocalFailure):
+            overlay.sync()
+            journal.begin(record_of(overlay, synced=True))
+            journal.sync()
+
+
+def record_of(overlay: Overlay, *, synced: bool) -> Flushed:
+    return msgspec.structs.replace(
+        record(overlay.inline_bytes(), overlay.path.name),
+        size=overlay.size_bytes,
+        segments=[(segment.start, segment.stop) for segment in overlay.segments],
+        synced=synced,
+    )
+
+
+def check_files(disk: SimDisk, records: list[Flushed]) -> None:
+    for one in records:
+        overlay = Overlay.recovered(EMPTY, disk, FOLDER / "overlays" / one.file, one.size, 0, one.segments, one.content)
+        assert overlay.is_whole()
+        assert all(overlay.local(start, stop - start) == CONTENT[start:stop] for start, stop in one.segments)
+
+
+def test_bytes_that_are_called_synced_are_there_after_a_crash_at_any_change() -> None:
+    whole = SimDisk(Random(0))
+    keep_a_file(whole)
+    for step in range(1, whole.steps + 2):
+        disk = SimDisk(Random(step))
+        disk.crash_at(step)
+        with contextlib.suppress(Crashed):
+            keep_a_file(disk)
+        _check_both(disk)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_bytes_that_are_called_synced_are_there_after_a_failure_at_any_change(code: int) -> None:
+    whole = SimDisk(Random(0))
+    keep_a_file(whole)
+    for step in range(1, whole.steps + 1):
+        disk = SimDisk(Random(step))
+        disk.fail_at(step, code)
+        keep_a_file(disk)
+        _check_both(disk)
+
+
+def _check_both(disk: SimDisk) -> None:
+    """After a kill all bytes are there; after a power loss those of the records that say so."""
+    killed, powered_off = disk.kill(), disk.power_loss()
+    with Journal(killed, FOLDER) as journal:
+        check_files(killed, [one for _, one in journal.live()])
+    with Journal(powered_off, FOLDER) as journal:
+        check_files(powered_off, [one for _, one in journal.live() if one.synced])

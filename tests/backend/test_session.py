@@ -1,0 +1,383 @@
+"""The mount's end of the lease: how long it counts, what is applied before what, and when that is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from backend.errors import DriveError, Offline, Unauthorized
+from backend.remote import SessionEnded, Standing
+from backend.session import MARGIN_S, POLLS_A_LEASE, Session
+from backend.tree import Outdated, Tree
+from protocol.ids import JournalId, NodeId, Seq, SessionId
+from protocol.limits import LEASE_DRIFT
+from protocol.messages import JoinReply, Kind, Node, Notice, Notices, PollReply, Touched
+
+MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
+FILE = NodeId(7)
+LEASE_S = 10.0
+COUNTS_S = LEASE_S * (1 - LEASE_DRIFT) - MARGIN_S
+
+
+def touching(seq: int, origin: JournalId = OTHER, node: NodeId = FILE) -> Notices:
+    """One change's news."""
+    return Notices(Seq(seq), [Notice(Seq(seq), "commit", origin, [Touched(node, True)])])
+
+
+class Server:
+    """Answers polls with what the test puts there, each after ``takes_s``; notes with what each request came."""
+
+    def __init__(self) -> None:
+        self.standing = Standing(SessionId(b"s" * 16))
+        self.takes_s = 0.0
+        self.polls: list[tuple[Seq, Seq]] = []
+        """What each said was applied and acknowledged."""
+        self.waits_s: list[float] = []
+        self.joins: list[Seq | None] = []
+        self.left = 0
+        self.join_news = Notices(Seq(10))
+        self.join_lease_s = LEASE_S
+        self.failure: DriveError | None = None
+        self._send, self._answers = trio.open_memory_channel[PollReply | DriveError](100)
+
+    def answer(self, what: PollReply | DriveError) -> None:
+        """To the next poll."""
+        self._send.send_nowait(what)
+
+    async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
+        self.joins.append(after)
+        await trio.sleep(self.takes_s)
+        if self.failure is not None:
+            raise self.failure
+        return JoinReply(self.join_news, 1, 4, self.join_lease_s)
+
+    async def poll(self, wait_s: float) -> PollReply:
+        self.polls.append((self.standing.applied, self.standing.acknowledged))
+        self.waits_s.append(wait_s)
+        await trio.sleep(self.takes_s)
+        if self.failure is not None:
+            raise self.failure
+        answer = await self._answers.receive()
+        if isinstance(answer, DriveError):
+            raise answer
+        return answer
+
+    async def leave(self) -> None:
+        self.left += 1
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+
+
+class Kernel:
+    """Takes its time to drop things."""
+
+    def __init__(self) -> None:
+        self.told: list[Outdated] = []
+        self.gate = trio.Event()
+        self.gate.set()
+        self.when_told: Callable[[], None] = lambda: None
+
+    async def drop(self, outdated: Outdated) -> None:
+        self.when_told()
+        await self.gate.wait()
+        self.told.append(outdated)
+
+
+class World:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.server = Server()
+        self.tree = Tree(Seq(0))
+        self.kernel = Kernel()
+        self.session = Session(self.server, self.tree, MINE, trio.current_time)
+        self._nursery = nursery
+
+    @property
+    def standing(self) -> tuple[Seq, Seq]:
+        return self.server.standing.applied, self.server.standing.acknowledged
+
+    async def run(self) -> None:
+        """Joined, and the first poll waits."""
+        await self.session.join()
+        self._nursery.start_soon(self.session.run, self.kernel.drop)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def polled(self, what: PollReply | DriveError) -> None:
+        """The poll is answered, and that is done with."""
+        self.server.answer(what)
+        await trio.testing.wait_all_tasks_blocked()
+
+    def know(self, seq: int) -> None:
+        """A row is cached that is true at ``seq``."""
+        self.tree.keep_node(Node(FILE, Kind.FILE, 0o644, 0, 0, 1, 0, 0, 0), Seq(seq))
+        assert self.tree.node(FILE) is not None
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery) -> World:
+    return World(nursery)
+
+
+# ── how long the lease counts ──
+
+
+async def test_before_the_join_there_is_no_lease(world: World, autojump_clock: object) -> None:
+    assert world.session.lease_left_s() == 0
+
+
+async def test_a_lease_is_shorter_here_than_at_the_server(world: World, autojump_clock: object) -> None:
+    """By what this clock may go slower than the server's, and by a margin."""
+    await world.session.join()
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S)
+    await trio.sleep(COUNTS_S - 0.01)
+    assert world.session.lease_left_s() > 0
+    await trio.sleep(0.02)
+    assert world.session.lease_left_s() == 0
+
+
+async def test_a_lease_counts_from_when_its_request_was_sent(world: World, autojump_clock: object) -> None:
+    world.server.takes_s = 3
+    await world.session.join()
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S - 3)
+
+
+async def test_a_poll_renews_the_lease_from_when_it_was_sent(world: World, autojump_clock: object) -> None:
+    await world.run()
+    await trio.sleep(4)
+    await world.polled(PollReply(Notices(Seq(10)), LEASE_S))  # It was sent four seconds ago.
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S - 4)
+    await world.polled(PollReply(Notices(Seq(10)), LEASE_S))
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S)
+
+
+async def test_a_renewed_lease_does_not_count_before_the_kernel_has_dropped_what_came_with_it(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    await trio.sleep(4)
+    await world.polled(PollReply(Notices(Seq(10)), LEASE_S))
+    world.kernel.gate = trio.Event()
+    await world.polled(PollReply(touching(11), LEASE_S))
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S - 4)
+    world.kernel.gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S)
+
+
+async def test_an_answer_without_a_lease_renews_nothing(world: World, autojump_clock: object) -> None:
+    await world.run()
+    await trio.sleep(4)
+    await world.polled(PollReply(Notices(Seq(10))))
+    assert world.session.lease_left_s() == pytest.approx(COUNTS_S - 4)
+
+
+async def test_a_join_without_a_lease_gives_none(world: World, autojump_clock: object) -> None:
+    world.server.join_lease_s = 0.0
+    await world.session.join()
+    assert world.session.lease_left_s() == 0
+
+
+async def test_polls_come_several_times_a_lease(world: World, autojump_clock: object) -> None:
+    await world.run()
+    assert world.server.waits_s == [pytest.approx(LEASE_S / POLLS_A_LEASE)]
+
+
+# ── what is applied, and acknowledged ──
+
+
+async def test_a_mount_begins_at_the_head_with_nothing(world: World, autojump_clock: object) -> None:
+    await world.session.join()
+    assert world.server.joins == [None]
+    assert world.standing == (10, 10)
+
+
+async def test_a_change_of_others_is_dropped_told_and_then_acknowledged(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.know(10)
+    world.kernel.gate = trio.Event()
+    await world.polled(PollReply(touching(11), LEASE_S))
+    assert world.tree.node(FILE) is None
+    assert world.standing == (11, 10)
+    world.kernel.gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert world.kernel.told == [Outdated(frozenset({FILE}), frozenset({FILE}), names=True)]
+    assert world.standing == (11, 11)
+    assert world.server.polls[-1] == (11, 11)
+
+
+async def test_changes_that_come_with_a_reply_are_applied_and_acknowledged_alike(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    world.know(10)
+    await world.session.absorb(touching(11))
+    assert world.tree.node(FILE) is None
+    assert len(world.kernel.told) == 1
+    assert world.standing == (11, 11)
+
+
+async def test_one_set_of_changes_is_applied_at_a_time(world: World, autojump_clock: object) -> None:
+    """A later reply is not used before what came earlier has been dropped by the kernel."""
+    await world.run()
+    world.kernel.gate = trio.Event()
+    used: list[int] = []
+
+    async def use(seq: int) -> None:
+        await world.session.absorb(touching(seq))
+        used.append(seq)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use, 11)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(use, 12)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (used, world.standing) == ([], (11, 10))
+        world.kernel.gate.set()
+    assert (used, world.standing) == ([11, 12], (12, 12))
+
+
+async def test_news_that_touch_nothing_are_acknowledged_without_a_word_to_the_kernel(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    await world.polled(PollReply(Notices(Seq(15)), LEASE_S))
+    assert (world.kernel.told, world.standing) == ([], (15, 15))
+
+
+async def test_an_own_change_is_applied_by_its_answer_and_acknowledged_by_a_poll(
+    world: World, autojump_clock: object
+) -> None:
+    """Until its system call has returned, the kernel holds what the change outdated."""
+    await world.run()
+    world.know(10)
+    await world.session.absorb_answer(touching(11, MINE))
+    assert world.tree.node(FILE) is None
+    assert (world.kernel.told, world.standing) == ([], (11, 10))
+    await world.polled(PollReply(Notices(Seq(11)), LEASE_S))
+    assert world.kernel.told == [Outdated(frozenset({FILE}))]
+    assert world.standing == (11, 11)
+
+
+async def test_an_answer_that_carries_changes_of_others_is_acknowledged_at_once(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    mixed = Notices(Seq(12), [*touching(11).notices, *touching(12, MINE, NodeId(8)).notices])
+    await world.session.absorb_answer(mixed)
+    assert world.kernel.told == [Outdated(frozenset({FILE, NodeId(8)}), frozenset({FILE}), names=True)]
+    assert world.standing == (12, 12)
+
+
+async def test_what_own_changes_outdated_is_told_with_the_next_news(world: World, autojump_clock: object) -> None:
+    await world.run()
+    await world.session.absorb_answer(touching(11, MINE))
+    await world.session.absorb(touching(12, OTHER, NodeId(8)))
+    assert world.kernel.told == [Outdated(frozenset({FILE, NodeId(8)}), frozenset({NodeId(8)}), names=True)]
+    assert world.standing == (12, 12)
+
+
+async def test_a_reset_drops_everything_before_it_is_acknowledged(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.know(10)
+    seen: list[tuple[Seq, Seq]] = []
+    world.kernel.when_told = lambda: seen.append(world.standing)
+    await world.polled(PollReply(Notices(Seq(5), reset=True), LEASE_S))  # The server was restored from a backup.
+    assert world.tree.node(FILE) is None
+    assert world.kernel.told == [Outdated(everything=True, names=True)]
+    assert (seen, world.standing) == ([(5, 10)], (5, 5))
+
+
+async def test_a_reset_in_an_answer_to_own_changes_is_told_at_once(world: World, autojump_clock: object) -> None:
+    await world.run()
+    await world.session.absorb_answer(Notices(Seq(50), reset=True))
+    assert [outdated.everything for outdated in world.kernel.told] == [True]
+    assert world.standing == (50, 50)
+
+
+# ── trouble ──
+
+
+async def test_a_session_that_has_ended_is_begun_anew_with_what_is_applied(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    world.know(10)
+    await world.polled(PollReply(Notices(Seq(12)), LEASE_S))
+    world.server.join_news = touching(13)
+    await world.polled(SessionEnded("forgotten"))
+    assert world.server.joins == [None, 12]
+    assert world.tree.node(FILE) is None
+    assert len(world.kernel.told) == 1
+    assert world.server.polls[-1] == (13, 13)
+    assert world.session.trouble is None
+
+
+async def test_a_join_that_fails_is_tried_again(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.server.failure = Offline("gone")
+    await world.polled(SessionEnded("forgotten"))
+    await trio.sleep(5)
+    assert isinstance(world.session.trouble, Offline)
+    world.server.failure = None
+    await trio.sleep(5)
+    assert set(world.server.joins[1:]) == {10}
+    assert world.session.trouble is None
+
+
+async def test_without_the_server_the_lease_runs_out_and_what_is_cached_stays(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    world.know(10)
+    world.server.failure = Offline("gone")
+    await world.polled(Offline("gone"))
+    assert world.session.lease_left_s() > 0
+    await trio.sleep(LEASE_S)
+    assert world.session.lease_left_s() == 0
+    assert world.tree.node(FILE) is not None
+    assert isinstance(world.session.trouble, Offline)
+
+
+async def test_polls_go_on_when_the_server_is_back(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.server.failure = Offline("gone")
+    await world.polled(Offline("gone"))
+    await trio.sleep(2 * LEASE_S)
+    world.server.failure = None
+    await trio.sleep(5)
+    await world.polled(PollReply(touching(11), LEASE_S))
+    assert world.session.trouble is None
+    assert world.session.lease_left_s() > 0
+    assert world.standing == (11, 11)
+
+
+async def test_a_device_whose_token_was_revoked_believes_nothing_any_more(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.know(10)
+    world.server.failure = Unauthorized("revoked")
+    await world.polled(Unauthorized("revoked"))
+    assert world.session.lease_left_s() == 0
+    assert world.tree.node(FILE) is None
+    assert world.kernel.told == [Outdated(everything=True, names=True)]
+    await trio.sleep(LEASE_S)
+    assert len(world.kernel.told) == 1, "it is told once"
+
+
+# ── the end ──
+
+
+async def test_who_leaves_believes_nothing_from_before_it_says_so(world: World, autojump_clock: object) -> None:
+    await world.session.join()
+    await world.session.leave()
+    assert world.server.left == 1
+    assert world.session.lease_left_s() == 0
+
+
+async def test_a_goodbye_that_fails_is_no_error(world: World, autojump_clock: object) -> None:
+    await world.session.join()
+    world.server.failure = Offline("gone")
+    await world.session.leave()
+    assert world.session.lease_left_s() == 0

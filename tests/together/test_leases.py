@@ -1,0 +1,224 @@
+"""What leases cost, in requests and virtual time: warm questions nothing, a change one round trip of the others."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from backend.drive import Drive
+from backend.errors import Offline
+from protocol.ids import ROOT_NODE, NodeId
+from protocol.limits import LEASE_DRIFT
+from protocol.messages import Kind
+from tests.together.world import LEASE_S, Place, World
+
+ENDS_S = LEASE_S * (1 + LEASE_DRIFT)
+
+
+async def write(drive: Drive, name: bytes, content: bytes, parent: NodeId = ROOT_NODE) -> NodeId:
+    """A file's next version, closed."""
+    found = await drive.lookup(parent, name)
+    file = (
+        await drive.create(parent, name, 0o644, 1, 2, exclusive=False) if found is None else await drive.open(found.id)
+    )
+    await file.truncate(0)
+    await file.write(0, content)
+    await drive.flush(file)
+    await drive.release(file)
+    return file.node
+
+
+async def read(drive: Drive, name: bytes) -> bytes:
+    found = await drive.lookup(ROOT_NODE, name)
+    assert found is not None
+    file = await drive.open(found.id)
+    try:
+        return await file.read(0, 100)
+    finally:
+        await drive.release(file)
+
+
+async def look(drive: Drive, node: NodeId) -> None:
+    """Each of the questions that a kernel asks of a file that it has seen, and of one that isn't there."""
+    assert await drive.lookup(ROOT_NODE, b"file") is not None
+    assert await drive.lookup(ROOT_NODE, b"absent") is None
+    await drive.attributes(node)
+    await drive.entries(ROOT_NODE)
+    await drive.release(await drive.open(node))
+
+
+async def idle(*places: Place) -> None:
+    """Every poll waits; requests are counted from here."""
+    await trio.testing.wait_all_tasks_blocked()
+    for place in places:
+        place.http.requests.clear()
+        place.http.polls = 0
+
+
+async def test_with_a_lease_what_was_seen_costs_no_request(world: World, autojump_clock: object) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"x")
+        for drive in (one, two):
+            await look(drive, node)
+        await idle(desk, laptop)
+        for drive in (one, two):
+            await look(drive, node)
+        assert (desk.http.requests, laptop.http.requests) == ([], [])
+
+
+async def test_a_lease_is_kept_by_polls_alone(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"file", b"x")
+        await look(drive, node)
+        await idle(place)
+        await trio.sleep(10 * LEASE_S)
+        await look(drive, node)
+        assert place.http.requests == []
+        assert 30 <= place.http.polls <= 33
+
+
+async def test_without_a_lease_every_look_up_and_open_asks(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"file", b"x")
+        await look(drive, node)
+        place.http.cut_polls = True
+        await trio.sleep(2 * LEASE_S)
+        assert drive.cache_timeout_s() == 0
+        place.http.requests.clear()
+        for question in (
+            drive.lookup(ROOT_NODE, b"file"),
+            drive.lookup(ROOT_NODE, b"absent"),
+            drive.attributes(node),
+            drive.entries(ROOT_NODE),
+            drive.open(node),
+        ):
+            await question
+            assert len(place.http.requests) == 1
+            place.http.requests.clear()
+
+
+async def test_without_a_lease_an_open_shows_what_another_wrote(world: World, autojump_clock: object) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"old")
+        held = await two.open(node)
+        laptop.http.cut_polls = True
+        await trio.sleep(2 * LEASE_S)
+        await write(one, b"file", b"new")
+        fresh = await two.open(node)
+        assert (await held.read(0, 10), await fresh.read(0, 10)) == (b"old", b"new")
+        for file in (held, fresh):
+            await two.release(file)
+
+
+@pytest.mark.parametrize("what", ["write", "mkdir", "chmod", "unlink"])
+async def test_a_change_adds_one_poll_of_each_other_drive(world: World, autojump_clock: object, what: str) -> None:
+    """Which takes the news away and, sent again, acknowledges them."""
+    desk, laptop, phone = world.place("desk"), world.place("laptop"), world.place("phone")
+    async with desk.drive() as one, laptop.drive() as two, phone.drive() as three:
+        node = await write(one, b"file", b"x")
+        for drive in (one, two, three):
+            await look(drive, node)
+        await idle(desk, laptop, phone)
+        began_s = trio.current_time()
+        match what:
+            case "write":
+                await write(one, b"file", b"y")
+            case "mkdir":
+                await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+            case "chmod":
+                await one.set_attributes(node, mode=0o600)
+            case "unlink":
+                await one.unlink(ROOT_NODE, b"file")
+        assert trio.current_time() == began_s
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(desk.http.requests) == 1
+        assert (laptop.http.requests, phone.http.requests) == ([], [])
+        assert (desk.http.polls, laptop.http.polls, phone.http.polls) == (0, 1, 1)
+
+
+async def test_alone_a_change_costs_no_poll(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        await idle(place)
+        await write(drive, b"file", b"x")
+        assert (len(place.http.requests), place.http.polls) == (1, 0)
+
+
+async def test_a_read_of_what_another_just_wrote_does_not_wait_for_its_next_poll(
+    world: World, autojump_clock: object
+) -> None:
+    """The writer's own kernel has to drop what it outdated: the server lets the writer's poll return for that."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await two.entries(ROOT_NODE)
+        await write(one, b"file", b"x")
+        await idle(desk, laptop)
+        told = len(desk.outdated)
+        began_s = trio.current_time()
+        assert await read(two, b"file") == b"x"
+        assert trio.current_time() == began_s
+        assert desk.http.polls == 1
+        assert len(desk.outdated) == told + 1
+
+
+async def test_drives_that_write_in_turn_do_not_stall(world: World, autojump_clock: object) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        began_s = trio.current_time()
+        for number in range(10):
+            writer, reader = (one, two) if number % 2 else (two, one)
+            await write(writer, b"file", b"%d" % number)
+            assert await read(reader, b"file") == b"%d" % number
+        assert trio.current_time() - began_s < 1.5  # Creates wait a moment for company.
+
+
+async def test_a_drive_that_crashed_costs_the_others_one_lease_once(world: World, autojump_clock: object) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one:
+        async with laptop.crashing_drive() as two:
+            await look(two, await write(one, b"file", b"x"))
+        began_s = trio.current_time()
+        await write(one, b"file", b"y")
+        assert LEASE_S / 2 < trio.current_time() - began_s <= ENDS_S
+        began_s = trio.current_time()
+        await write(one, b"file", b"z")
+        assert trio.current_time() == began_s
+
+
+async def test_a_drive_that_left_costs_nothing(world: World, autojump_clock: object) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one:
+        async with laptop.drive() as two:
+            await look(two, await write(one, b"file", b"x"))
+        began_s = trio.current_time()
+        await write(one, b"file", b"y")
+        assert trio.current_time() == began_s
+
+
+async def test_a_drive_that_was_cut_off_sees_what_it_missed(world: World, autojump_clock: object) -> None:
+    """While it answers from its caches, nobody else has been shown anything newer."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive(strict=True) as two:
+        node = await write(one, b"file", b"old")
+        await look(two, node)
+        laptop.http.cut = True
+        believed_until_s: float | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write, one, b"file", b"new!")
+            while two.cache_timeout_s() > 0:
+                assert (await two.attributes(node)).size == 3
+                await trio.sleep(0.1)
+            believed_until_s = trio.current_time()
+        assert trio.current_time() > believed_until_s
+        with pytest.raises(Offline):
+            await two.attributes(node)
+        laptop.http.cut = False
+        assert (await two.attributes(node)).size == 4
+        await trio.sleep(LEASE_S)
+        assert two.cache_timeout_s() > 0
