@@ -10,7 +10,7 @@ from random import Random
 
 import trio
 
-from tests.simulation.network import Fault
+from tests.simulation.network import Fault, Weather
 from tests.simulation.world import Machine, World
 
 
@@ -47,7 +47,9 @@ class Faults:
         world.server.go_on()
         for machine in world.machines:
             machine.wire.fault = Fault.NONE
+            machine.wire.weather = Weather(delay_s=world.conditions.weather.delay_s, straggles=0.0)
             machine.go_on()
+            machine.keep_power()
         world.note("faults", "healed")
 
     def _while_s(self) -> float:
@@ -97,8 +99,12 @@ class Faults:
         machine = self._machine()
         if machine.drive is not None:
             machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
-            self._world.note("faults", f"{machine.name} loses its power")
-            machine.lose_power()
+            if self._random.random() < 0.5:
+                self._world.note("faults", f"{machine.name} loses its power")
+                machine.lose_power()
+            else:
+                self._world.note("faults", f"{machine.name} is about to lose its power")
+                machine.lose_power_within(self._random.randint(1, 12))
 
     async def _stop_mount(self) -> None:
         machine = self._machine()

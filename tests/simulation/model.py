@@ -10,7 +10,7 @@ The promises that are put into it:
 - an open reads one version, the file's at that moment, and a commit makes the next one if the file's version is still
   the one that was opened (compare-and-set); else its bytes are a conflict copy, which must be there in the end;
 - a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's;
-- a create whose name was taken meanwhile, or whose folder is gone, is kept under another name;
+- a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back;
 - O_EXCL and mkdir make what is not there.
 
 Machines share an open file between their descriptors: a commit through one is the base of the next through another.
@@ -206,8 +206,7 @@ class Model:
         if not state.has_folder(path):
             if what.exclusive:
                 return
-            path = path.rpartition("/")[2]
-            taken = state.node(path) is not None
+            state = state.enter(path.rpartition("/")[0], _FOLDER_NODE)  # It comes back with the file.
         if taken and what.exclusive:
             return
         made = state.keep(File(node, "", 0, path, ASIDE if taken else ""))
@@ -327,10 +326,15 @@ def _unlink(state: State, event: Event, path: str) -> Iterator[State]:
 
 
 def _brought_back(state: State, file: File, *, kept: bool) -> Iterator[State]:
-    """Where it was, in the root where its folder is gone, or under a conflict name where that is taken."""
-    path = file.path if state.has_folder(file.path) else file.path.rpartition("/")[2]
-    for place in {path: None, path.rpartition("/")[2]: None}:
-        if state.node(place) is None:
-            yield state.enter(place, file.node).keep(file._replace(path=place, removed_by=""))
+    """Where it was, with its folder, or under a conflict name where that is taken; in the root where its folder can't
+    come back, because that is another by now."""
+    if not state.has_folder(file.path):
+        with_folder = state.enter(file.path.rpartition("/")[0], _FOLDER_NODE)
+        yield with_folder.enter(file.path, file.node).keep(file._replace(removed_by=""))
+    elif state.node(file.path) is None:
+        yield state.enter(file.path, file.node).keep(file._replace(removed_by=""))
+    elsewhere = file.path.rpartition("/")[2]
+    if state.node(elsewhere) is None:
+        yield state.enter(elsewhere, file.node).keep(file._replace(path=elsewhere, removed_by=""))
     if kept:
         yield state.keep(file._replace(removed_by=ASIDE))

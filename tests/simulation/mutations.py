@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from backend.errors import DriveError
+from backend.journal import Journal
 from backend.reach import Reach
 from backend.remote import WorkspaceRemote
 from backend.session import Clock, Session, SessionRemote
@@ -162,6 +163,13 @@ class _Overwriting(WorkspaceRemote):
         return msgspec.structs.replace(change, base=reply.node.version)
 
 
+class _Unsynced(Journal):
+    """The journal is written and never synced."""
+
+    def sync(self) -> None:
+        return
+
+
 MUTATIONS: Final[dict[str, Parts]] = {
     "S1 commits": _unsettled("commit"),
     "S1 reads": _unsettled("read"),
@@ -173,4 +181,5 @@ MUTATIONS: Final[dict[str, Parts]] = {
     "C3": Parts(tree=_Overtaken),
     "C6": Parts(keeping=_Timeless),
     "compare-and-set": Parts(remote=_Overwriting),
+    "fsync": Parts(journal=_Unsynced),
 }

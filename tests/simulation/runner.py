@@ -79,7 +79,7 @@ async def _main(seed: int, parts: Parts) -> Run:
                 nursery.cancel_scope.cancel()
                 return Run(seed, workload.history, world.trace, world.failures)
             await faults.heal()
-            for machine in world.machines:
+            for machine in [*world.machines, *world.machines]:  # The first may have been waited for by a later one.
                 with trio.move_on_after(SETTLE_S) as waiting:
                     await machine.settled()
                 if waiting.cancelled_caught:

@@ -68,8 +68,8 @@ class _Place:
     machine: Machine
     own: list[_Own] = field(default_factory=list)
     busy: dict[str, trio.Lock] = field(default_factory=dict)
-    written: set[int] = field(default_factory=set)
-    """Inodes that somebody here has open for writing."""
+    written: dict[int, trio.Event] = field(default_factory=dict)
+    """Inodes that somebody here has open for writing, until the event."""
     left_unknown: bool = False
     """A mount died while a file was being closed."""
 
@@ -277,17 +277,18 @@ class Workload:
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
             return
-        opened_s, mine = trio.current_time(), file.number in place.written
-        place.written.add(file.number)
+        opened_s, others_done = trio.current_time(), place.written.get(file.number)
+        if others_done is not None:  # Under another name somebody here writes to it: to write, or to close now, would mix.
+            await others_done.wait()
+            own.return_s = trio.current_time()
+            await self._closed_quietly(kernel, file)
+            return
+        done = place.written[file.number] = trio.Event()
         if own not in place.own:
             place.own.append(own)
         try:
             content = b""
             if not file.was_created:
-                if mine:  # Under another name somebody here writes to it: that would mix bytes.
-                    own.return_s = trio.current_time()
-                    await self._closed_quietly(kernel, file)
-                    return
                 others = machine.was_apart(call_s) or any(
                     one is not own and one.path == path and one.return_s >= call_s for one in place.own
                 )
@@ -308,8 +309,9 @@ class Workload:
             if file.was_created and not exclusive:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
         finally:
-            if not mine:
-                place.written.discard(file.number)
+            if place.written.get(file.number) is done:
+                del place.written[file.number]
+            done.set()
 
     async def _fill(
         self,

@@ -146,7 +146,7 @@ class Parts:
     tree: Callable[[Seq], Tree] = Tree
     session: type[Session] = Session
     keeping: type[Keeping] = Keeping
-    disk: type[SimDisk] = SimDisk
+    journal: type[Journal] = Journal
     remote: type[WorkspaceRemote] = WorkspaceRemote
 
 
@@ -236,6 +236,10 @@ class Server:
         return response
 
 
+NextDisk = Callable[[SimDisk, Callable[[], None]], SimDisk]
+"""What a process finds of the disk of the one before: ``SimDisk.kill`` or ``SimDisk.power_loss``."""
+
+
 class Apart(Reach):
     """Knows when the mount worked apart from its server."""
 
@@ -291,7 +295,9 @@ class Machine:
         self.down_s = 1.0
         """How long the mount stays away after a crash."""
         self._world = world
-        self._disk = world.parts.disk(world.random)
+        self._disk = SimDisk(world.random, self._crashed)
+        self._next_disk: NextDisk = SimDisk.kill
+        self._is_dead = False
         self._has_epoch = has_epoch
         self._strict = strict
         self._spells: list[tuple[float, float]] = []
@@ -311,6 +317,8 @@ class Machine:
                     await self._mounted()
             except* Crashed:
                 pass
+            if self._is_dead:
+                self._disk, self._is_dead = self._next_disk(self._disk, self._crashed), False
             await trio.sleep(self.down_s)
 
     async def _mounted(self) -> None:
@@ -320,7 +328,7 @@ class Machine:
         make_folders(self._disk, CACHE / "journal")
         if not any(entry.name == "id" for entry in self._disk.entries(CACHE / "journal")):
             _write_id(self._disk, world.random.randbytes(JOURNAL_ID_BYTES))
-        with Journal(self._disk, CACHE / "journal") as journal:
+        with world.parts.journal(self._disk, CACHE / "journal") as journal:
             drive = self._assembled(link, journal, reach)
             try:
                 await drive.begin(reached=True)
@@ -354,23 +362,33 @@ class Machine:
                 await self.drive.synced()
             except DriveError:
                 pass
-            if not self.drive.is_apart and not self.drive.status().sending:
+            # What was lost on the way before may still have to be given up: a lease says that it has been.
+            if self.drive.session.lease_left_s() > 0 and not self.drive.is_apart and not self.drive.status().sending:
                 return
             await trio.sleep(1)
 
     def kill(self) -> None:
         """SIGKILL to the mount's process."""
+        self._next_disk = SimDisk.kill
         self._disk.crash()
-        self._end()
-        self._disk = self._disk.kill()
 
     def lose_power(self) -> None:
         """The machine goes off, and comes back."""
+        self._next_disk = SimDisk.power_loss
         self._disk.crash()
-        self._end()
-        self._disk = self._disk.power_loss()
 
-    def _end(self) -> None:
+    def lose_power_within(self, changes: int) -> None:
+        """The same inside one of the next changes of its disk."""
+        self._next_disk = SimDisk.power_loss
+        self._disk.crash_at(self._disk.steps + changes)
+
+    def keep_power(self) -> None:
+        """Nothing is planned any more."""
+        self._disk.crash_at(0)
+
+    def _crashed(self) -> None:
+        self._world.note(self.name, "the mount's process is gone")
+        self._is_dead = True
         if self._link is not None and self._reach is not None:
             self._link.die()
             self._reach.end()
@@ -506,8 +524,7 @@ class Errors(logging.Handler):
 
 def _is_of_the_dead(error: BaseException | None) -> bool:
     """Whether this was raised in a process that is gone."""
-    while error is not None:
-        if isinstance(error, Crashed):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    if error is None or isinstance(error, Crashed):
+        return error is not None
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return any(map(_is_of_the_dead, (*inside, error.__cause__, error.__context__)))
