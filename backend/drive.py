@@ -104,6 +104,8 @@ class Drive:
         *,
         workspace: Workspace,
         read_only: bool,
+        new_session: type[Session] = Session,
+        new_node: Callable[[], NodeId] = new_node_id,
     ) -> None:
         """Calls of ``remote`` end when the mount parts from its server, those of ``direct`` don't."""
         self.workspace = workspace
@@ -115,7 +117,8 @@ class Drive:
         self._tree = tree
         self._apart = apart
         self._memory = memory
-        self.session = Session(direct, tree, journal.id, reach, self._part, clock)
+        self._new_node = new_node
+        self.session = new_session(direct, tree, journal.id, reach, self._part, clock)
         self.outbox = Outbox(
             remote,
             journal.id,
@@ -307,12 +310,18 @@ class Drive:
         )
         pending = self.outbox.submit(change) if exclusive else self.outbox.submit_later(change)
         file = OpenFile(self._services, row, EMPTY, created=pending)
+        self._files[row.id] = file  # Before the answer: a commit by another device to what was just made detaches it.
         if exclusive:
-            await _applied(pending)
-            file.refresh(await self._names.attributes(row.id))
+            try:
+                await _applied(pending)
+                file.refresh(await self._names.attributes(row.id))
+            except BaseException:
+                if self._files.get(row.id) is file:
+                    del self._files[row.id]
+                raise
         else:
             self._names.creating[parent, name] = file
-        self._add(file)
+        self._open.add(file)
         file.handles += 1
         return file
 
@@ -546,7 +555,7 @@ class Drive:
             time_ns=self._now_ns(),
             parent=parent,
             name=name,
-            node=new_node_id(),
+            node=self._new_node(),
             kind=kind,
             mode=mode & 0o7777,
             uid=uid,

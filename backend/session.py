@@ -32,7 +32,7 @@ from backend.remote import SessionEnded, Standing
 from backend.tree import Outdated, Snapshot, Tree
 from protocol.ids import JournalId, Seq
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, JournalReply, Notices, PollReply
+from protocol.messages import JoinReply, JournalReply, Notice, Notices, PollReply
 
 POLLS_A_LEASE: Final = 3
 """The server answers a poll with nothing after this part of a lease: two answers may be lost before the lease is."""
@@ -131,9 +131,11 @@ class Session:
             self._standing.acknowledged = self._tree.applied
 
     async def absorb_answer(self, notices: Notices) -> None:
-        """The same for the answer to this mount's own changes, of which the kernel hears when their calls return."""
-        theirs = [notice for notice in notices.notices if notice.origin != self._journal]
-        if theirs or notices.reset:
+        """The same for the answer to this mount's own changes, of which the kernel hears when their calls return.
+
+        Of a commit that made a name (a conflict copy's, or that of a file brought back) it does not hear.
+        """
+        if notices.reset or any(notice.origin != self._journal or _is_news(notice) for notice in notices.notices):
             await self.absorb(notices)
             return
         async with self._turn:
@@ -242,3 +244,8 @@ class Session:
             level = logging.INFO if isinstance(error, Offline) else logging.WARNING
             log.log(level, "the lease is not renewed: %s", error)
         self.trouble = error
+
+
+def _is_news(notice: Notice) -> bool:
+    """Whether a change of this mount's own did more than its system call tells the kernel."""
+    return notice.what == "commit" and bool(notice.entries)

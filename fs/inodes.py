@@ -97,6 +97,15 @@ class Inodes:
         del self._current[node]
         return inode
 
+    def retired(self, node: NodeId) -> Inode:
+        """An inode of its own for who has an older version of a file open than others see."""
+        current = self._current.pop(node, None)
+        inode = self.peek(node, is_file=True)
+        self.retire(node)
+        if current is not None:
+            self._current[node] = current
+        return inode
+
     def all_current(self) -> list[Inode]:
         """Every inode that isn't retired."""
         return list(self._current.values())

@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyfuse3
@@ -53,6 +53,8 @@ _OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
 
 _DOTS: Final = (b".", b"..")
 
+ReplyEntry = Callable[[pyfuse3.ReaddirToken, bytes, pyfuse3.EntryAttributes, int], bool]
+
 
 class Operations(pyfuse3.Operations):
     """One mount."""
@@ -60,8 +62,17 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, drive: Drive, inodes: Inodes, entries: Entries, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        drive: Drive,
+        inodes: Inodes,
+        entries: Entries,
+        deadlines: Deadlines,
+        reply_entry: ReplyEntry = pyfuse3.readdir_reply,
+    ) -> None:
+        """``reply_entry`` gives the kernel one entry of a listing; False where it takes no more."""
         super().__init__()
+        self._reply_entry = reply_entry
         self.deadlines = deadlines
         self._drive = drive
         self._inodes = inodes
@@ -268,7 +279,7 @@ class Operations(pyfuse3.Operations):
             handle.folder = self._entries.of(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
         for place, name in enumerate(_DOTS[start_id:], start=start_id + 1):
             # The kernel makes no inode of these two: they count as no look-up.
-            if not pyfuse3.readdir_reply(token, name, handle.folder, place):
+            if not self._reply_entry(token, name, handle.folder, place):
                 return
         keep = handle.moment == self._entries.moment
         begin = max(0, start_id - len(_DOTS))
@@ -276,7 +287,7 @@ class Operations(pyfuse3.Operations):
             inode = self._inodes.peek(entry.node.id, is_file=entry.node.kind is Kind.FILE)
             # The kernel takes a file's size from here, and appends at it: an open file's must be that of now.
             node = entry.node if inode.file is None else inode.file.attributes()
-            if not pyfuse3.readdir_reply(token, entry.name, self._entries.of(node, inode, keep=keep), place):
+            if not self._reply_entry(token, entry.name, self._entries.of(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
                 break
             self._inodes.told(inode)
@@ -305,7 +316,11 @@ class Operations(pyfuse3.Operations):
         file = await self._drive.create(parent.id, name, mode, ctx.uid, gid, exclusive=bool(flags & os.O_EXCL))
         self._entries.changed_here()
         inode = self._inodes.peek(file.node, is_file=True)
-        return self._opened(inode, file, commits=True), self._entries.told(file.attributes())
+        if file.detached or inode.file not in (None, file):  # There is a new version by another device already.
+            inode = self._inodes.retired(file.node)
+        info, entry = self._opened(inode, file, commits=True), self._entries.of(file.attributes(), inode)
+        self._inodes.told(inode)
+        return info, entry
 
     @answering_content
     @by_number

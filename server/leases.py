@@ -34,6 +34,9 @@ FORGOTTEN_AFTER_S: Final = 3600.0
 PROMPT_PART: Final = 0.25
 """A session that somebody waits for gets new leases for this part of one: no wait is longer than both together."""
 
+_GRAIN_S: Final = 0.001
+"""So much longer a wait takes than what it waits for: two clocks never agree on a moment."""
+
 _ENDED: Final = float("-inf")
 
 
@@ -177,7 +180,7 @@ class Leases:
             left_s = self._left_s(workspace, seq, asking)
             if left_s is None:
                 return
-            with trio.move_on_after(left_s):
+            with trio.move_on_after(left_s + _GRAIN_S):
                 await stirred.wait()
 
     def _left_s(self, workspace: WorkspaceId, seq: Seq, asking: SessionId | None) -> float | None:

@@ -41,7 +41,8 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Outco
     if not is_current and not _is_head(edit, row, change):
         conflict = copy_beside(edit, row, *place_of(edit, row.id, change.time_ns), change.time_ns)
         return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, change, manifest))
-    returned = bring_back(edit, row, change.time_ns) if row.nlink == 0 else None
+    # What is the head already was applied before: what became of the file since stays.
+    returned = bring_back(edit, row, change.time_ns) if is_current and row.nlink == 0 else None
     version = _new_version(edit, row.id, row.version, change, manifest) if is_current else row.version
     return Outcome(returned, version=version)
 

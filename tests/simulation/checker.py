@@ -1,0 +1,202 @@
+"""Whether a history can have happened on a drive that keeps its contract. Pure: it knows events and the trees at the end.
+
+The search is Wing and Gong's (Testing and Verifying Concurrent Objects, 1993) with Lowe's memo of configurations: the
+events that are taken, and the state. Of the events that nothing forbids to be next, those that only look and
+agree with the state are taken at once: to take them later could make nothing possible that is not now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.simulation.history import FOREVER_S, Commit, Create, Event, List, Look, Open, Outcome
+from tests.simulation.model import Model, State
+
+CONFIGURATIONS_MAX: Final = 200_000
+"""Past so many a history is given up, which counts as a failure: no seed may hide behind it."""
+
+FIRST_TRY_CONFIGURATIONS: Final = 20_000
+"""Of the search without changes that may not have happened and that nobody seems to have seen."""
+
+
+class Broken(Exception):
+    """The history contradicts the contract. The message shows where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What one mount shows in the end: labels of files by path, None for folders."""
+
+    machine: str
+    paths: dict[str, str | None]
+
+    def conflicts(self, mark: str) -> frozenset[str]:
+        """The labels of conflict copies, whose names have this mark."""
+        return frozenset(label for path, label in self.paths.items() if mark in path and label is not None)
+
+
+def check(history: Sequence[Event], trees: Sequence[Tree], mark: str) -> None:
+    """Raises Broken. ``mark`` is what the names of conflict copies have in them."""
+    first = trees[0] if trees else Tree("", {})
+    for tree in trees[1:]:
+        if tree.paths != first.paths:
+            only = {path: label for path, label in tree.paths.items() if first.paths.get(path, "") != label}
+            other = {path: label for path, label in first.paths.items() if tree.paths.get(path, "") != label}
+            raise Broken(f"after healing {first.machine} shows {other} and {tree.machine} {only}")
+    check_order(history, first.conflicts(mark))
+
+
+def check_order(history: Sequence[Event], conflicts: frozenset[str] = frozenset()) -> None:
+    """Raises Broken where the events have no order that the model allows; ``conflicts`` as ``Model`` has it."""
+    commits = {event.what.handle: event.what.content for event in history if isinstance(event.what, Commit)}
+    model = Model(conflicts, commits)
+    events = _superseded(sorted(history, key=lambda event: (event.call_s, event.return_s)))
+    try:
+        _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS).run()
+    except Broken:
+        _Search(events, model, CONFIGURATIONS_MAX).run()
+
+
+class _Search:
+    def __init__(self, events: Sequence[Event], model: Model, most: int) -> None:
+        self._most = most
+        self._events = events
+        self._model = model
+        self._pure = [
+            isinstance(event.what, Look | List) or (isinstance(event.what, Open) and not event.what.handle)
+            for event in events
+        ]
+        self._optional = sum(1 << at for at, event in enumerate(events) if event.outcome is Outcome.UNKNOWN)
+        self._all = (1 << len(events)) - 1
+        self._best = (0, State(), 0)
+        """The most events taken, the state then, and which they were."""
+
+    def run(self) -> None:
+        seen: set[tuple[int, State]] = set()
+        ahead: list[tuple[int, State]] = [(0, State())]
+        while ahead:
+            taken, state = self._look(*ahead.pop())
+            if (taken | self._optional) == self._all:
+                return
+            if (taken, state) in seen:
+                continue
+            seen.add((taken, state))
+            if len(seen) > self._most:
+                raise Broken(f"given up after {self._most} configurations\n{self._report()}")
+            if taken.bit_count() > self._best[0]:
+                self._best = (taken.bit_count(), state, taken)
+            # What returned first goes last onto the stack, and so is tried first; what may be left out, last.
+            for at in sorted(self._next(taken), key=self._patience):
+                for after in self._model.after(state, at, self._events[at]):
+                    ahead.append((taken | 1 << at, after))
+        raise Broken(self._report())
+
+    def _patience(self, at: int) -> tuple[float, int]:
+        return (-self._events[at].return_s, at)
+
+    def _next(self, taken: int) -> list[int]:
+        """Events that no other must precede."""
+        found: list[int] = []
+        limit_s = FOREVER_S
+        rest = ~taken & self._all
+        while rest:
+            at = (rest & -rest).bit_length() - 1
+            event = self._events[at]
+            if event.call_s > limit_s:
+                break
+            found.append(at)
+            limit_s = min(limit_s, event.return_s)
+            rest &= rest - 1
+        return [at for at in found if self._events[at].call_s <= limit_s]
+
+    def _look(self, taken: int, state: State) -> tuple[int, State]:
+        """Take what only looks and agrees, as long as there is any."""
+        while True:
+            before = taken
+            for at in self._next(taken):
+                if self._pure[at] and any(True for _ in self._model.after(state, at, self._events[at])):
+                    taken |= 1 << at
+            if taken == before:
+                return taken, state
+
+    def _report(self) -> str:
+        """The events around the place where no order went any further."""
+        _, state, taken = self._best
+        stuck = self._next(taken)
+        first = min(stuck, default=0)
+        lines = ["no order of these events agrees with the contract; the longest one stops here:"]
+        lines += [f"  state: {dict(state.entries)}"]
+        lines += [f"  file:  {file}" for file in state.files]
+        lines += [f"  open:  {handle}" for handle in state.handles]
+        for at in range(max(0, first - 25), min(len(self._events), max(stuck, default=0) + 3)):
+            mark = "taken" if taken >> at & 1 else "STUCK" if at in stuck else ""
+            lines.append(f"  {mark:<6}{self._events[at]}")
+        return "\n".join(lines)
+
+
+def _without_unseen(events: Sequence[Event], conflicts: frozenset[str]) -> list[Event]:
+    """Without content that may never have arrived and that nobody read, nor the creates of such files.
+
+    An order without them is an order with them left out, so to find one is enough; most histories have one.
+    """
+    seen = conflicts | {event.result for event in events if isinstance(event.what, Open)}
+
+    def counts(event: Event) -> bool:
+        return event.outcome is not Outcome.UNKNOWN or (isinstance(event.what, Commit) and event.what.content in seen)
+
+    handles = {event.what.handle for event in events if isinstance(event.what, Commit) and counts(event)}
+    return [
+        event
+        for event in events
+        if not isinstance(event.what, Commit | Create)
+        or counts(event)
+        or (isinstance(event.what, Create) and event.what.handle in handles)
+    ]
+
+
+def _superseded(events: Sequence[Event]) -> list[Event]:
+    """Bytes that are kept need not come to light where their own machine later wrote over them or removed them."""
+    handles = {
+        event.what.handle: event.what.path for event in events if isinstance(event.what, Create | Open)
+    }
+    out: list[Event] = []
+    for event in events:
+        if event.outcome is Outcome.KEPT and _is_superseded(event, events, handles):
+            out.append(_as_unknown(event))
+        else:
+            out.append(event)
+    return out
+
+
+def _is_superseded(event: Event, events: Sequence[Event], handles: dict[int, str]) -> bool:
+    handle = event.what.handle if isinstance(event.what, Commit | Create) else 0
+    path = handles.get(handle, "")
+    for other in events:
+        if other.machine != event.machine or other.return_s < event.call_s or other is event:
+            continue
+        what = other.what
+        touched = {
+            value for name in ("path", "new_path") if isinstance(value := getattr(what, name, None), str)
+        }
+        if isinstance(what, Commit):
+            touched = {handles.get(what.handle, "")} if what.handle != handle else set()
+        elif isinstance(what, Look | List | Open | Create):
+            continue
+        if path in touched:
+            return True
+    return False
+
+
+def _as_unknown(event: Event) -> Event:
+    return Event(
+        event.process,
+        event.machine,
+        event.what,
+        event.call_s,
+        event.return_s,
+        event.result,
+        Outcome.UNKNOWN,
+        event.excused,
+    )

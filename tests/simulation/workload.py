@@ -1,0 +1,458 @@
+"""Programs that use the mounts at random, and write down what they did: few names, so that they meet.
+
+Processes of one machine don't write to one name at once: what they would see of each other is POSIX's affair, not the
+drive's. What a process sees of its own machine's changes before these have returned is *excused* (rule C7).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Final
+
+import trio
+
+from tests.simulation.checker import Tree
+from tests.simulation.history import (
+    ABSENT,
+    CELL_BYTES,
+    FOLDER,
+    FOREVER_S,
+    OK,
+    UNREAD,
+    Commit,
+    Create,
+    Event,
+    List,
+    Look,
+    Mkdir,
+    Open,
+    Operation,
+    Outcome,
+    Rename,
+    Rmdir,
+    Unlink,
+    cells,
+    label_of,
+)
+from tests.simulation.kernel import PAGE_BYTES, Descriptor, Kernel
+from tests.simulation.world import Machine, World
+
+FILES: Final = ("a", "b", "c", "d/x", "d/y")
+FOLDERS: Final = ("d", "e")
+CONFLICT_MARK: Final = " (conflict from "
+
+_LONG_CELLS: Final = 3 * PAGE_BYTES // CELL_BYTES
+_GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
+_SAYS: Final = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.ESTALE)
+"""Errors that say how the tree is; any other leaves open what became of a change."""
+
+
+@dataclass(slots=True)
+class _Own:
+    """A change of this machine's own that others may not see yet."""
+
+    path: str
+    call_s: float
+    return_s: float = FOREVER_S
+
+
+@dataclass(slots=True)
+class _Place:
+    """What the processes of one machine share."""
+
+    machine: Machine
+    own: list[_Own] = field(default_factory=list)
+    busy: dict[str, trio.Lock] = field(default_factory=dict)
+    written: dict[int, trio.Event] = field(default_factory=dict)
+    """Inodes that somebody here has open for writing, until the event."""
+    left_unknown: bool = False
+    """A mount died while a file was being closed."""
+
+    @property
+    def is_apart(self) -> bool:
+        """What is renamed and removed apart from the server is not in the model yet."""
+        return self.machine.drive is not None and self.machine.drive.is_apart
+
+    def lock(self, path: str) -> trio.Lock:
+        return self.busy.setdefault(path, trio.Lock())
+
+    def is_excused(self, path: str, since_s: float) -> bool:
+        """Whether a change of one's own to this path, or to something in this folder, may have been seen, or the answer
+        was given apart from the server."""
+        if self.machine.was_apart(since_s):
+            return True
+        inside = f"{path}/" if path else ""
+        return any(
+            one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own
+        )
+
+
+class Workload:
+    """All processes, and the history that they make."""
+
+    def __init__(self, world: World, random: Random, *, processes: int, operations: int) -> None:
+        self.history: list[Event] = []
+        self.under_way: dict[str, str] = {}
+        """What each process is doing."""
+        self._world = world
+        self._random = random
+        self._processes = processes
+        self._operations = operations
+        self._tokens = count(1)
+        self._handles = count(1)
+        self._places = [_Place(machine) for machine in world.machines]
+
+    async def run(self) -> None:
+        """Return when every process has ended."""
+        async with trio.open_nursery() as nursery:
+            for place in self._places:
+                for number in range(1, self._processes + 1):
+                    nursery.start_soon(self._process, place, f"{place.machine.name}/{number}")
+
+    async def _process(self, place: _Place, process: str) -> None:
+        random = self._random
+        hurry = random.choice((0.02, 0.2, 0.6))
+        acts: list[tuple[Callable[[_Place, str], Awaitable[None]], int]] = [
+            (self._look, 20),
+            (self._list, 10),
+            (self._read, 22),
+            (self._write_new, 14),
+            (self._rewrite, 14),
+            (self._write_blindly, 5),
+            (self._unlink, 6),
+            (self._rename, 8),
+            (self._mkdir, 3),
+            (self._rmdir, 3),
+        ]
+        act_of, weights = [act for act, _ in acts], [weight for _, weight in acts]
+        for _ in range(self._operations):
+            await trio.sleep(random.expovariate(1 / hurry))
+            await place.machine.up.wait()
+            act = random.choices(act_of, weights)[0]
+            self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
+            await act(place, process)
+        self.under_way.pop(process, None)
+
+    async def prepare(self) -> None:
+        """The folders that are there from the start."""
+        await self._change(self._places[0], "setup", Mkdir("d"), lambda: self._places[0].machine.kernel.mkdir("d"), "d")
+
+    async def look_at_everything(self, machine: Machine) -> Tree:
+        """The whole tree of one mount, as events too."""
+        paths: dict[str, str | None] = {}
+        ahead = [""]
+        while ahead:
+            folder = ahead.pop()
+            for name, is_folder in await self.list(machine, f"{machine.name}/end", folder):
+                path = f"{folder}/{name}" if folder else name
+                if is_folder:
+                    paths[path] = None
+                    ahead.append(path)
+                    continue
+                content = await self.read(machine, f"{machine.name}/end", path)
+                paths[path] = "unreadable" if content is None else label_of(content)
+        return Tree(machine.name, paths)
+
+    # ── questions ──
+
+    async def _look(self, place: _Place, process: str) -> None:
+        await self.look(place.machine, process, self._random.choice(FILES + FOLDERS), place)
+
+    async def look(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> None:
+        """stat(2)."""
+        call_s = trio.current_time()
+        try:
+            status = await machine.kernel.stat(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                return
+            result = ABSENT
+        else:
+            result = FOLDER if status.is_folder else str(status.size)
+        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s))
+
+    async def _list(self, place: _Place, process: str) -> None:
+        await self.list(place.machine, process, self._random.choice(("", "", *FOLDERS)), place)
+
+    async def list(
+        self, machine: Machine, process: str, folder: str, place: _Place | None = None
+    ) -> list[tuple[str, bool]]:
+        """A whole folder; conflict copies are left out of what is recorded."""
+        call_s = trio.current_time()
+        found: list[tuple[str, bool]] = []
+        try:
+            found = await machine.kernel.listdir(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                return []
+            result = ABSENT
+        else:
+            result = "".join(sorted(f"{name}/" for name, _ in found if CONFLICT_MARK not in name))
+        self._record(process, machine, List(folder), call_s, result, excused=_excused(place, folder, call_s))
+        return found
+
+    async def _read(self, place: _Place, process: str) -> None:
+        await self.read(place.machine, process, self._random.choice(FILES), place)
+
+    async def read(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> bytes | None:
+        """A whole file, now and then slowly."""
+        call_s, kernel = trio.current_time(), machine.kernel
+        is_copy = CONFLICT_MARK in path
+        try:
+            file = await kernel.open(path, os.O_RDONLY)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                self._record(
+                    process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s)
+                )
+            return None
+        opened_s = trio.current_time()
+        try:
+            slowly = place is not None and self._random.random() < 0.3
+            content = await self._whole(kernel, file, slowly=slowly)
+            excused = _excused(place, path, call_s) or (place is not None and file.number in place.written)
+            if not is_copy:
+                self._record(
+                    process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
+                )
+            await kernel.close(file)
+        except OSError:
+            return None
+        return content
+
+    async def _whole(self, kernel: Kernel, file: Descriptor, *, slowly: bool) -> bytes:
+        parts: list[bytes] = []
+        at = 0
+        while part := await kernel.read(file, at, PAGE_BYTES):
+            parts.append(part)
+            at += len(part)
+            if slowly:
+                await trio.sleep(self._random.expovariate(1 / 0.5))
+        return b"".join(parts)
+
+    # ── content ──
+
+    async def _write_new(self, place: _Place, process: str) -> None:
+        """O_CREAT, and O_EXCL half of the time."""
+        path, exclusive = self._random.choice(FILES), self._random.random() < 0.5
+        async with place.lock(path):
+            await self._write(place, process, path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if exclusive else 0))
+
+    async def _rewrite(self, place: _Place, process: str) -> None:
+        """Read what is there, and append or write anew."""
+        path = self._random.choice(FILES)
+        async with place.lock(path):
+            await self._write(place, process, path, os.O_RDWR)
+
+    async def _write_blindly(self, place: _Place, process: str) -> None:
+        path = self._random.choice(FILES)
+        async with place.lock(path):
+            await self._write(place, process, path, os.O_WRONLY | os.O_TRUNC)
+
+    async def _write(self, place: _Place, process: str, path: str, flags: int) -> None:
+        machine, kernel, random = place.machine, place.machine.kernel, self._random
+        handle, call_s = next(self._handles), trio.current_time()
+        own = _Own(path, call_s)
+        creates, exclusive = bool(flags & os.O_CREAT), bool(flags & os.O_EXCL)
+        if creates or flags & os.O_TRUNC:
+            place.own.append(own)
+        try:
+            file = await kernel.open(path, flags)
+        except OSError as error:
+            if error.errno in _SAYS:
+                own.return_s = trio.current_time()
+                if not creates:
+                    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                        excused = machine.was_apart(call_s) or (
+                            place.is_excused(path, call_s) and own not in place.own
+                        )
+                        self._record(process, machine, Open(path, handle), call_s, ABSENT, excused=excused)
+                elif error.errno == errno.EEXIST and exclusive and not machine.was_apart(call_s):
+                    self._record(process, machine, Create(path, handle, exclusive), call_s, "EEXIST")
+            elif creates:
+                self._unknown(process, machine, Create(path, handle, exclusive), call_s)
+            return
+        opened_s, others_done = trio.current_time(), place.written.get(file.number)
+        if others_done is not None:  # Under another name somebody here writes to it: to write, or to close now, would mix.
+            await others_done.wait()
+            own.return_s = trio.current_time()
+            await self._closed_quietly(kernel, file)
+            return
+        done = place.written[file.number] = trio.Event()
+        if own not in place.own:
+            place.own.append(own)
+        try:
+            content = b""
+            if not file.was_created:
+                others = machine.was_apart(call_s) or any(
+                    one is not own and one.path == path and one.return_s >= call_s for one in place.own
+                )
+                if flags & os.O_TRUNC:
+                    read = UNREAD
+                else:
+                    content = await self._whole(kernel, file, slowly=random.random() < 0.2)
+                    read = label_of(content)
+                self._record(
+                    process, machine, Open(path, handle), call_s, read, return_s=opened_s, excused=others
+                )
+            elif exclusive and not machine.was_apart(call_s):
+                self._record(process, machine, Create(path, handle, exclusive), call_s, OK, return_s=opened_s)
+            elif exclusive:  # O_EXCL is checked locally: like any other create.
+                self._unknown(process, machine, Create(path, handle, False), call_s)
+            await self._fill(place, process, kernel, file, path, handle, content, call_s, own, made=file.was_created and not exclusive)
+        except OSError:
+            if file.was_created and not exclusive:
+                self._unknown(process, machine, Create(path, handle, exclusive), call_s)
+        finally:
+            if place.written.get(file.number) is done:
+                del place.written[file.number]
+            done.set()
+
+    async def _fill(
+        self,
+        place: _Place,
+        process: str,
+        kernel: Kernel,
+        file: Descriptor,
+        path: str,
+        handle: int,
+        content: bytes,
+        call_s: float,
+        own: _Own,
+        *,
+        made: bool,
+    ) -> None:
+        """Write and close. ``made``: the create is not known to the server before the close."""
+        machine, random = place.machine, self._random
+        token = next(self._tokens)
+        new = cells(token, random.choice((1, 2, 5, _LONG_CELLS)))
+        if content and random.random() < 0.5:
+            await kernel.write(file, len(content), new)
+            content += new
+        else:
+            if content:
+                await kernel.truncate(file, 0)
+            half = len(new) // 2 // CELL_BYTES * CELL_BYTES
+            await kernel.write(file, 0, new[:half])
+            if random.random() < 0.3:
+                await trio.sleep(random.expovariate(1 / 0.5))
+            await kernel.write(file, half, new[half:])
+            content = new
+        close_s = trio.current_time()
+        commit = Commit(handle, label_of(content))
+        try:
+            await kernel.close(file)
+        except OSError as error:
+            outcome = Outcome.UNKNOWN if error.errno in _GONE else Outcome.KEPT
+            place.left_unknown = place.left_unknown or error.errno in _GONE
+            if made:
+                self._unknown(process, machine, Create(path, handle, False), call_s, outcome)
+            self._unknown(process, machine, commit, close_s, outcome)
+        else:
+            if machine.was_apart(call_s):
+                if made:
+                    self._unknown(process, machine, Create(path, handle, False), call_s, Outcome.KEPT)
+                self._unknown(process, machine, commit, close_s, Outcome.KEPT)
+                return
+            own.return_s = trio.current_time()
+            if made:
+                self._record(process, machine, Create(path, handle, False), call_s, OK)
+            self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
+
+    async def _closed_quietly(self, kernel: Kernel, file: Descriptor) -> None:
+        try:
+            await kernel.close(file)
+        except OSError:
+            return
+
+    # ── names ──
+
+    async def _unlink(self, place: _Place, process: str) -> None:
+        path = self._random.choice(FILES)
+        if place.is_apart:
+            return
+        async with place.lock(path):
+            await self._change(place, process, Unlink(path), lambda: place.machine.kernel.unlink(path), path)
+
+    async def _rename(self, place: _Place, process: str) -> None:
+        path, new_path = sorted(self._random.sample(FILES, 2))
+        back = self._random.random() < 0.5
+        if place.is_apart:
+            return
+        async with place.lock(path), place.lock(new_path):
+            if back:
+                path, new_path = new_path, path
+            await self._change(
+                place,
+                process,
+                Rename(path, new_path),
+                lambda: place.machine.kernel.rename(path, new_path),
+                path,
+                new_path,
+            )
+
+    async def _mkdir(self, place: _Place, process: str) -> None:
+        path = self._random.choice(FOLDERS)
+        await self._change(place, process, Mkdir(path), lambda: place.machine.kernel.mkdir(path), path)
+
+    async def _rmdir(self, place: _Place, process: str) -> None:
+        path = self._random.choice(FOLDERS)
+        if place.is_apart:
+            return
+        await self._change(place, process, Rmdir(path), lambda: place.machine.kernel.rmdir(path), path)
+
+    async def _change(
+        self, place: _Place, process: str, what: Operation, change: Callable[[], Awaitable[None]], *paths: str
+    ) -> None:
+        call_s = trio.current_time()
+        try:
+            await change()
+        except OSError as error:
+            if error.errno not in _SAYS or place.machine.was_apart(call_s):
+                self._unknown(process, place.machine, what, call_s)
+            elif not any(place.is_excused(path, call_s) for path in paths):
+                self._record(process, place.machine, what, call_s, errno.errorcode[error.errno])
+        else:
+            if place.machine.was_apart(call_s):
+                self._unknown(process, place.machine, what, call_s)
+            else:
+                self._record(process, place.machine, what, call_s, OK)
+
+    # ── the history ──
+
+    def _record(
+        self,
+        process: str,
+        machine: Machine,
+        what: Operation,
+        call_s: float,
+        result: str,
+        *,
+        return_s: float | None = None,
+        excused: bool = False,
+    ) -> None:
+        until_s = trio.current_time() if return_s is None else return_s
+        self._add(Event(process, machine.name, what, call_s, until_s, result, excused=excused))
+
+    def _unknown(
+        self,
+        process: str,
+        machine: Machine,
+        what: Operation,
+        call_s: float,
+        outcome: Outcome = Outcome.UNKNOWN,
+    ) -> None:
+        self._add(Event(process, machine.name, what, call_s, FOREVER_S, OK, outcome))
+
+    def _add(self, event: Event) -> None:
+        self.history.append(event)
+        self._world.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
+
+
+def _excused(place: _Place | None, path: str, since_s: float) -> bool:
+    return place is not None and place.is_excused(path, since_s)
