@@ -463,7 +463,7 @@ class Kernel:
                 return found
             at = listing.entries[-1][2]
 
-    def _take(self, folder: _Inode, listing: Listing, version: int, _: None) -> None:
+    def _take(self, folder: _Inode, listing: Listing, version: int, answer: None) -> None:
         for name, entry, _ in listing.entries:
             if name not in (b".", b".."):
                 self._keep_name(folder, name, entry, self._epoch, self._told(entry, version))
@@ -514,12 +514,12 @@ class Kernel:
             inode = self._unheld.pop()
             if inode.holds > 0 or inode.lookups == 0:
                 continue
-            for name in list(inode.names):
-                self._drop_name(inode, name)
             del self._inodes[inode.number]
             if self._nursery is not None:
                 self._nursery.start_soon(self._forget, inode.number, inode.lookups)
             inode.lookups = 0
+            for name in list(inode.names):
+                self._drop_name(inode, name)
 
     async def _forget(self, number: int, times: int) -> None:
         await self._running.wait()
