@@ -28,7 +28,8 @@ from protocol.limits import PASSWORD_MAX_BYTES
 from server import worker
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
-from server.blockstore.store import BlockStore, BlockStoreError, open_block_store
+from server.blockstore.engines import open_block_store
+from server.blockstore.store import BlockStore, BlockStoreError
 from server.config import BadSettings, Settings
 from server.keyring import Keyring, create, load, write_secret
 from server.leases import Leases

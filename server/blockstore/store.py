@@ -13,9 +13,7 @@ Errors::
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from protocol.ids import BlockId
 
@@ -55,16 +53,3 @@ class BlockStore(Protocol):
 def object_name(block: BlockId) -> str:
     """A name for a block that no object ever had."""
     return f"{block.hex()}-{secrets.token_hex(8)}"
-
-
-def open_block_store(url: str) -> BlockStore:
-    """The engine of a URL: ``file:///folder`` or ``memory:``; raises ValueError, and OSError for an unusable folder."""
-    from server.blockstore.folder import FolderStore
-    from server.blockstore.memory import MemoryBlockStore
-
-    parts = urlsplit(url)
-    if url == "memory:":
-        return MemoryBlockStore()
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return FolderStore(Path(unquote(parts.path)))
-    raise ValueError(f"no block store is known for {url!r}: use file:///FOLDER")

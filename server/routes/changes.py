@@ -83,8 +83,12 @@ async def leave(request: Request) -> Response:
     if asking is None:
         raise Trouble(problems.BAD_REQUEST, "which session?")
 
+    journal = service.leases.journal_of(workspace, asking.session)
+
     def work(tx: Transaction) -> None:
-        member(tx, request, workspace)
+        who, _ = member(tx, request, workspace)
+        if journal is not None:
+            feed.acknowledge(tx, workspace, who.device, journal, asking.acknowledged)
         sessions.remove(tx, workspace, asking.session)
 
     await service.metadata.write(work)

@@ -355,6 +355,15 @@ async def test_malformed_sessions(ada: Client, header: str) -> None:
         assert problem(answer) == (400, "bad-request")
 
 
+async def test_who_leaves_has_its_cursor_written_down(world: World, ada: Client) -> None:
+    await ada.join()
+    reply = await ada.send(create(b"f", 100))
+    ada.absorb(reply.notices)
+    await ada.leave()
+    rows = await world.metadata.read(lambda tx: tx.all("SELECT DISTINCT acknowledged FROM journals"))
+    assert rows == [(reply.notices.seq,)]
+
+
 async def test_a_leave_says_of_which_session(writer: Client) -> None:
     assert problem(await writer.call("POST", "./leave")) == (400, "bad-request")
 

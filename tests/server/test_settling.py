@@ -341,7 +341,7 @@ async def test_a_session_that_was_forgotten_is_told_and_joins_again(
     world: World, devices: Devices, autojump_clock: object
 ) -> None:
     await trio.sleep(LEASE_S + FORGOTTEN_AFTER_S + 1)
-    world.service.leases.forget_silent()
+    world.service.leases.forgotten(world.service.leases.forget_silent())
     assert problem(await devices.bob.call("GET", "./changes?wait_s=50")) == (410, "session-ended")
     await devices.reveal(create(b"missed", 101))
     reply = await devices.bob.ask(JoinReply, "POST", "./join", Join(devices.bob.session, devices.bob.journal, Seq(1)))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from protocol.ids import BlockId
-from server.blockstore.store import BlockStore, ObjectMissing, object_name, open_block_store
+from server.blockstore.engines import open_block_store
+from server.blockstore.store import BlockStore, ObjectMissing, object_name
 
 BLOCK = BlockId(bytes(range(32)))
 
