@@ -22,6 +22,18 @@ def test_a_look_up_again_gives_the_same_inode() -> None:
     assert inodes.peek(FILE, is_file=True) is first
 
 
+def test_who_has_an_older_version_open_than_others_see_gets_an_inode_of_its_own() -> None:
+    inodes = Inodes()
+    current = inodes.peek(FILE, is_file=True)
+    inodes.told(current)
+    older = inodes.retired(FILE)
+    inodes.told(older)
+    inodes.check()
+    assert older.retired
+    assert inodes.peek(FILE, is_file=True) is current
+    assert older.number != current.number
+
+
 def test_a_new_version_gets_a_new_inode_and_the_old_one_stays_for_who_has_it() -> None:
     inodes = Inodes()
     old = inodes.peek(FILE, is_file=True)

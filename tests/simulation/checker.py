@@ -1,4 +1,4 @@
-"""Whether a history can have happened on a drive that keeps its contract. Pure: it knows events and the trees at the end.
+"""Whether a history can have happened on a drive that keeps its contract. Pure: it knows events, and trees at the end.
 
 The search is Wing and Gong's (Testing and Verifying Concurrent Objects, 1993) with Lowe's memo of configurations: the
 events that are taken, and the state. Of the events that nothing forbids to be next, those that only look and
@@ -158,9 +158,7 @@ def _without_unseen(events: Sequence[Event], conflicts: frozenset[str]) -> list[
 
 def _superseded(events: Sequence[Event]) -> list[Event]:
     """Bytes that are kept need not come to light where their own machine later wrote over them or removed them."""
-    handles = {
-        event.what.handle: event.what.path for event in events if isinstance(event.what, Create | Open)
-    }
+    handles = {event.what.handle: event.what.path for event in events if isinstance(event.what, Create | Open)}
     out: list[Event] = []
     for event in events:
         if event.outcome is Outcome.KEPT and _is_superseded(event, events, handles):
@@ -177,9 +175,7 @@ def _is_superseded(event: Event, events: Sequence[Event], handles: dict[int, str
         if other.machine != event.machine or other.return_s < event.call_s or other is event:
             continue
         what = other.what
-        touched = {
-            value for name in ("path", "new_path") if isinstance(value := getattr(what, name, None), str)
-        }
+        touched = {value for name in ("path", "new_path") if isinstance(value := getattr(what, name, None), str)}
         if isinstance(what, Commit):
             touched = {handles.get(what.handle, "")} if what.handle != handle else set()
         elif isinstance(what, Look | List | Open | Create):

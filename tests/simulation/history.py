@@ -155,5 +155,7 @@ def size_of(label: str) -> int:
 
 
 def _part(cell: bytes, count: int) -> str:
-    name = str(int(cell)) if len(cell) == CELL_BYTES and cell[:-1].isdigit() and cell[-1:] == b"\n" else f"?{cell.hex()}"
+    name = (
+        str(int(cell)) if len(cell) == CELL_BYTES and cell[:-1].isdigit() and cell[-1:] == b"\n" else f"?{cell.hex()}"
+    )
     return f"{name}*{count}"

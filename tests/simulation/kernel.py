@@ -2,7 +2,7 @@
 
 Models what Linux 6.18 decides about what a program sees (fs/namei.c, fs/fuse/dir.c, file.c, readdir.c, inode.c):
 
-- names are kept with a time-out and the mount's epoch of when the request was *sent*; a name that isn't there is kept too;
+- names are kept with a time-out and the mount's epoch of when the request was *sent*; so is an absent one;
 - attributes are kept with a time-out, unless they were outdated after the request was sent;
 - time-outs count from when the reply arrives, by this machine's clock;
 - a file's pages are kept as long as its inode, and go when its size or modification time is seen to change;
@@ -23,6 +23,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, TypeVar
@@ -220,13 +221,16 @@ class Kernel:
 
     async def truncate(self, file: Descriptor, size: int) -> None:
         """ftruncate(2)."""
-        wanted, fields = pyfuse3.EntryAttributes(), SimpleNamespace(
-            update_size=True,
-            update_mode=False,
-            update_uid=False,
-            update_gid=False,
-            update_mtime=False,
-            update_atime=False,
+        wanted, fields = (
+            pyfuse3.EntryAttributes(),
+            SimpleNamespace(
+                update_size=True,
+                update_mode=False,
+                update_uid=False,
+                update_gid=False,
+                update_mtime=False,
+                update_atime=False,
+            ),
         )
         wanted.st_size = size
         version = self._version
@@ -451,9 +455,7 @@ class Kernel:
             listing = Listing(self._random.choice((3, 8, 40)))
             async with folder.lock:
                 version = self._version
-                await self._ask(
-                    "readdir", handle, at, listing, take=lambda _, v=version, t=listing: self._take(folder, t, v)
-                )
+                await self._ask("readdir", handle, at, listing, take=partial(self._take, folder, listing, version))
             for name, attributes, _ in listing.entries:
                 if name not in (b".", b".."):
                     found.append((name.decode(), bool(attributes.st_mode & 0o040000)))
@@ -461,7 +463,7 @@ class Kernel:
                 return found
             at = listing.entries[-1][2]
 
-    def _take(self, folder: _Inode, listing: Listing, version: int) -> None:
+    def _take(self, folder: _Inode, listing: Listing, version: int, answer: None) -> None:
         for name, entry, _ in listing.entries:
             if name not in (b".", b".."):
                 self._keep_name(folder, name, entry, self._epoch, self._told(entry, version))
@@ -512,12 +514,12 @@ class Kernel:
             inode = self._unheld.pop()
             if inode.holds > 0 or inode.lookups == 0:
                 continue
-            for name in list(inode.names):
-                self._drop_name(inode, name)
             del self._inodes[inode.number]
             if self._nursery is not None:
                 self._nursery.start_soon(self._forget, inode.number, inode.lookups)
             inode.lookups = 0
+            for name in list(inode.names):
+                self._drop_name(inode, name)
 
     async def _forget(self, number: int, times: int) -> None:
         await self._running.wait()

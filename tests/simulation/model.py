@@ -176,9 +176,7 @@ class Model:
                 yield state
                 return
             if node not in (None, _FOLDER_NODE):
-                yield state.hold(
-                    Handle(what.handle, event.machine, node, state.file(node).version, what.path)
-                )
+                yield state.hold(Handle(what.handle, event.machine, node, state.file(node).version, what.path))
             yield state.hold(Handle(what.handle, event.machine, _LOOSE, 0, what.path))
         elif event.result == ABSENT:
             if event.excused or node is None:
@@ -186,8 +184,10 @@ class Model:
         elif node not in (None, _FOLDER_NODE):
             file = state.file(node)
             if event.result in (UNREAD, file.content):
-                yield state if not what.handle else state.hold(
-                    Handle(what.handle, event.machine, node, file.version, what.path)
+                yield (
+                    state
+                    if not what.handle
+                    else state.hold(Handle(what.handle, event.machine, node, file.version, what.path))
                 )
 
     # ── changes ──
@@ -282,7 +282,6 @@ class Model:
         yield moved.keep(replaced._replace(removed_by=event.machine))
         if replaced.content in self._conflicts or any(one.node == over for one in state.handles):
             yield moved.keep(replaced._replace(removed_by=ASIDE))
-
 
     def _comes_to_light(self, handle: int) -> bool:
         """Whether a file that was made under a conflict name is there in the end, with content or still without."""

@@ -108,7 +108,7 @@ class Wire:
         await trio.sleep(weather.pause_s(random))
         if self.fault in (Fault.BLACK_HOLE, Fault.DEAF):
             return
-        if response is None or self.fault is Fault.REFUSED or random.random() < weather.loses:
+        if response is None or random.random() < weather.loses:
             answer.fail("connection reset")
             return
         await answer.give(response)

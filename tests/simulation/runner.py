@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import trio
 from trio.testing import MockClock
@@ -17,7 +17,7 @@ from tests.simulation.checker import Broken, check
 from tests.simulation.faults import Faults
 from tests.simulation.history import Event
 from tests.simulation.workload import CONFLICT_MARK, Workload
-from tests.simulation.world import REAL, Errors, Parts, Store, World
+from tests.simulation.world import REAL, Errors, Parts, World
 
 WORK_S: Final = 1800.0
 """No program takes so long, whatever happens: who is not done by then waits for something that never comes."""
@@ -44,7 +44,7 @@ def run(seed: int, parts: Parts = REAL) -> Run:
 @contextmanager
 def _scheduled(seed: int) -> Iterator[None]:
     """Trio's scheduler by seed, as pytest-trio has it for Hypothesis."""
-    scheduler = sys.modules["trio._core._run"]
+    scheduler: Any = sys.modules["trio._core._run"]
     before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r = True, Random(seed)
     try:

@@ -87,9 +87,7 @@ class _Place:
         if self.machine.was_apart(since_s):
             return True
         inside = f"{path}/" if path else ""
-        return any(
-            one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own
-        )
+        return any(one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own)
 
 
 class Workload:
@@ -105,6 +103,8 @@ class Workload:
         self._operations = operations
         self._tokens = count(1)
         self._handles = count(1)
+        self._meet_s = random.choice((0.0, 0.3, 1.0))
+        """Where not 0: most processes act at the same moments, and on the same name."""
         self._places = [_Place(machine) for machine in world.machines]
 
     async def run(self) -> None:
@@ -131,11 +131,13 @@ class Workload:
         ]
         act_of, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for _ in range(self._operations):
-            await trio.sleep(random.expovariate(1 / hurry))
+            await self._pause(hurry)
             await place.machine.up.wait()
             act = random.choices(act_of, weights)[0]
             self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
             await act(place, process)
+            if self._meet_s and random.random() < 0.3:
+                await self._look(place, process)
         self.under_way.pop(process, None)
 
     async def prepare(self) -> None:
@@ -158,10 +160,27 @@ class Workload:
                 paths[path] = "unreadable" if content is None else label_of(content)
         return Tree(machine.name, paths)
 
+    # ── choices ──
+
+    def _file(self) -> str:
+        """A file's name; where processes meet, mostly the one of this moment."""
+        if self._meet_s and self._random.random() < 0.7:
+            return FILES[int(trio.current_time() / self._meet_s + 0.5) % len(FILES)]
+        return self._random.choice(FILES)
+
+    async def _pause(self, hurry_s: float) -> None:
+        """Until this process does something again: when it likes, or when all do."""
+        if self._meet_s and self._random.random() < 0.7:
+            rounds = int(trio.current_time() / self._meet_s + 0.5) + 1
+            await trio.sleep_until(rounds * self._meet_s + self._random.choice((0, 0, 0.002, 0.02)))
+        else:
+            await trio.sleep(self._random.expovariate(1 / hurry_s))
+
     # ── questions ──
 
     async def _look(self, place: _Place, process: str) -> None:
-        await self.look(place.machine, process, self._random.choice(FILES + FOLDERS), place)
+        path = self._file() if self._random.random() < 0.8 else self._random.choice(FOLDERS)
+        await self.look(place.machine, process, path, place)
 
     async def look(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> None:
         """stat(2)."""
@@ -197,7 +216,7 @@ class Workload:
         return found
 
     async def _read(self, place: _Place, process: str) -> None:
-        await self.read(place.machine, process, self._random.choice(FILES), place)
+        await self.read(place.machine, process, self._file(), place)
 
     async def read(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> bytes | None:
         """A whole file, now and then slowly."""
@@ -207,9 +226,7 @@ class Workload:
             file = await kernel.open(path, os.O_RDONLY)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                self._record(
-                    process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s)
-                )
+                self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
         opened_s = trio.current_time()
         try:
@@ -239,18 +256,18 @@ class Workload:
 
     async def _write_new(self, place: _Place, process: str) -> None:
         """O_CREAT, and O_EXCL half of the time."""
-        path, exclusive = self._random.choice(FILES), self._random.random() < 0.5
+        path, exclusive = self._file(), self._random.random() < 0.5
         async with place.lock(path):
             await self._write(place, process, path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if exclusive else 0))
 
     async def _rewrite(self, place: _Place, process: str) -> None:
         """Read what is there, and append or write anew."""
-        path = self._random.choice(FILES)
+        path = self._file()
         async with place.lock(path):
             await self._write(place, process, path, os.O_RDWR)
 
     async def _write_blindly(self, place: _Place, process: str) -> None:
-        path = self._random.choice(FILES)
+        path = self._file()
         async with place.lock(path):
             await self._write(place, process, path, os.O_WRONLY | os.O_TRUNC)
 
@@ -268,9 +285,7 @@ class Workload:
                 own.return_s = trio.current_time()
                 if not creates:
                     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                        excused = machine.was_apart(call_s) or (
-                            place.is_excused(path, call_s) and own not in place.own
-                        )
+                        excused = machine.was_apart(call_s) or (place.is_excused(path, call_s) and own not in place.own)
                         self._record(process, machine, Open(path, handle), call_s, ABSENT, excused=excused)
                 elif error.errno == errno.EEXIST and exclusive and not machine.was_apart(call_s):
                     self._record(process, machine, Create(path, handle, exclusive), call_s, "EEXIST")
@@ -278,7 +293,9 @@ class Workload:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
             return
         opened_s, others_done = trio.current_time(), place.written.get(file.number)
-        if others_done is not None:  # Under another name somebody here writes to it: to write, or to close now, would mix.
+        if (
+            others_done is not None
+        ):  # Under another name somebody here writes to it: to write, or to close now, would mix.
             await others_done.wait()
             own.return_s = trio.current_time()
             await self._closed_quietly(kernel, file)
@@ -297,14 +314,23 @@ class Workload:
                 else:
                     content = await self._whole(kernel, file, slowly=random.random() < 0.2)
                     read = label_of(content)
-                self._record(
-                    process, machine, Open(path, handle), call_s, read, return_s=opened_s, excused=others
-                )
+                self._record(process, machine, Open(path, handle), call_s, read, return_s=opened_s, excused=others)
             elif exclusive and not machine.was_apart(call_s):
                 self._record(process, machine, Create(path, handle, exclusive), call_s, OK, return_s=opened_s)
             elif exclusive:  # O_EXCL is checked locally: like any other create.
                 self._unknown(process, machine, Create(path, handle, False), call_s)
-            await self._fill(place, process, kernel, file, path, handle, content, call_s, own, made=file.was_created and not exclusive)
+            await self._fill(
+                place,
+                process,
+                kernel,
+                file,
+                path,
+                handle,
+                content,
+                call_s,
+                own,
+                made=file.was_created and not exclusive,
+            )
         except OSError:
             if file.was_created and not exclusive:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
@@ -373,7 +399,7 @@ class Workload:
     # ── names ──
 
     async def _unlink(self, place: _Place, process: str) -> None:
-        path = self._random.choice(FILES)
+        path = self._file()
         if place.is_apart:
             return
         async with place.lock(path):

@@ -6,9 +6,10 @@ own rate. ``Parts`` says which classes they are made of: a mutation hands in a s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 from typing import Final, TypeVar
@@ -48,7 +49,7 @@ from server.keyring import Keyring
 from server.leases import Leases
 from server.metadata import accounts, invariants, sessions
 from server.metadata.sqlite import MemoryStore
-from server.metadata.store import Work
+from server.metadata.store import Transaction, Work
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
 from server.service import Service
@@ -177,7 +178,7 @@ class Server:
     async def prepare(self) -> None:
         """The workspace, and a device with a token for each machine."""
 
-        def work(tx: accounts.Transaction) -> None:
+        def work(tx: Transaction) -> None:
             user = accounts.add_user(tx, "user", "no password", True, 0)
             wrapped = self._keyring.wrap(WORKSPACE, _KEY)
             accounts.create_workspace(tx, WORKSPACE, user.id, "home", wrapped, None, True, 0)
@@ -194,7 +195,13 @@ class Server:
         leases.recover(await self.store.read(sessions.all_of))
         blocks = BlockCare(self._objects, self.store, self._keyring, trio.CapacityLimiter(2), run_sync=in_place)
         self._service = Service(
-            self.store, blocks, self._keyring, Passwords(), notifier, leases, lambda: int((_START_S + self._clock()) * 1e9)
+            self.store,
+            blocks,
+            self._keyring,
+            Passwords(),
+            notifier,
+            leases,
+            lambda: int((_START_S + self._clock()) * 1e9),
         )
         self._app = create_app(self._service)
         self.is_up = True
@@ -358,10 +365,8 @@ class Machine:
         while True:
             await self.up.wait()
             assert self.drive is not None
-            try:
+            with contextlib.suppress(DriveError):
                 await self.drive.synced()
-            except DriveError:
-                pass
             # What was lost on the way before may still have to be given up: a lease says that it has been.
             if self.drive.session.lease_left_s() > 0 and not self.drive.is_apart and not self.drive.status().sending:
                 return
@@ -519,7 +524,6 @@ class Errors(logging.Handler):
             self._world.fail(self.format(record))
         else:
             self._world.note("log", record.getMessage())
-
 
 
 def _is_of_the_dead(error: BaseException | None) -> bool:

@@ -151,6 +151,37 @@ async def test_an_edit_wins_over_a_removal(world: World) -> None:
         assert await read(one, b"file") == b"edit"
 
 
+async def test_a_file_that_comes_back_is_told_to_the_kernel_of_who_brought_it_back(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        mine = await two.open(node)
+        await mine.write(0, b"edit")
+        await one.unlink(ROOT_NODE, b"file")
+        assert await two.lookup(ROOT_NODE, b"file") is None
+        laptop.outdated.clear()
+        await two.flush(mine)
+        await two.release(mine)
+        assert any(outdated.names for outdated in laptop.outdated)
+
+
+async def test_an_exclusive_create_is_detached_by_a_commit_that_comes_before_its_answer(world: World) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await two.entries(ROOT_NODE)
+
+        async def commit_elsewhere() -> None:
+            await write(one, b"file", b"theirs")
+
+        laptop.http.before_answer = commit_elsewhere
+        mine = await two.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        assert mine.detached
+        await mine.write(0, b"mine")
+        await two.flush(mine)
+        await two.release(mine)
+        assert await read(two, b"file") == b"theirs"
+
+
 async def test_what_is_written_to_a_file_removed_here_is_nobodys(world: World) -> None:
     place = world.place("desk")
     async with place.drive() as drive:

@@ -57,6 +57,8 @@ class AsgiHttp:
         """Changes arrive, and their answers don't."""
         self.lost = trio.Event()
         """A change arrived whose answer was lost."""
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
+        """Awaited, once, while the answer to a change is on its way."""
         self.hold: trio.Event | None = None
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
@@ -86,6 +88,9 @@ class AsgiHttp:
             self.held.set()
             await self.hold.wait()
         response = await self._call(method, path, headers or {}, bytes(body))
+        if self.before_answer is not None and method == "POST" and path.endswith("/changes"):
+            before_answer, self.before_answer = self.before_answer, None
+            await before_answer()
         if self.cut_after_next and lane is not Lane.POLL:
             self.cut, self.cut_after_next = True, False
         if self.lose_changes and path.endswith("/changes"):

@@ -165,6 +165,15 @@ def test_a_commit_of_what_is_the_head_already_changes_nothing(world: World) -> N
     assert answer.nodes == [world.node(node)]
 
 
+def test_a_commit_sent_again_does_not_undo_a_removal_since(world: World) -> None:
+    node = world.laptop.create(b"a")
+    world.laptop.write(node, b"same")
+    world.desk.do(unlink(b"a", node))
+    head = world.head()
+    answer = world.laptop.write(node, b"same", base=0)
+    assert (answer.conflict, world.head(), world.node(node).nlink) == (None, head, 0)
+
+
 def test_a_commit_brings_an_unlinked_file_back(world: World) -> None:
     node = world.laptop.create(b"a")
     world.laptop.write(node, b"one")
