@@ -221,7 +221,9 @@ async def outcome_of(world: World, node: int) -> str:
     return "answered"
 
 
-async def test_nobody_is_told_of_the_first_failure_before_there_is_a_verdict(parting: World) -> None:
+async def test_nobody_is_told_of_the_first_failure_before_there_is_a_verdict(
+    parting: World, autojump_clock: object
+) -> None:
     parting.server.script = [parting.server.lose_reply]
     pending = parting.outbox.submit(change(1))
     with trio.move_on_after(60) as waiting:
@@ -232,7 +234,7 @@ async def test_nobody_is_told_of_the_first_failure_before_there_is_a_verdict(par
     assert parting.server.applied == [1]
 
 
-async def test_whoever_waits_is_told_of_the_second_failure(parting: World) -> None:
+async def test_whoever_waits_is_told_of_the_second_failure(parting: World, autojump_clock: object) -> None:
     parting.server.script = [parting.server.lose_reply, parting.server.lose_reply]
     pending = parting.outbox.submit(change(1))
     for _ in range(2):
@@ -244,7 +246,7 @@ async def test_whoever_waits_is_told_of_the_second_failure(parting: World) -> No
     assert parting.server.applied == [1]
 
 
-async def test_a_batch_under_way_is_adopted_and_answered_here(parting: World) -> None:
+async def test_a_batch_under_way_is_adopted_and_answered_here(parting: World, autojump_clock: object) -> None:
     parting.server.gate = trio.Event()
     pending = parting.outbox.submit(change(1))
     await trio.testing.wait_all_tasks_blocked()
@@ -257,7 +259,7 @@ async def test_a_batch_under_way_is_adopted_and_answered_here(parting: World) ->
     assert (sending.first, sending.adopted) == (1, True)
 
 
-async def test_what_is_queued_is_kept_when_the_mount_parts(parting: World) -> None:
+async def test_what_is_queued_is_kept_when_the_mount_parts(parting: World, autojump_clock: object) -> None:
     parting.outbox.submit_later(change(1))
     pending = parting.outbox.submit(change(2))
     parting.part()
@@ -266,7 +268,9 @@ async def test_what_is_queued_is_kept_when_the_mount_parts(parting: World) -> No
     assert parting.server.batches == []
 
 
-async def test_what_is_kept_goes_to_the_server_in_order_before_the_mount_rejoins(parting: World) -> None:
+async def test_what_is_kept_goes_to_the_server_in_order_before_the_mount_rejoins(
+    parting: World, autojump_clock: object
+) -> None:
     parting.part()
     for node in range(1, 5):
         await parting.outbox.submit(change(node)).answer()
@@ -278,7 +282,7 @@ async def test_what_is_kept_goes_to_the_server_in_order_before_the_mount_rejoins
     assert parting.server.batches[-1].first == 5
 
 
-async def test_a_change_that_comes_during_the_last_answer_is_sent_too(parting: World) -> None:
+async def test_a_change_that_comes_during_the_last_answer_is_sent_too(parting: World, autojump_clock: object) -> None:
     parting.part()
     await parting.outbox.submit(change(1)).answer()
     parting.replay.failure, parting.replay.gate = None, trio.Event()
@@ -290,7 +294,9 @@ async def test_a_change_that_comes_during_the_last_answer_is_sent_too(parting: W
     assert [sent.node for sent in parting.replay.applied] == [1, 2]
 
 
-async def test_a_change_that_comes_while_the_mount_rejoins_goes_to_the_server(parting: World) -> None:
+async def test_a_change_that_comes_while_the_mount_rejoins_goes_to_the_server(
+    parting: World, autojump_clock: object
+) -> None:
     parting.part()
     await parting.outbox.submit(change(1)).answer()
     late: list[Pending] = []
@@ -304,7 +310,7 @@ async def test_a_change_that_comes_while_the_mount_rejoins_goes_to_the_server(pa
 
 
 async def test_who_waits_for_idle_goes_on_when_the_mount_has_parted_and_rejoined(
-    parting: World, nursery: trio.Nursery
+    parting: World, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
     parting.server.gate = trio.Event()
     parting.outbox.submit(change(1))
@@ -324,7 +330,7 @@ async def test_who_waits_for_idle_goes_on_when_the_mount_has_parted_and_rejoined
     assert [sent.node for sent in parting.replay.applied] == [1]
 
 
-async def test_on_a_full_disk_a_change_is_refused_and_not_kept(parting: World) -> None:
+async def test_on_a_full_disk_a_change_is_refused_and_not_kept(parting: World, autojump_clock: object) -> None:
     parting.part()
     await parting.outbox.submit(change(1)).answer()
     parting.disk.is_full = True
@@ -338,7 +344,9 @@ async def test_on_a_full_disk_a_change_is_refused_and_not_kept(parting: World) -
     assert [sent.node for sent in parting.replay.applied] == [1]
 
 
-async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(parting: World) -> None:
+async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(
+    parting: World, autojump_clock: object
+) -> None:
     parting.server.gate = trio.Event()
     parting.outbox.submit_later(change(1))
     pending = parting.outbox.submit(change(2))
@@ -356,7 +364,7 @@ async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(pa
     assert [sent.node for sent in parting.replay.applied] == [1, 2]
 
 
-async def test_trouble_with_sending_is_told_and_does_not_end_the_tries(parting: World) -> None:
+async def test_trouble_with_sending_is_told_and_does_not_end_the_tries(parting: World, autojump_clock: object) -> None:
     parting.part()
     await parting.outbox.submit(change(1)).answer()
     parting.replay.failure = NoSpace("full")
