@@ -23,7 +23,7 @@ from cachetools import LRUCache
 from backend import conflicts
 from backend.apart import Apart
 from backend.blocks import Blocks
-from backend.errors import DriveError, NotFound, Offline, ReadOnly, Refused
+from backend.errors import Deferred, DriveError, NotFound, Offline, ReadOnly, Refused
 from backend.journal import Flushed, Journal
 from backend.names import Names
 from backend.openfile import OpenFile, Services
@@ -175,12 +175,16 @@ class Drive:
     async def begin(self, *, reached: bool) -> None:
         """Take up what an earlier mount knew and kept, and begin a session at the server; before ``run``.
 
-        Where the server was not ``reached``, or changes are left that it must have first, the mount works apart.
-        Raises DriveError.
+        Where the server was not ``reached``, or changes are left that it must have first, the mount works apart; a
+        strict one sends them here. Raises DriveError.
         """
         snapshot = await self._memory.load()
         if snapshot is not None:
             self.session.take_up(snapshot)
+        if reached and not self._apart.is_settled and (self.reach.strict or len(self._apart) == 0):
+            self._apart.take_up()
+            await self._apart.send_all()
+            self._apart.settle()
         if reached and len(self._apart) == 0:
             self.outbox.begin((await self.session.join()).last_number)
         else:
@@ -342,6 +346,9 @@ class Drive:
         """Commit what was written; on an error it is kept and sent later."""
         try:
             await self._surely(file.flush)
+        except Deferred as error:
+            self._keep_unsent(file, error)
+            return
         except DriveError as error:
             self._keep_unsent(file, error)
             raise
@@ -483,6 +490,7 @@ class Drive:
 
     async def synced(self) -> None:
         """Return when everything written so far is committed; raises the error of what can't be."""
+        was_apart = self.reach.apart
         trouble: DriveError | None = None
         for file in self._dirty_files():
             try:
@@ -493,7 +501,7 @@ class Drive:
         if trouble is not None:
             raise trouble
         await self.outbox.wait_idle()
-        if self.reach.apart:
+        if was_apart or any(isinstance(self._unsent.get(file), Deferred) for file in self._dirty_files()):
             await self.reach.wait_joined()
             await self.synced()
 
@@ -503,7 +511,7 @@ class Drive:
         if file is not None and file.is_dirty:
             return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
         if row.id in self._apart.nodes():
-            return FileState.LOCAL
+            return FileState.UPLOADING if self._apart.is_sending else FileState.LOCAL
         if row.conflict_of is not None:
             return FileState.CONFLICT
         return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
@@ -658,6 +666,8 @@ class Drive:
             await trio.sleep(pause_s)
             pause_s = min(RETRY_MOST_S, 2 * pause_s)
             for file in list(self._unsent):
+                if self.reach.apart and isinstance(self._unsent.get(file), Deferred):
+                    continue
                 try:
                     await file.flush()
                 except DriveError as error:

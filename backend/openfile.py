@@ -317,6 +317,10 @@ class OpenFile:
             case Applied(nodes=nodes, conflict=conflict):
                 node = self.node if conflict is None else conflict.node
                 row = next((row for row in nodes if row.id == node), None)
+                if row is None and not nodes and conflict is None and answer.version:
+                    # Kept here, apart from the server: nobody but this file knows of its node.
+                    size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
+                    row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 self._rebase(row, commit)

@@ -226,6 +226,8 @@ def _described(status: dict[str, Any]) -> str:
         f"  blocks: {status['blocks_up']} sent, {status['blocks_down']} fetched, "
         f"{status['cache_hits']} from the cache ({written(status['cache_bytes'])} on disk)",
     ]
+    if status["state"] == "offline" and (kept := status["queued_changes"]):
+        lines.append(f"  {kept} change{'s' * (kept > 1)} kept here, to be sent when the server answers")
     lines += [f"  trouble: {status['trouble']}"] if status["trouble"] else []
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
     for file in status["sending"]:
