@@ -51,6 +51,8 @@ WORK_ENDS_S: Final = 60.0
 """No operation takes so long, whatever happens."""
 
 HEALS_S: Final = 60.0
+ROUNDS_OF_EACH: Final = 6
+"""Faults of a seed, before the next has a new server."""
 
 APART: Final = "the server can't be reached: what is done here is kept"
 JOINED: Final = "all that was done here is at the server"
@@ -377,34 +379,43 @@ def serving(folder: Path) -> Iterator[World]:
 
 
 def soak(minutes: float, seed: int) -> int:
-    """Rounds until the time is over; the exit status."""
+    """Rounds until the time is over; the exit status. The folder of a seed that failed is left."""
     until_s = time.monotonic() + 60 * minutes
-    failures = 0
+    failed = False
     while time.monotonic() < until_s:
         folder = Path(tempfile.mkdtemp(prefix="samedrive-soak-"))
-        print(f"seed {seed}, logs in {folder}", flush=True)
-        began_s = time.monotonic()
-        with serving(folder) as world:
-            contract = Contract(world, folder / "rounds", seed)
-            try:
-                for fault in Random(seed).sample(FAULTS * 6, 6 * len(FAULTS)):
-                    if time.monotonic() > until_s:
-                        break
-                    contract.run(fault)
-                    print(f"  {contract.tally.rounds} {fault}", flush=True)
-                    if trouble := [line for log in contract.logs for line in log.unexpected()]:
-                        raise Failed("in the logs: " + "\n".join(trouble))
-            except (Broken, Failed, OSError) as error:
-                failures += 1
-                print(f"FAILED: {error}", flush=True)
-        tally = contract.tally
-        print(
-            f"seed {seed}: {tally.rounds} rounds, {tally.operations} operations in {time.monotonic() - began_s:.0f} s; "
-            f"{tally.whole} rounds without a change made offline",
-            flush=True,
-        )
+        print(f"seed {seed}, in {folder}", flush=True)
+        if _holds(seed, folder, until_s):
+            shutil.rmtree(folder)
+        else:
+            failed = True
         seed += 1
-    return 1 if failures else 0
+    return 1 if failed else 0
+
+
+def _holds(seed: int, folder: Path, until_s: float) -> bool:
+    """Rounds of one seed: whether the contract held in them."""
+    began_s, holds = time.monotonic(), True
+    with serving(folder) as world:
+        contract = Contract(world, folder / "rounds", seed)
+        try:
+            for fault in Random(seed).sample(FAULTS * ROUNDS_OF_EACH, ROUNDS_OF_EACH * len(FAULTS)):
+                if time.monotonic() > until_s:
+                    break
+                contract.run(fault)
+                print(f"  {contract.tally.rounds} {fault}", flush=True)
+                if trouble := [line for log in contract.logs for line in log.unexpected()]:
+                    raise Failed("in the logs: " + "\n".join(trouble))
+        except (Broken, Failed, OSError) as error:
+            holds = False
+            print(f"FAILED: {error}", flush=True)
+    tally = contract.tally
+    print(
+        f"seed {seed}: {tally.rounds} rounds, {tally.operations} operations in {time.monotonic() - began_s:.0f} s; "
+        f"in {tally.whole} rounds nothing was changed offline",
+        flush=True,
+    )
+    return holds
 
 
 if __name__ == "__main__":
