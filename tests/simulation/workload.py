@@ -133,9 +133,9 @@ class Workload:
         await place.machine.up.wait()
         for _ in range(self._operations):
             await self._pause(hurry)
-            if not place.machine.kernel.is_answered:
+            while not place.machine.kernel.is_answered:
                 await self._look_without_mount(place, process)
-                continue
+                await self._pause(0.5)
             act = random.choices(act_of, weights)[0]
             self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
             await act(place, process)
