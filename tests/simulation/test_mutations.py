@@ -9,6 +9,7 @@ from tests.simulation.runner import run
 
 SHOWN_BY = {
     "S1 commits": 25,
+    "S1 reads": 48,
     "C3": 4,
     "C6": 12,
     "compare-and-set": 4,
