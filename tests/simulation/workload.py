@@ -237,11 +237,12 @@ class Workload:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
-        opened_s = trio.current_time()
+        opened_s, own = trio.current_time(), place is not None and file.number in place.written
         try:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
-            excused = _excused(place, path, call_s) or (place is not None and file.number in place.written)
+            own = own or (place is not None and file.number in place.written)
+            excused = own or _excused(place, path, call_s)
             if not is_copy:
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
