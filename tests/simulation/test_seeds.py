@@ -12,7 +12,7 @@ from tests.simulation.runner import Run, run
 
 SEEDS_A_TEST = 10
 SEEDS = 100
-"""For each change; the long search is ``scripts/soak sim``."""
+"""In the test run; the long search is ``scripts/soak sim``."""
 
 
 def verdict(found: Run) -> str:
