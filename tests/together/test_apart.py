@@ -572,6 +572,43 @@ async def dies_at(world: World, step: int, how: str) -> bool:
     return "doomed" in told
 
 
+@pytest.mark.parametrize("how", ["kill", "power_loss"])
+@pytest.mark.parametrize("part", range(2))
+async def test_a_crash_at_each_change_of_the_disk_while_sending_repeats_and_loses_nothing(
+    world: World, autojump_clock: object, how: str, part: int
+) -> None:
+    step = part + 1
+    while not await dies_sending_at(world, step, how):
+        step += 2
+
+
+async def dies_sending_at(world: World, step: int, how: str) -> bool:
+    """What was kept, sent with a crash at this change of the disk; returns whether all was sent before that."""
+    desk, laptop = world.place(f"desk {step}"), world.place(f"laptop {step}")
+    told: list[str] = []
+    async with desk.crashing_drive() as one:
+        base = (await one.make(ROOT_NODE, b"%d" % step, Kind.FOLDER, 0o755, 0, 0)).id
+        await write(one, b"edited", b"before", base)
+        await write(one, b"doomed", b"x", base)
+        await one.entries(base)
+        await cut_off(desk, one)
+        await scene(one, base, told)
+    desk.disk = getattr(desk.disk, how)()
+    desk.http.cut = False
+    desk.disk.crash_at(step)
+    sent = False
+    with suppress_crash():
+        async with desk.crashing_drive() as one:
+            await one.synced()
+            sent = True
+    desk.disk = getattr(desk.disk, how)()
+    async with desk.crashing_drive() as one, laptop.drive() as two:
+        await one.synced()
+        await check_scene(two, base, told)
+        await check_scene(one, base, told)
+    return sent
+
+
 @contextmanager
 def suppress_crash() -> Iterator[None]:
     try:
