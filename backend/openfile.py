@@ -310,9 +310,11 @@ class OpenFile:
         """Whether it was applied; False where blocks are missing, which the next upload sends."""
         try:
             answer, _ = await commit.pending.answer()
-        finally:
+        except DriveError:
             if commit.pending.final is not None:
                 self._commit = None
+            raise
+        self._commit = None  # Not where who waits is cancelled: the answer may be there by then, and is taken later.
         match answer:
             case Applied(nodes=nodes, conflict=conflict):
                 node = self.node if conflict is None else conflict.node

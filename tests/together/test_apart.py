@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -14,7 +16,7 @@ import trio.testing
 
 from backend.apart import HELD_MAX_BYTES
 from backend.drive import Drive
-from backend.errors import Offline, Refused
+from backend.errors import DriveError, Offline, Refused
 from backend.status import FileState
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages import Kind, RenameMode, XattrMode
@@ -615,6 +617,85 @@ def suppress_crash() -> Iterator[None]:
         yield
     except* Crashed:
         pass
+
+
+# ── who is interrupted, and who is refused ──
+
+
+async def interrupted(call: Callable[[], Awaitable[object]], checkpoints: int) -> None:
+    """A call that is cancelled after so many turns of the event loop."""
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel() -> None:
+                for _ in range(checkpoints):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+            nursery.start_soon(cancel)
+            with contextlib.suppress(DriveError):
+                await call()
+
+
+async def test_a_program_that_is_killed_at_any_moment_apart_leaves_nothing_halfway(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await write(one, b"edited", b"before")
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        for moment in range(30):
+            await interrupted(partial(write, one, b"%03d" % moment, b"content"), moment)
+            await interrupted(partial(write, one, b"edited", b"after %d" % moment), moment)
+        await back(desk, one)
+        assert [name for name in await names(two) if b"conflict" in name] == []
+        for name in await names(two):
+            if name != b"edited":
+                assert await read(two, name) in (b"", b"content")
+        assert await names(one) == await names(two)
+        assert await read(one, b"edited") == await read(two, b"edited") == b"after 29"
+
+
+@pytest.mark.parametrize("moment", range(0, 24, 2))
+async def test_a_program_that_is_killed_while_the_mount_parts_leaves_nothing_halfway(
+    world: World, autojump_clock: object, moment: int
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await write(one, b"edited", b"before")
+        await one.entries(ROOT_NODE)
+        desk.http.cut_after_next = True
+        await interrupted(partial(write, one, b"edited", b"after"), moment)
+        desk.http.cut = True
+        await one.reach.wait_parted()
+        await interrupted(partial(write, one, b"edited", b"and after that"), moment)
+        await write(one, b"edited", b"last")
+        await back(desk, one)
+        assert await names(one) == await names(two) == [b"edited"]
+        assert await read(one, b"edited") == await read(two, b"edited") == b"last"
+
+
+async def test_what_a_revoked_device_kept_is_shown_to_nobody_and_sent_when_it_may_again(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.crashing_drive() as one:
+        await write(one, b"before", b"x")
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"mine", b"mine")
+        await world.issue_token("desk")  # The old token is void from now on.
+        desk.http.cut = False
+        await trio.sleep(30)
+        assert one.status().state == "refused"
+        with pytest.raises(Offline):
+            await one.lookup(ROOT_NODE, b"mine")
+    desk.disk = desk.disk.power_loss()
+    async with desk.crashing_drive() as one, laptop.drive() as two:
+        await one.synced()
+        assert await names(two) == [b"before", b"mine"]
+        assert await read(two, b"mine") == b"mine"
 
 
 # ── bounds ──
