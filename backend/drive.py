@@ -215,14 +215,17 @@ class Drive:
 
     async def _rejoin(self) -> None:
         """All that was done apart is at the server. No checkpoint before its word goes again."""
-        moved = self._apart.moved
+        moved, stranded = self._apart.moved, self._apart.stranded
         for file in list(self._open):
-            if (copy := moved.get(file.node)) is not None:
+            if file.node in stranded:
+                file.strand()
+            version, copy = moved.get(file.node, (None, None))
+            if copy is not None and file.base == version:  # Others may have an older version of it open.
                 file.become(copy)
         touched = self._apart.settle()
         self.reach.join()
         log.info("all that was done here is at the server")
-        await self._listen(Outdated(frozenset(touched), frozenset(moved), names=True))
+        await self._listen(Outdated(frozenset(touched), frozenset(moved) | stranded, names=True))
 
     async def _listen(self, what: Outdated) -> None:
         self._detach(what)

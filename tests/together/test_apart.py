@@ -369,6 +369,31 @@ async def test_a_file_whose_row_is_not_known_when_the_mount_parts_is_written_on(
         assert await read(two, b"file") == b"mine and more"
 
 
+async def test_who_reads_an_older_version_stays_on_it_when_what_was_written_becomes_a_copy(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"first")
+        reader = await one.open(node)
+        await write(two, b"file", b"second")
+        assert await read(one, b"file") == b"second"
+        await cut_off(desk, one)
+        await write(two, b"file", b"theirs")
+        writer = await one.open(node)
+        await writer.write(0, b"mine")
+        await one.flush(writer)
+        await back(desk, one)
+        assert await reader.read(0, 100) == b"first"
+        assert reader.node == node
+        assert writer.node != node
+        for file in (reader, writer):
+            await one.release(file)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        (copy,) = await conflicts(two)
+        assert await read(two, copy) == b"minend"
+
+
 async def test_unlinking_and_replacing_open_files_apart(world: World, autojump_clock: object) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
@@ -467,6 +492,29 @@ async def test_a_damaged_block_stops_nothing_but_its_own_commit(world: World, au
         assert await names(one) == [b"after", b"before", b"damaged"]
         assert await read(one, b"after") == b"y"
         assert (await one.lookup(ROOT_NODE, b"damaged")).version == 0  # type: ignore[union-attr]
+
+
+async def test_what_is_written_over_content_that_was_given_up_does_not_replace_what_others_wrote(
+    world: World, autojump_clock: object
+) -> None:
+    """Version 2 is one thing here, and another at the server."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        file = await one.open(await write(one, b"file", b"base"))
+        await cut_off(desk, one)
+        await file.write(0, os.urandom(300_000))
+        await one.flush(file)
+        await write(two, b"file", b"theirs")
+        for folder in ("own", "blocks"):
+            damage(desk.disk, desk.folder / folder)
+        await back(desk, one)
+        await file.truncate(0)
+        await file.write(0, b"mine")
+        await one.flush(file)
+        await one.release(file)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        (copy,) = await conflicts(two)
+        assert await read(two, copy) == b"mine"
 
 
 def damage(disk: SimDisk, folder: Path) -> None:
