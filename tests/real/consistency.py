@@ -2,7 +2,7 @@
 
 Three mounts of three devices, each over a wire of its own, and several processes on each (``worker.py``). A round
 ends with everything healed: what was done is sent, all mounts show the same tree, and the history of the round has an
-order that the contract allows. Then the drive is emptied for the next.
+order that the contract allows. The next begins with an empty drive.
 
 ``python -m tests.real.consistency MINUTES [SEED]`` goes on for that long. A failure leaves what was written down in a
 folder that it names. A seed gives the same faults and the same programs; how they meet is the machine's.
@@ -31,9 +31,9 @@ from typing import Final
 
 from tests.real.harness import REPOSITORY, Device, Failed, Log, Mount, Server
 from tests.real.histories import Process as Written
-from tests.real.histories import Record, Span, check_own, cut, history
+from tests.real.histories import Record, Span, check_own, cut, history, without_own
 from tests.real.proxy import Wire
-from tests.real.worker import CONFLICT_MARK, listing
+from tests.real.worker import CONFLICT_MARK, OWN_MARK, listing
 from tests.real.world import World
 from tests.simulation.checker import Broken, Tree, check
 from tests.simulation.history import FOREVER_S, OK, Event, List, Mkdir, Open, label_of
@@ -51,6 +51,8 @@ WORK_ENDS_S: Final = 60.0
 """No operation takes so long, whatever happens."""
 
 HEALS_S: Final = 60.0
+ROUNDS_OF_EACH: Final = 6
+"""Faults of a seed, before the next has a new server."""
 
 APART: Final = "the server can't be reached: what is done here is kept"
 JOINED: Final = "all that was done here is at the server"
@@ -76,6 +78,11 @@ class Site:
         with (self.locks / "mount").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def wait_online(self) -> None:
+        """Until it works with its server."""
+        self.mount.until(lambda status: status["state"] == "online", HEALS_S, "online")
+        self.changes.append((time.monotonic(), JOINED))
 
     def apart(self) -> list[Span]:
         """Times at which the mount may have worked apart."""
@@ -166,6 +173,7 @@ class Round:
         with self.one.unused():
             self.one.changes.append((time.monotonic(), APART))
             self.one.mount.start()
+            self.one.wait_online()
 
     def kill_server(self) -> None:
         """Started again where it was."""
@@ -249,19 +257,18 @@ class Contract:
         apart = {site.name: site.apart() for site in self.sites}
         (folder / "apart.json").write_text(json.dumps({"apart": apart, "cut off": disturbance.cut_off}))
         self._judge(setup, written, apart, disturbance.cut_off, folder)
-        self._empty()
         shutil.rmtree(folder)
 
     def _set_up(self) -> Event:
-        """The folder that is always there."""
+        """The folder that is always there, and nothing else."""
+        self._empty()
         call_s = time.monotonic()
         os.mkdir(self.sites[0].mount.path / "d")
         return Event("setup", self.sites[0].name, Mkdir("d"), call_s, time.monotonic(), OK)
 
     def _settle(self) -> None:
         for site in self.sites:
-            site.mount.until(lambda status: status["state"] == "online", HEALS_S, "online")
-            site.changes.append((time.monotonic(), JOINED))
+            site.wait_online()
         for site in self.sites:
             site.mount.wait()
 
@@ -341,7 +348,8 @@ def _look_at_everything(site: Site) -> tuple[Tree, list[Event]]:
         folder = ahead.pop()
         call_s = time.monotonic()
         names = os.listdir(site.mount.path / folder)
-        events.append(Event("end", site.name, List(folder), call_s, time.monotonic(), listing(names)))
+        seen = without_own(listing(names))
+        events.append(Event("end", site.name, List(folder), call_s, time.monotonic(), seen))
         for name in names:
             path, call_s = f"{folder}/{name}" if folder else name, time.monotonic()
             if (site.mount.path / path).is_dir():
@@ -350,7 +358,7 @@ def _look_at_everything(site: Site) -> tuple[Tree, list[Event]]:
                 continue
             label = label_of((site.mount.path / path).read_bytes())
             paths[path] = label
-            if CONFLICT_MARK not in name:
+            if CONFLICT_MARK not in name and not name.startswith(OWN_MARK):
                 events.append(Event("end", site.name, Open(path, 0), call_s, time.monotonic(), label))
     return Tree(site.name, paths), events
 
@@ -371,34 +379,43 @@ def serving(folder: Path) -> Iterator[World]:
 
 
 def soak(minutes: float, seed: int) -> int:
-    """Rounds until the time is over; the exit status."""
+    """Rounds until the time is over; the exit status. The folder of a seed that failed is left."""
     until_s = time.monotonic() + 60 * minutes
-    failures = 0
+    failed = False
     while time.monotonic() < until_s:
         folder = Path(tempfile.mkdtemp(prefix="samedrive-soak-"))
-        print(f"seed {seed}, logs in {folder}", flush=True)
-        began_s = time.monotonic()
-        with serving(folder) as world:
-            contract = Contract(world, folder / "rounds", seed)
-            try:
-                for fault in Random(seed).sample(FAULTS * 6, 6 * len(FAULTS)):
-                    if time.monotonic() > until_s:
-                        break
-                    contract.run(fault)
-                    print(f"  {contract.tally.rounds} {fault}", flush=True)
-                    if trouble := [line for log in contract.logs for line in log.unexpected()]:
-                        raise Failed("in the logs: " + "\n".join(trouble))
-            except (Broken, Failed, OSError) as error:
-                failures += 1
-                print(f"FAILED: {error}", flush=True)
-        tally = contract.tally
-        print(
-            f"seed {seed}: {tally.rounds} rounds, {tally.operations} operations in {time.monotonic() - began_s:.0f} s; "
-            f"{tally.whole} rounds without a change made offline",
-            flush=True,
-        )
+        print(f"seed {seed}, in {folder}", flush=True)
+        if _holds(seed, folder, until_s):
+            shutil.rmtree(folder)
+        else:
+            failed = True
         seed += 1
-    return 1 if failures else 0
+    return 1 if failed else 0
+
+
+def _holds(seed: int, folder: Path, until_s: float) -> bool:
+    """Rounds of one seed: whether the contract held in them."""
+    began_s, holds = time.monotonic(), True
+    with serving(folder) as world:
+        contract = Contract(world, folder / "rounds", seed)
+        try:
+            for fault in Random(seed).sample(FAULTS * ROUNDS_OF_EACH, ROUNDS_OF_EACH * len(FAULTS)):
+                if time.monotonic() > until_s:
+                    break
+                contract.run(fault)
+                print(f"  {contract.tally.rounds} {fault}", flush=True)
+                if trouble := [line for log in contract.logs for line in log.unexpected()]:
+                    raise Failed("in the logs: " + "\n".join(trouble))
+        except (Broken, Failed, OSError) as error:
+            holds = False
+            print(f"FAILED: {error}", flush=True)
+    tally = contract.tally
+    print(
+        f"seed {seed}: {tally.rounds} rounds, {tally.operations} operations in {time.monotonic() - began_s:.0f} s; "
+        f"in {tally.whole} rounds nothing was changed offline",
+        flush=True,
+    )
+    return holds
 
 
 if __name__ == "__main__":

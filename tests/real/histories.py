@@ -8,7 +8,7 @@ never too short:
 - what a mount is asked while it is apart is left out;
 - what is changed on it then takes effect when the server can be reached again, at the earliest. From then on the
   order in which others see that isn't looked into: the history is *cut* there. That these changes arrive whole, and in
-  order, is checked by files that nobody but their maker touches (``check_own``).
+  order, is checked by files that nobody but their maker touches (``check_own``), which are no part of the history.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from tests.real.worker import OWN_MARK
 from tests.simulation.checker import Broken, Tree
 from tests.simulation.history import (
+    ABSENT,
     FOREVER_S,
     OK,
     Commit,
@@ -41,6 +42,7 @@ Record = Mapping[str, Any]
 
 GONE: Final = ("ENOTCONN", "ECONNABORTED")
 QUESTIONS: Final = ("look", "list")
+CHANGES_OF_NAMES: Final = ("mkdir", "rmdir", "unlink", "rename")
 CLOCK_SLACK_S: Final = 0.2
 """Between the clock of the logs and that of the workers, generously."""
 
@@ -64,18 +66,21 @@ class Process(NamedTuple):
 class _Own:
     """A change of a machine's own that others may not see yet."""
 
-    paths: tuple[str, ...]
+    path: str
     inode: int
     call_s: float
     return_s: float
+    died_s: float = FOREVER_S
+    """When the mount died under it: what it committed then may still come, and be in the way of later versions."""
 
     def may_show(self, record: Record) -> bool:
         """Whether an operation at that time, of this path, may have shown it."""
         if self.return_s < record["call_s"] or self.call_s > record.get("until", record["return_s"]):
             return False
-        path = record["path"]
-        inside = f"{path}/" if path else ""
-        return self.inode == record.get("inode", -1) or any(one == path or one.startswith(inside) for one in self.paths)
+        if self.inode == record.get("inode", -1):
+            return True
+        asked = [record["path"], *([record["new_path"]] if "new_path" in record else [])]
+        return any(self.path == path or self.path.startswith(f"{path}/" if path else "") for path in asked)
 
 
 def history(
@@ -124,12 +129,13 @@ def _own_changes(process: Process) -> Iterable[_Own]:
     for record in process.records:
         if record["what"] not in ("open", "create") or not record.get("handle"):
             continue
-        if record.get("result", OK) in ("ABSENT", "EEXIST"):
-            return_s = record["return_s"]
+        if record.get("result", OK) in (ABSENT, "EEXIST") or (record["what"] == "open" and "failed" in record):
+            return_s, died_s = record["return_s"], FOREVER_S
         else:
-            commit = commits.get(record["handle"])
-            return_s = FOREVER_S if commit is None or "failed" in commit else commit["return_s"]
-        yield _Own((record["path"],), record.get("inode", -2), record["call_s"], return_s)
+            last = commits.get(record["handle"], record)
+            return_s = last["return_s"] if last["what"] == "commit" and "failed" not in last else FOREVER_S
+            died_s = last["return_s"] if last.get("failed") in GONE else FOREVER_S
+        yield _Own(record["path"], record.get("inode", -2), record["call_s"], return_s, died_s)
 
 
 def _events(process: Process, own: Sequence[_Own], spans: Sequence[Span], cut_s: float) -> Iterable[Event]:
@@ -138,20 +144,19 @@ def _events(process: Process, own: Sequence[_Own], spans: Sequence[Span], cut_s:
     """Handles whose open or create is among the events."""
     for record in process.records:
         what, call_s = record["what"], record["call_s"]
-        span = next((span for span in spans if _overlaps(record, span)), None)
+        # Nobody waits for the server at a create without O_EXCL, but at its close.
+        is_waiting = what == "create" and not record["exclusive"] and record.get("result") == OK
+        until = commits.get(record["handle"]) if is_waiting else record
+        return_s, outcome = (FOREVER_S, Outcome.UNKNOWN) if until is None else _end(until)
+        over = {**record, "return_s": record["return_s"] if until is None else until["return_s"]}
+        span = next((span for span in spans if _overlaps(over, span)), None)
         if call_s > cut_s or (span is not None and call_s > span.begin_s + 2 * CLOCK_SLACK_S):
             continue
-        end = commits.get(record["handle"]) if what == "create" and not record["exclusive"] else None
-        if what == "create" and not record["exclusive"] and record.get("result") == OK:
-            # Nobody waits for the server before the close.
-            return_s, outcome = _end(end) if end is not None else (FOREVER_S, Outcome.UNKNOWN)
-        else:
-            return_s, outcome = _end(record)
         handle = record.get("handle", 0)
         is_open = what == "open"
         if outcome is not Outcome.KNOWN and (what in QUESTIONS or is_open):
             continue
-        if what == "commit" and handle not in bound:
+        if (what == "commit" and handle not in bound) or record["path"].startswith(OWN_MARK):
             continue
         if span is not None or return_s > cut_s:
             if what in QUESTIONS or (is_open and not handle):
@@ -166,15 +171,19 @@ def _events(process: Process, own: Sequence[_Own], spans: Sequence[Span], cut_s:
             bound.add(handle)
         # What is being written under this handle is no excuse for its own open.
         excused = span is not None or any(one.may_show(record) for one in own if not (handle and one.call_s == call_s))
+        if excused and what in CHANGES_OF_NAMES and record.get("result", OK) != OK:
+            continue
+        if what == "commit":
+            excused = any(one.died_s < call_s for one in own)
         yield Event(
             process.name,
             process.machine,
             _operation(record),
             call_s,
             return_s,
-            record.get("result", OK),
+            without_own(record["result"]) if what == "list" else record.get("result", OK),
             outcome,
-            excused and (what in QUESTIONS or is_open),
+            excused,
         )
 
 
@@ -201,6 +210,13 @@ def _operation(record: Record) -> Operation:
         "rename": lambda: Rename(path, record["new_path"]),
     }
     return makers[record["what"]]()
+
+
+def without_own(listing: str) -> str:
+    """A listing without the files that ``check_own`` is about: the fewer files, the shorter the search for an order."""
+    if listing == ABSENT:
+        return listing
+    return "".join(f"{name}/" for name in listing.split("/") if name and not name.startswith(OWN_MARK))
 
 
 def check_own(processes: Sequence[Process], trees: Sequence[Tree]) -> None:

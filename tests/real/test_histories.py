@@ -93,3 +93,9 @@ def test_files_of_one_process_are_seen_in_their_order() -> None:
     check_own([process, laptop(record("list", "", 9, 9.1, "own-1/"))], [tree])
     with pytest.raises(Broken):
         check_own([process, laptop(record("list", "", 9, 9.1, "own-2/"))], [tree])
+
+
+def test_such_files_are_no_part_of_the_history() -> None:
+    process = desk(*written("own-1", "1*1", 1, 1), record("list", "", 9, 9.1, "a/own-1/"))
+    assert [event.result for event in history([process], {}, {})] == ["a/"]
+    assert [event.result for event in history([desk(record("list", "e", 9, 9.1, "absent"))], {}, {})] == ["absent"]
