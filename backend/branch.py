@@ -5,17 +5,20 @@ the system calls (and of ``server/metadata``), on the rows that are known; where
 here, the change is refused as unreachable: that something can't be read never means that it is gone.
 
 A commit gives a file the version number after its base; the server gives it the same, where nobody else was first.
+What a change did can be undone until the next ``keep``: it was promised to nobody as long as it isn't durable.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from backend.errors import NotFound, Offline, Refused
-from backend.tree import ABSENT, Tree
+from backend.errors import Deferred, NotFound, Offline, Refused
+from backend.tree import ABSENT, Absent, Tree
 from protocol import manifest as manifests
 from protocol.ids import NodeId, VersionNumber
-from protocol.limits import XATTRS_MAX_BYTES
+from protocol.limits import NAME_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
 from protocol.messages import (
     AnyChange,
     Commit,
@@ -45,6 +48,9 @@ class Branch:
         """Those that a change touched."""
         self.names: set[tuple[NodeId, bytes]] = set()
         self._now: dict[NodeId, None] = {}
+        self._unmade: set[NodeId] = set()
+        """Files whose create could not be applied."""
+        self._undo: list[_WasNode | _WasName] = []
 
     def apply(self, change: AnyChange) -> list[Node]:
         """Do it; returns the rows of the nodes that it changed. Raises Refused and Offline, with nothing changed."""
@@ -72,10 +78,31 @@ class Branch:
                 raise Offline("a conflict is decided when the server can be reached")
         return [self._row(node) for node in self._now]
 
+    def mark(self) -> int:
+        """Where ``undo`` goes back to."""
+        return len(self._undo)
+
+    def undo(self, mark: int) -> None:
+        """As if what was applied since had not been. No checkpoint."""
+        while len(self._undo) > mark:
+            match self._undo.pop():
+                case _WasNode(node, None):
+                    self._tree.drop([node], [])
+                case _WasNode(_, row) if row is not None:
+                    self._tree.keep_node(row, self._tree.applied)
+                case _WasName(folder, name, meaning):
+                    self._tree.keep_name(folder, name, meaning, self._tree.applied)
+
+    def keep(self) -> None:
+        """What was applied stays."""
+        self._undo.clear()
+
     def clear(self) -> None:
         """The local rows are dropped: the server has the changes."""
         self.nodes.clear()
         self.names.clear()
+        self._unmade.clear()
+        self._undo.clear()
 
     # ── what is known ──
 
@@ -118,12 +145,16 @@ class Branch:
 
     def _set(self, row: Node, **changes: object) -> Node:
         changed = msgspec.structs.replace(row, **changes)
+        self._undo.append(_WasNode(row.id, self._tree.node(row.id)))
         self._tree.keep_node(changed, self._tree.applied)
         self.nodes.add(row.id)
         self._now[row.id] = None
         return changed
 
     def _name(self, folder: NodeId, name: bytes, node: NodeId | None, time_ns: int, subfolders: int = 0) -> None:
+        before = self._tree.lookup(folder, name)
+        assert before is not None, "what a name means is known before it is changed"
+        self._undo.append(_WasName(folder, name, before))
         self._tree.keep_name(folder, name, ABSENT if node is None else node, self._tree.applied)
         self.names.add((folder, name))
         if (parent := self._tree.node(folder)) is not None:
@@ -137,8 +168,14 @@ class Branch:
     # ── the changes ──
 
     def _create(self, change: Create) -> None:
+        _check_name(change.name)
+        if (made := self._tree.node(change.node)) is not None and made.kind is change.kind:
+            self._now[change.node] = None  # By this very create, of a mount that crashed before it knew.
+            return
+        self._unmade.add(change.node)
         if self._meaning(change.parent, change.name) is not None:
             raise Refused.named("EEXIST", "the name is taken")
+        self._unmade.discard(change.node)
         is_folder = change.kind is Kind.FOLDER
         row = Node(
             id=change.node,
@@ -161,11 +198,17 @@ class Branch:
             self._tree.keep_listing(change.node, [], self._tree.applied)
 
     def _commit(self, change: Commit) -> None:
-        row = self._row(change.node)
+        row = self._tree.node(change.node)
+        if change.node in self._unmade:
+            raise Offline("the server can't be reached, and the file could not be made here")
+        if row is None:
+            # Its writer has it open and knows it; nobody else here can take the version for another device's.
+            self.nodes.add(change.node)
+            return
+        if row.kind is not Kind.FILE:
+            raise Refused.named("EINVAL", "only regular files have content")
         if change.base != row.version:
-            raise Offline(
-                "another device has changed this file: what was written is kept until the server can be asked"
-            )
+            raise Deferred("another device has changed this file: what was written is kept until the server is asked")
         manifest = manifests.decode(change.manifest)
         self._set(
             row,
@@ -181,10 +224,15 @@ class Branch:
     def _set_attributes(self, change: SetAttributes) -> None:
         named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "mtime_ns", "atime_ns")}
         given = {name: value for name, value in named.items() if value is not None}
-        self._set(self._row(change.node), ctime_ns=change.time_ns, **given)
+        row = self._row(change.node)
+        self._now[row.id] = None
+        if given:
+            self._set(row, ctime_ns=change.time_ns, **given)
 
     def _set_xattr(self, change: SetXattr) -> None:
         row = self._row(change.node)
+        if not 0 < len(change.name) <= XATTR_NAME_MAX_BYTES:
+            raise Refused.named("ERANGE", f"an attribute's name has 1 to {XATTR_NAME_MAX_BYTES} bytes")
         if change.xattr_mode is XattrMode.CREATE and change.name in row.xattrs:
             raise Refused.named("EEXIST", "the attribute is there already")
         if change.xattr_mode is XattrMode.REPLACE and change.name not in row.xattrs:
@@ -202,13 +250,14 @@ class Branch:
         self._set(row, xattrs=xattrs, ctime_ns=change.time_ns)
 
     def _link(self, change: Link) -> None:
+        _check_name(change.name)
+        if self._meaning(change.parent, change.name) is not None:
+            raise Refused.named("EEXIST", "the name is taken")
         row = self._row(change.node)
         if row.kind is Kind.FOLDER:
             raise Refused.named("EPERM", "folders have one name")
         if row.nlink == 0:
             raise NotFound("the file has been removed")
-        if self._meaning(change.parent, change.name) is not None:
-            raise Refused.named("EEXIST", "the name is taken")
         self._name(change.parent, change.name, change.node, change.time_ns)
         self._set(row, ctime_ns=change.time_ns, nlink=row.nlink + 1)
 
@@ -226,19 +275,27 @@ class Branch:
         self._lose_name(row, change.parent, change.name, change.time_ns)
 
     def _rename(self, change: Rename) -> None:
+        _check_name(change.new_name)
         row = self._named(change.parent, change.name, change.node)
+        self._check_folder(change.new_parent)
+        self._check_no_loop(row, change.new_parent)
         there = self._meaning(change.new_parent, change.new_name)
         over = None if there is None else self._row(there)
         source, target = (change.parent, change.name), (change.new_parent, change.new_name)
         if change.rename_mode is RenameMode.EXCHANGE:
             if over is None:
                 raise NotFound("there is nothing to exchange with")
+            self._check_no_loop(over, change.parent)
+            self._now[row.id] = None
+            if over.id == row.id:
+                return
             self._move(row, target, change.time_ns, leaves=over)
             self._move(over, source, change.time_ns, leaves=row)
             return
         if over is not None and change.rename_mode is RenameMode.NOREPLACE:
             raise Refused.named("EEXIST", "the new name is taken")
         if over is not None and over.id == row.id:
+            self._now[row.id] = None
             return  # Two names of one file: rename(2) does nothing.
         if over is not None:
             self._check_replaces(row, over)
@@ -252,6 +309,10 @@ class Branch:
         self._name(*to, row.id, time_ns, subfolders=subfolders)
         self._set(self._row(row.id), ctime_ns=time_ns)
 
+    def _check_no_loop(self, row: Node, into: NodeId) -> None:
+        if row.kind is Kind.FOLDER and self._tree.is_below(into, row.id):
+            raise Refused.named("EINVAL", "a folder can't be moved into itself")
+
     def _check_replaces(self, row: Node, over: Node) -> None:
         if over.kind is Kind.FOLDER:
             if row.kind is not Kind.FOLDER:
@@ -259,3 +320,25 @@ class Branch:
             self._must_be_empty(over.id)
         elif row.kind is Kind.FOLDER:
             raise Refused.named("ENOTDIR", "the new name is not a folder")
+
+
+class _WasNode(NamedTuple):
+    """A node's row before a change; None where it was not known."""
+
+    node: NodeId
+    row: Node | None
+
+
+class _WasName(NamedTuple):
+    """What a name meant before a change."""
+
+    folder: NodeId
+    name: bytes
+    meaning: NodeId | Absent
+
+
+def _check_name(name: bytes) -> None:
+    if len(name) > NAME_MAX_BYTES:
+        raise Refused.named("ENAMETOOLONG", f"a name has at most {NAME_MAX_BYTES} bytes")
+    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
+        raise Refused.named("EINVAL", "not a name")

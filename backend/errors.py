@@ -4,6 +4,7 @@
 
     DriveError                 .errno is what a system call returns
     ├── Offline                the server can't be reached: what was closed is kept and sent later (EIO)
+    │   └── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
     ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
     ├── ReadOnly               the member may only read (EROFS)
     ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
@@ -31,6 +32,10 @@ class Offline(DriveError):
     """No answer from the server within the deadline."""
 
     errno = codes.EIO
+
+
+class Deferred(Offline):
+    """What was written can't be shown under a name before the server is asked: once durable, that is success."""
 
 
 class Unauthorized(DriveError):

@@ -13,6 +13,9 @@ its hash is dropped: it was being written when the power went, and nobody has be
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
 another that holds all that is live; when nothing is live and it is long, it is replaced by an empty one. What ``sync``
 promised holds whichever process comes next, and whatever that one's crash undoes.
+
+``sync`` may run in a worker while records are appended: ``_turn`` guards the log and what is live, and is not held
+while the disk syncs; ``_sync_turn`` lets one sync run at a time, since a failed one is told to one caller alone.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -91,6 +96,8 @@ class Sending(msgspec.Struct, frozen=True, tag="sending"):
     first: int
     """The number that the first of them has in the batch."""
     numbers: list[int]
+    adopted: bool = False
+    """They may have been sent before the mount parted, as those who asked for them wanted them answered."""
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -128,6 +135,9 @@ class Journal:
         self._in_doubt = False
         """Whether what was appended may be gone after a power loss although ``sync`` of the log has returned."""
         self._lock: File | None = None
+        self._turn = threading.RLock()
+        self._sync_turn = threading.Lock()
+        self._being_synced: File | None = None
         try:
             make_folders(disk, folder)
             make_folders(disk, self.overlays)
@@ -149,15 +159,17 @@ class Journal:
 
     def begin(self, flushed: Flushed) -> int:
         """Append a record; returns its number. ``sync`` makes it survive a power loss."""
-        number, self._next = self._next, self._next + 1
-        self._append(Begun(number, flushed))
-        self._live[number] = flushed
-        return number
+        with self._turn:
+            number, self._next = self._next, self._next + 1
+            self._append(Begun(number, flushed))
+            self._live[number] = flushed
+            return number
 
     def end(self, number: int) -> None:
         """A record is committed. Where that can't be written, the next mount commits it again, which does no harm."""
-        if self._live.pop(number, None) is not None:
-            self._tidy(Done(number))
+        with self._turn:
+            if self._live.pop(number, None) is not None:
+                self._tidy(Done(number))
 
     def _tidy(self, record: Record) -> None:
         try:
@@ -170,9 +182,18 @@ class Journal:
 
     # ── changes that were made apart from the server ──
 
-    def kept(self) -> list[tuple[int, AnyChange]]:
-        """Those that are not at the server, in order."""
-        return sorted(self._kept.items())
+    @property
+    def kept_count(self) -> int:
+        """How many kept changes are not at the server."""
+        return len(self._kept)
+
+    def kept(self, most: int | None = None) -> list[tuple[int, AnyChange]]:
+        """Those that are not at the server, in order; the first ``most`` of them."""
+        return list(islice(self._kept.items(), most))
+
+    def kept_as(self, numbers: Sequence[int]) -> list[AnyChange]:
+        """The kept changes of these records."""
+        return [self._kept[number] for number in numbers]
 
     @property
     def sending(self) -> Sending | None:
@@ -181,16 +202,30 @@ class Journal:
 
     def keep(self, change: AnyChange) -> int:
         """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""
-        number, self._next = self._next, self._next + 1
-        self._append(Kept(number, change))
-        self._kept[number] = change
-        return number
+        with self._turn:
+            number, self._next = self._next, self._next + 1
+            self._append(Kept(number, change))
+            self._kept[number] = change
+            return number
 
-    def send(self, first: int, numbers: list[int]) -> None:
-        """These are about to be sent as one batch; ``sync`` it before that."""
-        sending = Sending(first, numbers)
-        self._append(sending)
-        self._sending = sending
+    def give_up(self, numbers: Sequence[int]) -> None:
+        """These changes, just kept, were refused after all. The next ``sync`` writes a log without them."""
+        with self._turn:
+            for number in numbers:
+                del self._kept[number]
+            if self._sending is not None and not self._kept.keys() >= set(self._sending.numbers):
+                self._sending = None
+            self._in_doubt = True
+
+    def send(self, sending: Sending) -> None:
+        """These are about to be sent as one batch, or may have been; ``sync`` it before that."""
+        with self._turn:
+            self._append(sending)
+            self._sending = sending
+
+    def send_anew(self) -> None:
+        """The batch under way never reached the server, and never will: its changes may go under other numbers."""
+        self.send(Sending(0, []))
 
     def past(self) -> list[tuple[AnyChange, AnyAnswer]]:
         """Kept changes that were answered before those that are left, in order."""
@@ -198,36 +233,51 @@ class Journal:
 
     def answered(self, numbers: list[int], answers: list[AnyAnswer]) -> None:
         """They are at the server; ``sync`` it before more is sent. Raises LocalFailure."""
-        record = Answered(numbers, answers)
-        self._append(record)
-        self._take_up(record)
+        with self._turn:
+            record = Answered(numbers, answers)
+            self._append(record)
+            self._take_up(record)
 
     def settle(self) -> None:
         """Everything kept is at the server. Where that can't be written, the next mount finds that out again."""
-        self._past.clear()
-        self._sending = None
-        self._tidy(Settled())
+        with self._turn:
+            self._past.clear()
+            self._sending = None
+            self._tidy(Settled())
 
     def sync(self) -> None:
-        """Return when everything appended survives a power loss; raises LocalFailure.
+        """Return when everything appended before survives a power loss; raises LocalFailure. For any thread.
 
         After a failure the next call writes what is live to a new file.
         """
+        with self._sync_turn:
+            try:
+                with self._turn:
+                    if self._in_doubt:
+                        self._begin_log()
+                        return
+                    log_file = self._being_synced = self._opened_log()
+                self._sync_file(log_file)
+            except OSError as error:
+                self._in_doubt = True  # The next fsync would not say what this one lost: fsync(2).
+                raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+
+    def _sync_file(self, log_file: File) -> None:
         try:
-            if self._in_doubt:
-                self._begin_log()
-            else:
-                self._opened_log().sync()
-        except OSError as error:
-            self._in_doubt = True  # The next fsync would not say what this one lost: fsync(2).
-            raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+            log_file.sync()
+        finally:
+            with self._turn:
+                self._being_synced = None
+                if log_file is not self._log:  # Replaced meanwhile, and left to be closed here.
+                    log_file.close()
 
     def close(self) -> None:
         """Let another mount have the folder."""
-        for file in (self._log, self._lock):
-            if file is not None:
-                file.close()
-        self._log = self._lock = None
+        with self._turn:
+            for file in (self._log, self._lock):
+                if file is not None and file is not self._being_synced:
+                    file.close()
+            self._log = self._lock = None
 
     def __enter__(self) -> Journal:
         return self
@@ -261,18 +311,18 @@ class Journal:
         except FileNotFoundError:
             self._begin_log()
             return
-        data = self._log.read(0, self._log.size_bytes())
-        if len(data) < len(MAGIC):
+        magic, size = self._log.read(0, len(MAGIC)), self._log.size_bytes()
+        if len(magic) < len(MAGIC):
             self._begin_log()
             return
-        if data[: len(MAGIC)] != MAGIC:
+        if magic != MAGIC:
             raise LocalFailure(f"{path} is not a journal that this version knows; it may hold unsent work")
         self._log_bytes = len(MAGIC)
         self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
-        for record, stop in _records(data):
+        for record, stop in _records(self._log):
             self._log_bytes = stop
             self._take_up(record)
-        if (torn := len(data) - self._log_bytes) > 0:
+        if (torn := size - self._log_bytes) > 0:
             log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
             # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
             # dropped tail would follow that.
@@ -296,6 +346,7 @@ class Journal:
                 self._sending = None
             case Settled():
                 self._past.clear()
+                self._sending = None
 
     def _live_records(self) -> list[Record]:
         """What a new log has to hold, in order."""
@@ -313,7 +364,7 @@ class Journal:
         replaced, self._log = self._log, self._replace(self._folder / "log", content)
         self._log_bytes = len(content)
         self._in_doubt = True  # Until its name is safe, a power loss brings the replaced one back.
-        if replaced is not None:
+        if replaced is not None and replaced is not self._being_synced:
             replaced.close()
         self.disk.sync_folder(self._folder)
         self._in_doubt = False
@@ -364,14 +415,16 @@ def _encoded(record: Record) -> bytes:
     return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
 
 
-def _records(data: bytes) -> Iterator[tuple[Record, int]]:
-    """Records and where they end, up to the first that is cut or damaged."""
+def _records(log_file: File) -> Iterator[tuple[Record, int]]:
+    """Records and where they end, up to the first that is cut or damaged. One at a time: a log may be long."""
     at = len(MAGIC)
-    while at + _HEAD.size <= len(data):
-        length, digest = _HEAD.unpack_from(data, at)
+    while len(head := log_file.read(at, _HEAD.size)) == _HEAD.size:
+        length, digest = _HEAD.unpack(head)
         begin = at + _HEAD.size
-        body = data[begin : begin + length]
-        if length > _RECORD_MAX_BYTES or len(body) != length or blake3(body).digest()[:8] != digest:
+        if length > _RECORD_MAX_BYTES:
+            return
+        body = log_file.read(begin, length)
+        if len(body) != length or blake3(body).digest()[:8] != digest:
             return
         at = begin + length
         try:

@@ -129,7 +129,7 @@ def assemble(
         direct,
         reach,
         tree,
-        Apart(direct, tree, journal, own, cache, threads),
+        Apart(direct, tree, journal, own, cache, working_keys, threads),
         memory,
         journal,
         blocks,

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, Offline, Unauthorized
+from backend.errors import DriveError, LocalFailure, Offline, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
@@ -206,7 +206,8 @@ class Outbox:
 
     async def _run_apart(self) -> None:
         """Apply and keep what comes; meanwhile wait for the server, and send it all when it answers."""
-        self._idle = trio.Event()
+        if self._idle.is_set():
+            self._idle = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_what_comes)
             pause_s = _RETRY_FIRST_S
@@ -229,6 +230,8 @@ class Outbox:
         while True:
             await self._any.wait()
             async with self._keeping:
+                if not self._reach.apart:
+                    return  # It came while the mount rejoined: it is for the server.
                 batch = list(self._queue)
                 self._queue.clear()
                 for pending, outcome in zip(
@@ -271,14 +274,19 @@ class Outbox:
                 reply = await self._remote.send(Batch(self._journal, first, changes))
                 break
             except (Offline, Unauthorized) as error:
+                trouble: DriveError = error
                 if await self._has_parted(error):
-                    for pending, outcome in zip(batch, await self._apart.adopt(first, changes), strict=True):
-                        self._settle_apart(pending, outcome)
-                    self._last_number = first + len(batch) - 1
-                    return
+                    try:
+                        outcomes = await self._apart.adopt(first, changes)
+                    except LocalFailure as full:
+                        trouble, failures = full, self._told_after
+                    else:
+                        for pending, outcome in zip(batch, outcomes, strict=True):
+                            self._settle_apart(pending, outcome)
+                        return
                 failures += 1
                 if failures >= self._told_after:
-                    self._tell_waiters(batch, error)
+                    self._tell_waiters(batch, trouble)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
             except DriveError as error:

@@ -8,6 +8,7 @@ go to and come from: the server, or this folder while the mount works apart.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -32,25 +33,33 @@ class OwnBlocks:
         self._have: set[BlockId] = set()
         self._held: dict[BlockId, bytes] = {}
         """Blocks of commits that the journal has whole."""
+        self.held_bytes = 0
+        """Of these: they are in memory."""
+        self._writes = itertools.count()
         make_folders(disk, folder)
         for entry in disk.entries(folder):
-            with contextlib.suppress(ValueError):
-                if len(block := bytes.fromhex(entry.name)) == BLOCK_ID_BYTES:
-                    self._have.add(BlockId(block))
+            if (block := _block_of(entry.name)) is not None:
+                self._have.add(block)
+            else:  # It was being written when the process ended.
+                with contextlib.suppress(OSError):
+                    disk.remove(folder / entry.name)
 
     def __contains__(self, block: BlockId) -> bool:
         return block in self._have or block in self._held
 
     def hold(self, block: BlockId, sealed: bytes) -> None:
         """A block that is durable elsewhere, and can be read here."""
-        self._held[block] = sealed
+        if block not in self._held:
+            self._held[block] = sealed
+            self.held_bytes += len(sealed)
 
     def put(self, block: BlockId, sealed: bytes | bytearray) -> None:
         """Keep a block; when this returns it survives a power loss. Raises LocalFailure."""
         if block in self._have:
             return
         path = self._folder / block.hex()
-        temporary = path.with_name(path.name + ".new")
+        # Two files with one block in them may be kept at once.
+        temporary = path.with_name(f"{path.name}.{next(self._writes)}")
         try:
             file = self._disk.create(temporary)
             try:
@@ -74,6 +83,13 @@ class OwnBlocks:
             self._have.discard(block)
             raise NotFound(f"block {block.hex()} can't be read: {error.strerror}") from None
 
+    def find(self, block: BlockId) -> bytes | None:
+        """The same, or None where it isn't here."""
+        try:
+            return self.get(block) if block in self else None
+        except NotFound:
+            return None
+
     def clear(self) -> None:
         """No commit that is kept here names any of them."""
         for block in list(self._have):
@@ -81,6 +97,16 @@ class OwnBlocks:
                 self._disk.remove(self._folder / block.hex())
         self._have.clear()
         self._held.clear()
+        self.held_bytes = 0
+
+
+def _block_of(name: str) -> BlockId | None:
+    """The block whose file is called so."""
+    try:
+        block = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return BlockId(block) if len(block) == BLOCK_ID_BYTES else None
 
 
 class ReachedBlocks:

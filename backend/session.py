@@ -19,6 +19,7 @@ one set at a time and in order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,8 @@ MARGIN_S: Final = 0.1
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MOST_S: Final = 2.0
 _GOODBYE_S: Final = 5.0
+_QUESTION_S: Final = 3.0
+"""For the answer to a small question, after a poll got none and the lease is over."""
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +121,13 @@ class Session:
         return self.trouble is None and not self._reach.apart
 
     async def absorb(self, notices: Notices) -> None:
-        """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped."""
+        """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped.
+
+        Raises Offline where the mount has parted from its server meanwhile: then nothing of that reply may be used any
+        more beside what was done here since, and the changes come again.
+        """
         async with self._turn:
+            self._check_joined()
             outdated = self._tree.apply(notices, self._journal) | self._untold
             self._standing.applied = self._tree.applied
             # By calls that cannot block (see ``fs/notices.py``): the turn passes on.
@@ -127,6 +135,11 @@ class Session:
                 await self._listener(outdated)
             self._untold = Outdated()
             self._standing.acknowledged = self._tree.applied
+            self._check_joined()
+
+    def _check_joined(self) -> None:
+        if self._reach.apart:
+            raise Offline("the server can't be reached any more")
 
     async def absorb_answer(self, notices: Notices) -> None:
         """The same for the answer to this mount's own changes, of which the kernel hears when their calls return.
@@ -134,9 +147,12 @@ class Session:
         Of a commit that made a name (a conflict copy's, or that of a file brought back) it does not hear.
         """
         if notices.reset or any(notice.origin != self._journal or _is_news(notice) for notice in notices.notices):
-            await self.absorb(notices)
+            with contextlib.suppress(Offline):  # What was answered is known and true, whatever else isn't.
+                await self.absorb(notices)
             return
         async with self._turn:
+            if self._reach.apart:
+                return
             self._untold |= self._tree.apply(notices, self._journal)
             self._standing.applied = self._tree.applied
 
@@ -186,6 +202,8 @@ class Session:
                 if isinstance(error, Offline) and await self._is_cut_off():
                     self._part()
                     continue
+                if not isinstance(error, Offline):
+                    self._reach.heard()
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _RETRY_MOST_S)
                 continue
@@ -199,13 +217,16 @@ class Session:
         """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
         if self._reach.strict or self.lease_left_s() > 0:
             return False
-        try:
-            await self._remote.journal(self._journal)
-        except Offline:
-            return True
-        except DriveError:
-            pass
-        return False
+        with trio.move_on_after(_QUESTION_S) as asking:
+            try:
+                await self._remote.journal(self._journal)
+            except Offline:
+                return True
+            except DriveError:
+                pass
+        if not asking.cancelled_caught:
+            self._reach.heard()
+        return asking.cancelled_caught
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
@@ -228,7 +249,7 @@ class Session:
         if isinstance(error, Unauthorized) and not isinstance(self.trouble, Unauthorized):
             assert self._listener is not None
             await self._distrust(self._listener)
-        self._note(error)
+        self._note(error, "what is kept here is not at the server yet")
 
     async def _distrust(self, listener: Listener) -> None:
         """The token was revoked: nothing that was cached is shown any more."""
@@ -236,10 +257,10 @@ class Session:
         self._tree.forget_everything()
         await listener(Outdated(everything=True, names=True))
 
-    def _note(self, error: DriveError) -> None:
+    def _note(self, error: DriveError, what: str = "the lease is not renewed") -> None:
         if self.trouble is None or type(self.trouble) is not type(error):
             level = logging.INFO if isinstance(error, Offline) else logging.WARNING
-            log.log(level, "the lease is not renewed: %s", error)
+            log.log(level, "%s: %s", what, error)
         self.trouble = error
 
 

@@ -140,24 +140,37 @@ class Tree:
         self._folders.move_to_end(folder)
         return sorted((name, node) for name, node in known.names.items() if isinstance(node, int))
 
+    def is_below(self, node: NodeId, folder: NodeId) -> bool:
+        """Whether a node is this folder or below it, as far as names are known."""
+        below, seen = [folder], {folder}
+        while below and node not in seen:
+            known = self._folders.get(below.pop())
+            found = set(_nodes_of(known.names.values())) - seen if known is not None else set()
+            seen |= found
+            below += found
+        return node in seen
+
     def path_of(self, node: NodeId) -> str:
         """A path of a node for people, as far as names are known; slow, for messages about trouble."""
         parts: list[str] = []
         while node != ROOT_NODE:
-            found = next(
-                (
-                    (folder, name)
-                    for folder, known in self._folders.items()
-                    for name, meaning in known.names.items()
-                    if meaning == node
-                ),
-                None,
-            )
-            if found is None:
+            if (found := self.place_of(node)) is None:
                 return "/".join([f"node {node}", *reversed(parts)])
             node = found[0]
             parts.append(found[1].decode(errors="backslashreplace"))
         return "/".join(reversed(parts))
+
+    def place_of(self, node: NodeId) -> tuple[NodeId, bytes] | None:
+        """A name of a node, as far as names are known; slow."""
+        return next(
+            (
+                (folder, name)
+                for folder, known in self._folders.items()
+                for name, meaning in known.names.items()
+                if meaning == node
+            ),
+            None,
+        )
 
     def unknown_names(self, folder: NodeId) -> list[bytes] | None:
         """Names of a listed folder that have been outdated since; None where the folder hasn't been listed."""

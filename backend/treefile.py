@@ -40,7 +40,7 @@ class TreeFile:
         self._disk = disk
         self._path = path
         self._threads = threads
-        self._next: bytes | None = None
+        self._next: Snapshot | None = None
         self._asked = trio.Event()
 
     async def load(self) -> Snapshot | None:
@@ -49,12 +49,12 @@ class TreeFile:
 
     def save_soon(self, snapshot: Snapshot) -> None:
         """Have it written by ``run``. It is taken as it is now."""
-        self._next = encoded(snapshot)
+        self._next = snapshot
         self._asked.set()
 
     async def save(self, snapshot: Snapshot) -> None:
         """Write it; what can't be written is fetched again by the next mount."""
-        self._next = encoded(snapshot)
+        self._next = snapshot
         await self._write()
 
     async def run(self) -> None:
@@ -65,15 +65,16 @@ class TreeFile:
             await self._write()
 
     async def _write(self) -> None:
-        content, self._next = self._next, None
-        if content is None:
+        snapshot, self._next = self._next, None
+        if snapshot is None:
             return
         try:
-            await self._threads.run(partial(self._save, content))
+            await self._threads.run(partial(self._save, snapshot))
         except OSError as error:
             log.warning("%s can't be written: %s", self._path, error.strerror)
 
-    def _save(self, content: bytes) -> None:
+    def _save(self, snapshot: Snapshot) -> None:
+        content = encoded(snapshot)
         temporary = self._path.with_name(self._path.name + ".new")
         file = self._disk.create(temporary)
         try:

@@ -9,7 +9,7 @@ import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import click
 import trio
@@ -28,6 +28,16 @@ from fs.mounting import MountOptions, check_folder, mounted_at, serve_mount, unm
 
 _GONE_S: Final = 45.0
 """How long ``umount`` waits for the mount's process: it may be sending the last bytes."""
+
+Ready: TypeAlias = Callable[[bool], None]
+"""Called once the mount is up: whether it has not reached its server."""
+
+_READY: Final = "ready"
+_READY_OFFLINE: Final = "ready, offline"
+_OFFLINE: Final = (
+    "samedrive: this mount begins offline: the server can't be reached, or hasn't got what was done here before. "
+    "What is cached is there; what you do is kept and sent when the server answers."
+)
 
 
 def place_of(folder: Path) -> Path:
@@ -105,12 +115,18 @@ def mount_command(
     folder = Path.cwd() / cache if cache is not None else _default_cache(login, workspace, place)
     trusted = Path.cwd() / ca_file if ca_file is not None else Path(login.ca_file) if login.ca_file else None
 
-    def serve(ready: Callable[[], None]) -> None:
+    def serve(ready: Ready) -> None:
         trio.run(_mounted, login, trusted, workspace, place, options, folder, cache_size, ready)
 
     if foreground:
         _log_to(None)
-        serve(lambda: click.echo(f"samedrive: mounted at {place}"))
+
+        def ready(offline: bool) -> None:
+            click.echo(f"samedrive: mounted at {place}")
+            if offline:
+                click.echo(_OFFLINE, err=True)
+
+        serve(ready)
     else:
         _in_background(state_folder() / "mounts" / f"{folder.name}.log", serve)
 
@@ -123,7 +139,7 @@ async def _mounted(
     options: MountOptions,
     cache: Path,
     cache_bytes: int,
-    ready: Callable[[], None],
+    ready: Ready,
 ) -> None:
     async with open_drive(
         url=login.url,
@@ -138,7 +154,13 @@ async def _mounted(
     ) as drive:
         name = f"{drive.workspace.owner}/{drive.workspace.name}"
         record = MountRecord(str(place), os.getpid(), login.url, name, login.device, str(cache))
-        await serve_mount(drive, place, options, lambda: control.serve_control(runtime_folder(), record, drive), ready)
+        await serve_mount(
+            drive,
+            place,
+            options,
+            lambda: control.serve_control(runtime_folder(), record, drive),
+            lambda: ready(drive.is_apart),
+        )
 
 
 @click.command("umount")
@@ -204,6 +226,8 @@ def _described(status: dict[str, Any]) -> str:
         f"  blocks: {status['blocks_up']} sent, {status['blocks_down']} fetched, "
         f"{status['cache_hits']} from the cache ({written(status['cache_bytes'])} on disk)",
     ]
+    if status["state"] == "offline" and (kept := status["queued_changes"]):
+        lines.append(f"  {kept} change{'s' * (kept > 1)} kept here, to be sent when the server answers")
     lines += [f"  trouble: {status['trouble']}"] if status["trouble"] else []
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
     for file in status["sending"]:
@@ -226,7 +250,7 @@ def _log_to(file: Path | None) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-def _in_background(log: Path, serve: Callable[[Callable[[], None]], None]) -> None:
+def _in_background(log: Path, serve: Callable[[Ready], None]) -> None:
     """Run ``serve`` in a daemon; return when it is ready, or raise what it could not do."""
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
@@ -235,8 +259,10 @@ def _in_background(log: Path, serve: Callable[[Callable[[], None]], None]) -> No
         os.waitpid(child, 0)
         with os.fdopen(reading) as pipe:
             said = pipe.read()
-        if said != "ready":
+        if said not in (_READY, _READY_OFFLINE):
             raise click.ClickException(said or f"the mount did not come up; its log is {log}")
+        if said == _READY_OFFLINE:
+            click.echo(_OFFLINE, err=True)
         return
     os.close(reading)
     os.setsid()
@@ -251,9 +277,9 @@ def _in_background(log: Path, serve: Callable[[Callable[[], None]], None]) -> No
 
     reported: list[str] = []
 
-    def ready() -> None:
-        reported.append("ready")
-        report("ready")
+    def ready(offline: bool) -> None:
+        reported.append(_READY)
+        report(_READY_OFFLINE if offline else _READY)
 
     try:
         serve(ready)

@@ -1,19 +1,23 @@
-"""Numbered changes on their way: order, company, trouble, repetition."""
+"""Numbered changes on their way: order, company, trouble, repetition; kept while the mount works apart."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from random import Random
 
 import pytest
 import trio
 import trio.testing
 
+from backend.apart import Apart
 from backend.errors import DriveError, NoSpace, Offline
-from backend.outbox import COMPANY_S, Outbox
-from protocol.ids import JournalId, NodeId, Seq
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Notices, SetAttributes
-
-JOURNAL = JournalId(b"j" * 16)
+from backend.outbox import COMPANY_S, Outbox, Pending
+from backend.reach import Reach
+from protocol.ids import NodeId, Seq
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Kind, Node, Notices, SetAttributes
+from tests.backend.parting import Device, MemoryReplay
+from tests.simulation.disk import SimDisk
 
 
 class Server:
@@ -48,11 +52,52 @@ class Server:
 
 
 class World:
-    def __init__(self, nursery: trio.Nursery) -> None:
+    """Of a strict mount, unless it may part."""
+
+    def __init__(self, nursery: trio.Nursery, *, strict: bool) -> None:
         self.server = Server()
         self.told: list[str] = []
-        self.outbox = Outbox(self.server, JOURNAL, self.absorb, self.answered)
+        self.replay = MemoryReplay()
+        self.disk = SimDisk(Random(1))
+        self.device = Device(self.disk, self.replay)
+        for node in range(1, 10):
+            self.device.tree.keep_node(Node(NodeId(node), Kind.FILE, 0o644, 0, 0, 1, 0, 0, 0), Seq(0))
+        self.reach = Reach(strict=strict)
+        self.rejoining: Callable[[], None] = lambda: None
+        self.troubles: list[DriveError] = []
+        self.outbox = Outbox(
+            self,
+            self.device.journal.id,
+            self.reach,
+            self.apart,
+            self.absorb,
+            self.answered,
+            self.rejoin,
+            self.note,
+        )
         nursery.start_soon(self.outbox.run)
+
+    @property
+    def apart(self) -> Apart:
+        return self.device.apart
+
+    async def send(self, batch: Batch) -> BatchReply:
+        """As a caller does that is cut when the mount parts."""
+        return await self.reach.guard(lambda: self.server.send(batch))
+
+    def part(self) -> None:
+        self.reach.part()
+        self.outbox.part()
+
+    async def rejoin(self) -> None:
+        self.apart.settle()
+        self.reach.join()
+        self.rejoining()
+        await trio.lowlevel.checkpoint()
+        self.told.append("rejoined")
+
+    async def note(self, error: DriveError) -> None:
+        self.troubles.append(error)
 
     async def absorb(self, notices: Notices) -> None:
         self.told.append(f"notices {notices.seq}")
@@ -63,7 +108,15 @@ class World:
 
 @pytest.fixture
 async def world(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> World:
-    return World(nursery)
+    return World(nursery, strict=True)
+
+
+@pytest.fixture
+async def parting(autojump_clock: trio.testing.MockClock, nursery: trio.Nursery) -> World:
+    """Its server for what was kept can't be reached at first."""
+    world = World(nursery, strict=False)
+    world.replay.failure = Offline("cut")
+    return world
 
 
 def change(node: int) -> SetAttributes:
@@ -155,3 +208,168 @@ async def test_idle_means_that_everything_was_answered(world: World) -> None:
     await world.outbox.wait_idle()
     assert all(one.final is not None for one in pending)
     assert len(world.outbox) == 0
+
+
+# ── trouble, and the mount may part ──
+
+
+async def outcome_of(world: World, node: int) -> str:
+    try:
+        await world.outbox.submit(change(node)).answer()
+    except DriveError as error:
+        return str(error)
+    return "answered"
+
+
+async def test_nobody_is_told_of_the_first_failure_before_there_is_a_verdict(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.server.script = [parting.server.lose_reply]
+    pending = parting.outbox.submit(change(1))
+    with trio.move_on_after(60) as waiting:
+        await pending.answer()
+    assert waiting.cancelled_caught
+    parting.reach.heard()
+    await pending.answer()
+    assert parting.server.applied == [1]
+
+
+async def test_whoever_waits_is_told_of_the_second_failure(parting: World, autojump_clock: object) -> None:
+    parting.server.script = [parting.server.lose_reply, parting.server.lose_reply]
+    pending = parting.outbox.submit(change(1))
+    for _ in range(2):
+        await trio.sleep(10)
+        parting.reach.heard()
+    with pytest.raises(Offline):
+        await pending.answer()
+    await pending.end()
+    assert parting.server.applied == [1]
+
+
+async def test_a_batch_under_way_is_adopted_and_answered_here(parting: World, autojump_clock: object) -> None:
+    parting.server.gate = trio.Event()
+    pending = parting.outbox.submit(change(1))
+    await trio.testing.wait_all_tasks_blocked()
+    parting.part()
+    answer, _ = await pending.answer()
+    assert isinstance(answer, Applied)
+    assert [row.mode for row in answer.nodes] == [0o600]
+    sending = parting.device.journal.sending
+    assert sending is not None
+    assert (sending.first, sending.adopted) == (1, True)
+
+
+async def test_what_is_queued_is_kept_when_the_mount_parts(parting: World, autojump_clock: object) -> None:
+    parting.outbox.submit_later(change(1))
+    pending = parting.outbox.submit(change(2))
+    parting.part()
+    await pending.answer()
+    assert [kept.node for _, kept in parting.device.journal.kept()] == [1, 2]
+    assert parting.server.batches == []
+
+
+async def test_what_is_kept_goes_to_the_server_in_order_before_the_mount_rejoins(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.part()
+    for node in range(1, 5):
+        await parting.outbox.submit(change(node)).answer()
+    parting.replay.failure = None
+    await parting.reach.wait_joined()
+    assert [sent.node for sent in parting.replay.applied] == [1, 2, 3, 4]
+    parting.server.applied += [1, 2, 3, 4]
+    await parting.outbox.submit(change(5)).answer()
+    assert parting.server.batches[-1].first == 5
+
+
+async def test_a_change_that_comes_during_the_last_answer_is_sent_too(parting: World, autojump_clock: object) -> None:
+    parting.part()
+    await parting.outbox.submit(change(1)).answer()
+    parting.replay.failure, parting.replay.gate = None, trio.Event()
+    await parting.replay.waiting.wait()
+    later = parting.outbox.submit(change(2))
+    await later.answer()
+    parting.replay.gate.set()
+    await parting.reach.wait_joined()
+    assert [sent.node for sent in parting.replay.applied] == [1, 2]
+
+
+async def test_a_change_that_comes_while_the_mount_rejoins_goes_to_the_server(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.part()
+    await parting.outbox.submit(change(1)).answer()
+    late: list[Pending] = []
+    parting.rejoining = lambda: late.append(parting.outbox.submit(change(2)))
+    parting.server.applied += [1]  # The server knows by then what was kept.
+    parting.replay.failure = None
+    await parting.reach.wait_joined()
+    await late[0].answer()
+    assert [sent.node for sent in parting.replay.applied] == [1]
+    assert [sent.node for batch in parting.server.batches for sent in batch.changes] == [2]
+
+
+async def test_who_waits_for_idle_goes_on_when_the_mount_has_parted_and_rejoined(
+    parting: World, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    parting.server.gate = trio.Event()
+    parting.outbox.submit(change(1))
+    idle = trio.Event()
+
+    async def wait() -> None:
+        await parting.outbox.wait_idle()
+        idle.set()
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    parting.part()
+    await trio.sleep(10)
+    assert not idle.is_set()
+    parting.replay.failure = None
+    await idle.wait()
+    assert [sent.node for sent in parting.replay.applied] == [1]
+
+
+async def test_on_a_full_disk_a_change_is_refused_and_not_kept(parting: World, autojump_clock: object) -> None:
+    parting.part()
+    await parting.outbox.submit(change(1)).answer()
+    parting.disk.is_full = True
+    with pytest.raises(DriveError) as caught:
+        await parting.outbox.submit(change(2)).answer()
+    assert caught.value.errno == errno.ENOSPC
+    assert [row.mode for node in (1, 2) if (row := parting.device.tree.node(NodeId(node)))] == [0o600, 0o644]
+    parting.disk.is_full = False
+    parting.replay.failure = None
+    await parting.reach.wait_joined()
+    assert [sent.node for sent in parting.replay.applied] == [1]
+
+
+async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.server.gate = trio.Event()
+    parting.outbox.submit_later(change(1))
+    pending = parting.outbox.submit(change(2))
+    await trio.testing.wait_all_tasks_blocked()
+    parting.disk.is_full = True
+    parting.part()
+    with pytest.raises(DriveError) as caught:
+        await pending.answer()
+    assert caught.value.errno == errno.ENOSPC
+    assert await outcome_of(parting, 3) != "answered"
+    parting.disk.is_full = False
+    await pending.end()
+    parting.replay.failure = None
+    await parting.reach.wait_joined()
+    assert [sent.node for sent in parting.replay.applied] == [1, 2]
+
+
+async def test_trouble_with_sending_is_told_and_does_not_end_the_tries(parting: World, autojump_clock: object) -> None:
+    parting.part()
+    await parting.outbox.submit(change(1)).answer()
+    parting.replay.failure = NoSpace("full")
+    await trio.sleep(30)
+    assert {type(error) for error in parting.troubles} >= {NoSpace}
+    parting.replay.failure = None
+    await parting.reach.wait_joined()
+    assert [sent.node for sent in parting.replay.applied] == [1]

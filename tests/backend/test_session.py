@@ -8,13 +8,14 @@ import pytest
 import trio
 import trio.testing
 
-from backend.errors import DriveError, Offline, Unauthorized
+from backend.errors import DriveError, Offline, Refused, Unauthorized
+from backend.reach import Reach
 from backend.remote import SessionEnded, Standing
 from backend.session import MARGIN_S, POLLS_A_LEASE, Session
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, Kind, Node, Notice, Notices, PollReply, Touched
+from protocol.messages import JoinReply, JournalReply, Kind, Node, Notice, Notices, PollReply, Touched
 
 MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
 FILE = NodeId(7)
@@ -41,6 +42,9 @@ class Server:
         self.join_news = Notices(Seq(10))
         self.join_lease_s = LEASE_S
         self.failure: DriveError | None = None
+        self.questions = 0
+        """Small ones."""
+        self.question_failure: DriveError | None = None
         self._send, self._answers = trio.open_memory_channel[PollReply | DriveError](100)
 
     def answer(self, what: PollReply | DriveError) -> None:
@@ -65,6 +69,13 @@ class Server:
             raise answer
         return answer
 
+    async def journal(self, journal: JournalId) -> JournalReply:
+        self.questions += 1
+        await trio.sleep(self.takes_s)
+        if self.question_failure is not None:
+            raise self.question_failure
+        return JournalReply(1, 0)
+
     async def leave(self) -> None:
         self.left += 1
         await trio.lowlevel.checkpoint()
@@ -88,12 +99,19 @@ class Kernel:
 
 
 class World:
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, *, strict: bool = False) -> None:
         self.server = Server()
         self.tree = Tree(Seq(0))
         self.kernel = Kernel()
-        self.session = Session(self.server, self.tree, MINE, trio.current_time)
+        self.reach = Reach(strict=strict)
+        self.parted_s: list[float] = []
+        """When."""
+        self.session = Session(self.server, self.tree, MINE, self.reach, self.part, trio.current_time)
         self._nursery = nursery
+
+    def part(self) -> None:
+        self.parted_s.append(trio.current_time())
+        self.reach.part()
 
     @property
     def standing(self) -> tuple[Seq, Seq]:
@@ -175,8 +193,11 @@ async def test_an_answer_without_a_lease_renews_nothing(world: World, autojump_c
 
 
 async def test_a_join_without_a_lease_gives_none(world: World, autojump_clock: object) -> None:
+    """It is given by a poll, which acknowledges the changes that came with the join."""
     world.server.join_lease_s = 0.0
+    world.server.answer(PollReply(Notices(Seq(10))))
     await world.session.join()
+    assert world.server.polls == [(10, 10)]
     assert world.session.lease_left_s() == 0
 
 
@@ -366,7 +387,111 @@ async def test_a_device_whose_token_was_revoked_believes_nothing_any_more(world:
     assert len(world.kernel.told) == 1, "it is told once"
 
 
+# ── apart ──
+
+
+async def cut(world: World) -> None:
+    """Nothing is answered any more."""
+    world.server.failure = world.server.question_failure = Offline("gone")
+    await world.polled(Offline("gone"))
+
+
+async def test_a_mount_parts_when_its_lease_is_over_and_neither_poll_nor_question_is_answered(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    began_s = trio.current_time()
+    await cut(world)
+    assert not world.reach.apart, "the lease holds"
+    assert world.server.questions == 0
+    await world.reach.wait_parted()
+    assert COUNTS_S <= trio.current_time() - began_s < COUNTS_S + 3
+    assert world.server.questions == 1
+
+
+async def test_a_mount_whose_polls_alone_fail_does_not_part(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.server.failure = Offline("gone")
+    await world.polled(Offline("gone"))
+    await trio.sleep(6 * LEASE_S)
+    assert world.parted_s == []
+    assert world.server.questions > 0
+
+
+@pytest.mark.parametrize("answer", [None, Refused(2, "no such workspace"), Unauthorized("revoked")])
+async def test_any_answer_to_the_small_question_is_a_verdict(
+    world: World, autojump_clock: object, answer: DriveError | None
+) -> None:
+    await world.run()
+    world.server.failure, world.server.question_failure = Offline("gone"), answer
+    await world.polled(Offline("gone"))
+    with trio.fail_after(3 * LEASE_S):
+        await world.reach.wait_verdict()
+    assert not world.reach.apart
+
+
+async def test_a_refused_token_is_a_verdict(world: World, autojump_clock: object) -> None:
+    await world.run()
+    world.server.failure = Unauthorized("revoked")
+    world._nursery.start_soon(world.polled, Unauthorized("revoked"))
+    with trio.fail_after(3 * LEASE_S):
+        await world.reach.wait_verdict()
+    assert not world.reach.apart
+
+
+async def test_a_strict_mount_never_parts(nursery: trio.Nursery, autojump_clock: object) -> None:
+    world = World(nursery, strict=True)
+    await world.run()
+    await cut(world)
+    await trio.sleep(6 * LEASE_S)
+    assert world.parted_s == []
+    assert world.session.lease_left_s() == 0
+
+
+async def test_a_mount_that_has_parted_polls_again_when_it_has_rejoined(world: World, autojump_clock: object) -> None:
+    await world.run()
+    await cut(world)
+    await world.reach.wait_parted()
+    polls = len(world.server.polls)
+    await trio.sleep(5 * LEASE_S)
+    assert len(world.server.polls) == polls
+    world.server.failure = world.server.question_failure = None
+    world.reach.join()
+    await trio.testing.wait_all_tasks_blocked()
+    await world.polled(PollReply(touching(11), LEASE_S))
+    assert world.session.lease_left_s() > 0
+
+
+async def test_a_reply_that_is_taken_in_while_the_mount_parts_is_not_used(world: World, autojump_clock: object) -> None:
+    """It may say the opposite of what was done here since."""
+    await world.run()
+    world.kernel.gate = trio.Event()
+    used: list[str] = []
+
+    async def use() -> None:
+        try:
+            await world.session.absorb(touching(11))
+            used.append("used")
+        except Offline:
+            used.append("refused")
+
+    world._nursery.start_soon(use)
+    await trio.testing.wait_all_tasks_blocked()
+    world.part()
+    world.kernel.gate.set()
+    await use()
+    await trio.testing.wait_all_tasks_blocked()
+    assert used == ["refused", "refused"]
+
+
 # ── the end ──
+
+
+async def test_who_is_apart_says_no_goodbye(world: World, autojump_clock: object) -> None:
+    await world.session.join()
+    world.part()
+    await world.session.leave()
+    assert world.server.left == 0
 
 
 async def test_who_leaves_believes_nothing_from_before_it_says_so(world: World, autojump_clock: object) -> None:

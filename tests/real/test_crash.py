@@ -118,7 +118,7 @@ def test_what_was_closed_on_a_killed_mount_arrives_on_the_next(own_world: World)
 
 
 def test_what_could_not_be_sent_is_reported_kept_and_sent_later(world: World) -> None:
-    mount, wire = world.wired()
+    mount, wire = world.wired("laptop", "--strict")
     mount.log.expect(r"(?i)upload|offline|unreachable|reach|commit|retry|sen[dt]|connect")
     content = os.urandom(2 << 20)
     fd = os.open(mount.path / "file", os.O_CREAT | os.O_RDWR)
@@ -137,7 +137,7 @@ def test_what_could_not_be_sent_is_reported_kept_and_sent_later(world: World) ->
 
 
 def test_what_could_not_be_sent_survives_the_mount_too(world: World) -> None:
-    mount, wire = world.wired()
+    mount, wire = world.wired("laptop", "--strict")
     mount.log.expect(r"(?i)upload|offline|unreachable|reach|commit|retry|sen[dt]|connect")
     content = os.urandom(2 << 20)
     (mount.path / "file").write_bytes(b"before")

@@ -439,7 +439,7 @@ class Machine:
             direct,
             reach,
             tree,
-            backend.apart.Apart(direct, tree, journal, own, cache, threads),
+            backend.apart.Apart(direct, tree, journal, own, cache, working_keys, threads),
             TreeFile(disk, CACHE / "tree", threads),
             journal,
             blocks,
