@@ -109,8 +109,13 @@ class Apart:
     ) -> None:
         self.is_sending = False
         """Whether the server answers, and takes what is kept."""
-        self.moved: dict[NodeId, Node] = {}
-        """Files whose content, written here, became a conflict copy: that copy's row, by the node that it was for."""
+        self.moved: dict[NodeId, tuple[VersionNumber, Node]] = {}
+        """Files whose content, written here, became a conflict copy: which version it is here, and the copy's row.
+
+        By the node that it was for.
+        """
+        self.stranded: set[NodeId] = set()
+        """Files of which a version that was written here is none of the server's."""
         self._remote = remote
         self._tree = tree
         self._journal = journal
@@ -307,6 +312,7 @@ class Apart:
     async def _give_up(self, numbers: Sequence[int], why: str) -> None:
         """These can never be sent."""
         for change in self._journal.kept_as(numbers):
+            self._strand(change)
             path = self._tree.path_of(change.node)
             log.error("%s: a change that was made while the server was away can't be sent: %s", path, why)
         self._journal.answered(list(numbers), [RefusedAnswer("EIO", why) for _ in numbers])
@@ -398,8 +404,13 @@ class Apart:
             self._journal.send_anew()  # Nothing of it is done, and its numbers are used up.
         await self._threads.run(self._journal.sync)
 
+    def _strand(self, change: AnyChange) -> None:
+        if isinstance(change, Commit):
+            self.stranded.add(change.node)
+
     def _note_refusal(self, change: AnyChange, answer: RefusedAnswer) -> None:
         """It can't be done any more. Content is never given up for that: its file is made anew, in the root."""
+        self._strand(change)
         path = self._tree.path_of(change.node)
         if not isinstance(change, Commit) or answer.errno != "ENOENT" or change.node in self._rescued:
             log.warning("%s: what was done while the server was away can't be done: %s", path, answer.reason)
@@ -426,8 +437,8 @@ class Apart:
         copy = None if answer.conflict is None else answer.conflict.node
         at = self.moved.get(change.node)
         for row in answer.nodes:
-            if row.id == copy or (at is not None and row.id == at.id):
-                self.moved[change.node] = row
+            if row.id == copy or (at is not None and row.id == at[1].id):
+                self.moved[change.node] = (VersionNumber(change.base + 1), row)
 
     def settle(self) -> set[NodeId]:
         """All is at the server, whose word goes: drop the local rows; returns their nodes. No checkpoint."""
@@ -439,6 +450,7 @@ class Apart:
         self._followed.clear()
         self._rescued.clear()
         self.moved = {}
+        self.stranded = set()
         self._journal.settle()
         return touched
 

@@ -48,6 +48,8 @@ class Branch:
         """Those that a change touched."""
         self.names: set[tuple[NodeId, bytes]] = set()
         self._now: dict[NodeId, None] = {}
+        self._unmade: set[NodeId] = set()
+        """Files whose create could not be applied."""
         self._undo: list[_WasNode | _WasName] = []
 
     def apply(self, change: AnyChange) -> list[Node]:
@@ -99,6 +101,7 @@ class Branch:
         """The local rows are dropped: the server has the changes."""
         self.nodes.clear()
         self.names.clear()
+        self._unmade.clear()
         self._undo.clear()
 
     # ── what is known ──
@@ -169,8 +172,10 @@ class Branch:
         if (made := self._tree.node(change.node)) is not None and made.kind is change.kind:
             self._now[change.node] = None  # By this very create, of a mount that crashed before it knew.
             return
+        self._unmade.add(change.node)
         if self._meaning(change.parent, change.name) is not None:
             raise Refused.named("EEXIST", "the name is taken")
+        self._unmade.discard(change.node)
         is_folder = change.kind is Kind.FOLDER
         row = Node(
             id=change.node,
@@ -194,6 +199,8 @@ class Branch:
 
     def _commit(self, change: Commit) -> None:
         row = self._tree.node(change.node)
+        if change.node in self._unmade:
+            raise Offline("the server can't be reached, and the file could not be made here")
         if row is None:
             # Its writer has it open and knows it; nobody else here can take the version for another device's.
             self.nodes.add(change.node)
@@ -244,13 +251,13 @@ class Branch:
 
     def _link(self, change: Link) -> None:
         _check_name(change.name)
+        if self._meaning(change.parent, change.name) is not None:
+            raise Refused.named("EEXIST", "the name is taken")
         row = self._row(change.node)
         if row.kind is Kind.FOLDER:
             raise Refused.named("EPERM", "folders have one name")
         if row.nlink == 0:
             raise NotFound("the file has been removed")
-        if self._meaning(change.parent, change.name) is not None:
-            raise Refused.named("EEXIST", "the name is taken")
         self._name(change.parent, change.name, change.node, change.time_ns)
         self._set(row, ctime_ns=change.time_ns, nlink=row.nlink + 1)
 

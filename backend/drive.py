@@ -7,7 +7,7 @@ Invariants:
 
 - ``_files`` holds the one ``OpenFile`` of a node's present version while it has handles or is dirty; a file whose node
   got a new version by somebody else is taken out (*detached*) and lives on with its handles;
-- a file that could not be committed stays in ``_unsent`` until it is.
+- a file that could not be committed stays in ``_unsent`` (``unsent``) until it is.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from backend.siblings import Siblings
 from backend.status import FileState, Status, Unsent, status_of
 from backend.tree import Outdated, Tree
 from backend.treefile import TreeFile
+from backend.unsent import UnsentFiles
 from backend.upload import Uploader
 from protocol import manifest as manifests
 from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
@@ -70,8 +71,6 @@ from protocol.messages import (
 )
 from protocol.messages import Refused as RefusedAnswer
 
-RETRY_FIRST_S: Final = 1.0
-RETRY_MOST_S: Final = 30.0
 LAST_TRY_S: Final = 1.0
 """For what is still to be sent of a file that failed to be, when its only handle is given up."""
 
@@ -139,8 +138,7 @@ class Drive:
         )
         self._open: set[OpenFile] = set()
         """Every file that has handles or is dirty, detached ones too."""
-        self._unsent: dict[OpenFile, DriveError] = {}
-        self._retry = trio.Event()
+        self._unsent = UnsentFiles(reach, self._names.path_of, self._close_if_unused)
         self._new_versions = 0
         """Counts what may have made one: what was being opened meanwhile may be the version before."""
         self._services = Services(
@@ -168,7 +166,7 @@ class Drive:
             nursery.start_soon(self.session.run, self._listen)
             nursery.start_soon(self.outbox.run)
             nursery.start_soon(self._services.blocks.run)
-            nursery.start_soon(self._retry_unsent)
+            nursery.start_soon(self._unsent.run)
             nursery.start_soon(self._memory.run)
             task_status.started()
 
@@ -218,14 +216,17 @@ class Drive:
 
     async def _rejoin(self) -> None:
         """All that was done apart is at the server. No checkpoint before its word goes again."""
-        moved = self._apart.moved
+        moved, stranded = self._apart.moved, self._apart.stranded
         for file in list(self._open):
-            if (copy := moved.get(file.node)) is not None:
+            if file.node in stranded:
+                file.strand()
+            version, copy = moved.get(file.node, (None, None))
+            if copy is not None and file.base == version:  # Others may have an older version of it open.
                 file.become(copy)
         touched = self._apart.settle()
         self.reach.join()
         log.info("all that was done here is at the server")
-        await self._listen(Outdated(frozenset(touched), frozenset(moved), names=True))
+        await self._listen(Outdated(frozenset(touched), frozenset(moved) | stranded, names=True))
 
     async def _listen(self, what: Outdated) -> None:
         self._detach(what)
@@ -336,9 +337,9 @@ class Drive:
             try:
                 await self._surely(file.flush)
             except DriveError as error:
-                self._keep_unsent(file, error)
+                self._unsent.keep(file, error)
             except trio.Cancelled:
-                self._keep_unsent(file, Offline("it took too long"))
+                self._unsent.keep(file, Offline("it took too long"))
                 raise
         self._close_if_unused(file)
 
@@ -347,15 +348,15 @@ class Drive:
         try:
             await self._surely(file.flush)
         except Deferred as error:
-            self._keep_unsent(file, error)
+            self._unsent.keep(file, error)
             return
         except DriveError as error:
-            self._keep_unsent(file, error)
+            self._unsent.keep(file, error)
             raise
         except trio.Cancelled:
-            self._keep_unsent(file, Offline("it took too long"))
+            self._unsent.keep(file, Offline("it took too long"))
             raise
-        self._unsent.pop(file, None)
+        self._unsent.sent(file)
 
     async def truncate(self, node: NodeId, size: int) -> Node:
         """Truncate by path: a version of its own."""
@@ -501,7 +502,7 @@ class Drive:
         if trouble is not None:
             raise trouble
         await self.outbox.wait_idle()
-        if was_apart or any(isinstance(self._unsent.get(file), Deferred) for file in self._dirty_files()):
+        if was_apart or self._unsent.are_deferred(self._dirty_files()):
             await self.reach.wait_joined()
             await self.synced()
 
@@ -649,36 +650,7 @@ class Drive:
                 del self._files[file.node]
             file.close()
 
-    # ── what could not be sent ──
-
-    def _keep_unsent(self, file: OpenFile, error: DriveError) -> None:
-        self._unsent[file] = error
-        log.warning("%s could not be sent, it is kept and tried again: %s", self._names.path_of(file.node), error)
-        self._retry.set()
-
-    async def _retry_unsent(self) -> None:
-        pause_s = RETRY_FIRST_S
-        while True:
-            if not self._unsent:
-                await self._retry.wait()
-                pause_s = RETRY_FIRST_S
-            self._retry = trio.Event()
-            await trio.sleep(pause_s)
-            pause_s = min(RETRY_MOST_S, 2 * pause_s)
-            for file in list(self._unsent):
-                if self.reach.apart and isinstance(self._unsent.get(file), Deferred):
-                    continue
-                try:
-                    await file.flush()
-                except DriveError as error:
-                    self._unsent[file] = error
-                    continue
-                except Exception:
-                    log.exception("%s: a fault of the program; its bytes are kept", self._names.path_of(file.node))
-                    continue
-                if self._unsent.pop(file, None) is not None:  # Else somebody's flush has sent it meanwhile.
-                    log.info("%s has been sent", self._names.path_of(file.node))
-                self._close_if_unused(file)
+    # ── what an earlier mount left ──
 
     def _recover(self) -> None:
         """Take up the commits that an earlier mount of this cache folder left in its journal."""
@@ -695,9 +667,7 @@ class Drive:
                 log.error("%s: what an earlier mount left can't be taken up, its record is kept: %s", path, error)
                 continue
             self._add(file)
-            self._unsent[file] = DriveError("left by an earlier mount")
-            self._retry.set()
-            log.info("taking up what an earlier mount left unsent: %s", path)
+            self._unsent.take_up(file)
 
     def _create_again(self, record: Flushed) -> Pending | None:
         return None if record.create is None else self.outbox.submit_later(record.create)

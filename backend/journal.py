@@ -311,18 +311,18 @@ class Journal:
         except FileNotFoundError:
             self._begin_log()
             return
-        data = self._log.read(0, self._log.size_bytes())
-        if len(data) < len(MAGIC):
+        magic, size = self._log.read(0, len(MAGIC)), self._log.size_bytes()
+        if len(magic) < len(MAGIC):
             self._begin_log()
             return
-        if data[: len(MAGIC)] != MAGIC:
+        if magic != MAGIC:
             raise LocalFailure(f"{path} is not a journal that this version knows; it may hold unsent work")
         self._log_bytes = len(MAGIC)
         self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
-        for record, stop in _records(data):
+        for record, stop in _records(self._log):
             self._log_bytes = stop
             self._take_up(record)
-        if (torn := len(data) - self._log_bytes) > 0:
+        if (torn := size - self._log_bytes) > 0:
             log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
             # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
             # dropped tail would follow that.
@@ -415,14 +415,16 @@ def _encoded(record: Record) -> bytes:
     return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
 
 
-def _records(data: bytes) -> Iterator[tuple[Record, int]]:
-    """Records and where they end, up to the first that is cut or damaged."""
+def _records(log_file: File) -> Iterator[tuple[Record, int]]:
+    """Records and where they end, up to the first that is cut or damaged. One at a time: a log may be long."""
     at = len(MAGIC)
-    while at + _HEAD.size <= len(data):
-        length, digest = _HEAD.unpack_from(data, at)
+    while len(head := log_file.read(at, _HEAD.size)) == _HEAD.size:
+        length, digest = _HEAD.unpack(head)
         begin = at + _HEAD.size
-        body = data[begin : begin + length]
-        if length > _RECORD_MAX_BYTES or len(body) != length or blake3(body).digest()[:8] != digest:
+        if length > _RECORD_MAX_BYTES:
+            return
+        body = log_file.read(begin, length)
+        if len(body) != length or blake3(body).digest()[:8] != digest:
             return
         at = begin + length
         try:

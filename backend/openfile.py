@@ -30,7 +30,7 @@ from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
 from backend.upload import Uploaded
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, NodeId, VersionNumber
+from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, NodeId, VersionNumber
 from protocol.manifest import Manifest
 from protocol.messages import Applied, Commit, Create, MissingBlocks, Node, SetAttributes
 from protocol.messages import Refused as RefusedAnswer
@@ -131,6 +131,11 @@ class OpenFile:
         return self._row.id
 
     @property
+    def base(self) -> VersionNumber:
+        """The version that it reads, and that what is written is written over."""
+        return self._base
+
+    @property
     def is_new(self) -> bool:
         """Made here, and the server has not said yet that it knows of it."""
         return self._created is not None and self._created.final is None
@@ -190,6 +195,10 @@ class OpenFile:
         before = self._row.id
         self._row, self._base, self.detached = copy, copy.version, False
         self._services.moved(self, before)
+
+    def strand(self) -> None:
+        """The server has no such version: what is written over it must not pass for a change of one that it has."""
+        self._base, self.detached = NO_VERSION, True
 
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
@@ -310,9 +319,11 @@ class OpenFile:
         """Whether it was applied; False where blocks are missing, which the next upload sends."""
         try:
             answer, _ = await commit.pending.answer()
-        finally:
+        except DriveError:
             if commit.pending.final is not None:
                 self._commit = None
+            raise
+        self._commit = None  # Not where who waits is cancelled: the answer may be there by then, and is taken later.
         match answer:
             case Applied(nodes=nodes, conflict=conflict):
                 node = self.node if conflict is None else conflict.node

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,9 @@ from blake3 import blake3
 
 from backend.disk import RealDisk
 from backend.errors import LocalFailure
-from backend.journal import MAGIC, Flushed, Journal
-from protocol.ids import NodeId, VersionNumber
-from protocol.messages import Create, Kind, Node
+from backend.journal import MAGIC, Flushed, Journal, Sending
+from protocol.ids import BlockId, NodeId, Seq, VersionNumber
+from protocol.messages import Applied, Commit, Create, Kind, Node, SealedBlock, SetAttributes
 
 ROW = Node(
     id=NodeId(1 << 32),
@@ -193,3 +194,145 @@ def test_the_frozen_log_can_be_read(tmp_path: Path) -> None:
         pass
     (tmp_path / "log").write_bytes(GOLDEN)
     assert live(tmp_path) == [(2, record(None, "b"))]
+
+
+# ── changes that are kept ──
+
+
+def kept_change(node: int) -> SetAttributes:
+    return SetAttributes(time_ns=1, node=NodeId(node), mode=0o600)
+
+
+COMMIT = Commit(
+    time_ns=1,
+    node=NodeId(9),
+    base=VersionNumber(3),
+    size=5,
+    manifest=b"\x01",
+    mtime_ns=2,
+    blocks=[SealedBlock(BlockId(b"b" * 32), b"sealed")],
+)
+
+
+def test_kept_changes_are_there_in_order(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path) as journal:
+        numbers = [journal.keep(kept_change(node)) for node in (3, 1, 2)]
+        journal.begin(record())
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(number, kept_change(node)) for number, node in zip(numbers, (3, 1, 2), strict=True)]
+        assert journal.kept(1) == [(numbers[0], kept_change(3))]
+        assert journal.kept_count == 3
+        assert journal.keep(COMMIT) > numbers[-1]
+        assert journal.kept_as(numbers[1:2]) == [kept_change(1)]
+
+
+def test_a_batch_that_may_have_been_sent_is_there(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path) as journal:
+        numbers = [journal.keep(kept_change(node)) for node in (1, 2)]
+        assert journal.sending is None
+        journal.send(Sending(7, numbers, adopted=True))
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.sending == Sending(7, numbers, adopted=True)
+        journal.send_anew()
+        assert journal.sending is None
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.sending is None
+        assert journal.kept_count == 2
+
+
+def test_what_was_answered_is_known_until_all_is_settled(tmp_path: Path) -> None:
+    """Without the blocks, which the server has."""
+    with Journal(RealDisk(), tmp_path) as journal:
+        number, other = journal.keep(COMMIT), journal.keep(kept_change(1))
+        journal.send(Sending(1, [number]))
+        journal.answered([number], [Applied(Seq(5))])
+    without = msgspec.structs.replace(COMMIT, blocks=[])
+    for _ in range(2):
+        with Journal(RealDisk(), tmp_path) as journal:
+            assert journal.past() == [(without, Applied(Seq(5)))]
+            assert journal.kept() == [(other, kept_change(1))]
+            assert journal.sending is None
+            journal.sync()  # The first of an earlier process's log writes a new one.
+    with Journal(RealDisk(), tmp_path) as journal:
+        journal.answered([other], [Applied(Seq(6))])
+        journal.settle()
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert (journal.past(), journal.kept()) == ([], [])
+
+
+def test_a_change_that_was_given_up_is_gone_after_the_next_sync(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path) as journal:
+        first, second = journal.keep(kept_change(1)), journal.keep(kept_change(2))
+        journal.give_up([second])
+        journal.sync()
+        assert journal.kept() == [(first, kept_change(1))]
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(first, kept_change(1))]
+
+
+def test_a_log_is_not_emptied_while_changes_are_kept(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        number = journal.keep(kept_change(1))
+        journal.end(journal.begin(record()))
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(number, kept_change(1))]
+
+
+def test_records_that_are_appended_while_a_worker_syncs_are_not_lost(tmp_path: Path) -> None:
+    """The log is replaced meanwhile, too: ``end`` does so when nothing is live."""
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        stop = threading.Event()
+
+        def sync() -> None:
+            while not stop.is_set():
+                journal.sync()
+
+        worker = threading.Thread(target=sync)
+        worker.start()
+        try:
+            for number in range(50):
+                journal.end(journal.begin(record(b"%d" % number)))
+            kept = [journal.keep(kept_change(node)) for node in range(1, 50)]
+        finally:
+            stop.set()
+            worker.join()
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert [number for number, _ in journal.kept()] == kept
+
+
+KEPT_GOLDEN = bytes.fromhex(
+    "53444a31000000000000008d8e6afcf3db5445d083a474797065a46b657074a66e756d62657201a66368616e676588a66368"
+    "616e6765a6636f6d6d6974a774696d655f6e7301a46e6f646509a46261736503a473697a6505a86d616e6966657374c40101"
+    "a86d74696d655f6e7302a6626c6f636b739192c4206262626262626262626262626262626262626262626262626262626262"
+    "626262c4067365616c65640000003df7cefecbc5e994fb83a474797065a46b657074a66e756d62657202a66368616e676584"
+    "a66368616e6765a3736574a774696d655f6e7301a46e6f646501a46d6f6465cd01800000002986d5817271b6793484a47479"
+    "7065a773656e64696e67a5666972737407a76e756d62657273920102a761646f70746564c3000000400ab72d7e4011abc983"
+    "a474797065a8616e737765726564a76e756d626572739101a7616e73776572739183a6616e73776572a76170706c696564a3"
+    "73657105a776657273696f6e04000000280d806f6e8bc0bdb184a474797065a773656e64696e67a5666972737409a76e756d"
+    "626572739102a761646f70746564c2"
+)
+
+
+def _write_kept(journal: Journal) -> None:
+    first, second = journal.keep(COMMIT), journal.keep(kept_change(1))
+    journal.send(Sending(7, [first, second], adopted=True))
+    journal.answered([first], [Applied(Seq(5), version=VersionNumber(4))])
+    journal.send(Sending(9, [second]))
+
+
+def test_the_format_of_kept_changes_is_frozen(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path) as journal:
+        _write_kept(journal)
+    assert (tmp_path / "log").read_bytes() == KEPT_GOLDEN
+
+
+def test_frozen_kept_changes_can_be_read(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path):
+        pass
+    (tmp_path / "log").write_bytes(KEPT_GOLDEN)
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(2, kept_change(1))]
+        assert journal.past() == [
+            (msgspec.structs.replace(COMMIT, blocks=[]), Applied(Seq(5), version=VersionNumber(4)))
+        ]
+        assert journal.sending == Sending(9, [2])

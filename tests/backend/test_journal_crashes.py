@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from backend.errors import LocalFailure
-from backend.journal import MAGIC, Flushed, Journal
+from backend.journal import MAGIC, Flushed, Journal, Sending
 from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
+from protocol.ids import NodeId, Seq
 from protocol.manifest import EMPTY
+from protocol.messages import Applied, SetAttributes
 from tests.backend.test_journal import record
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 
@@ -163,6 +165,93 @@ def test_a_failure_at_any_change_loses_no_record_that_is_called_safe(code: int) 
             second = Told(told.tried | {"g"}, dict.fromkeys(left, 0))
             Process(after, second).run("begin g; sync")
             assert second.safe == left | {"g"} == found(after.power_loss())
+
+
+# ── changes that are kept ──
+
+
+@dataclass
+class Kept:
+    """What a process knew of its kept changes when it died, by node."""
+
+    tried: list[int] = field(default_factory=list)
+    safe: list[int] = field(default_factory=list)
+    """``sync`` has returned after them."""
+    sending: list[int] = field(default_factory=list)
+    """May have been sent: its ``sync`` has returned."""
+    answered: list[int] = field(default_factory=list)
+    """``sync`` has returned after their answers."""
+    answering: list[int] = field(default_factory=list)
+    """They are at the server, and their answers may be in the log."""
+    settling: bool = False
+
+
+def keep_and_send(disk: SimDisk, told: Kept) -> None:
+    """Changes are kept, a part of them is sent and answered, more are kept, and the rest is sent; then all again."""
+    journal = _open_journal(disk)
+    for nodes, batch in (((1, 2, 3), (1, 2)), ((4,), (3,)), ((), (4,))):
+        for node in nodes:
+            told.tried.append(node)
+            journal.keep(change(node))
+        journal.sync()
+        told.safe = list(told.tried)
+        numbers = [number for number, one in journal.kept() if one.node in batch]
+        journal.send(Sending(batch[0], numbers))
+        journal.sync()
+        told.sending = list(batch)
+        told.answering += batch
+        journal.answered(numbers, [Applied(Seq(node)) for node in batch])
+        journal.end(journal.begin(flushed("a")))
+        journal.sync()
+        told.sending, told.answered = [], list(told.answering)
+    told.settling = True
+    journal.settle()
+    journal.sync()
+
+
+def change(node: int) -> SetAttributes:
+    return SetAttributes(time_ns=1, node=NodeId(node), mode=0o600)
+
+
+def check_kept(disk: SimDisk, told: Kept) -> None:
+    with Journal(disk, FOLDER) as journal:
+        kept, past = [one.node for _, one in journal.kept()], [one.node for one, _ in journal.past()]
+        sending = journal.sending
+        on_the_way = [] if sending is None else [one.node for one in journal.kept_as(sending.numbers)]
+    assert told.settling or past + kept == told.tried[: len(past) + len(kept)], "each is there once, in order"
+    assert told.settling or len(past) + len(kept) >= len(told.safe)
+    assert not set(kept) & set(told.answered)
+    assert set(past) <= set(told.answering)
+    assert told.settling or past[: len(told.answered)] == told.answered
+    assert set(told.sending) <= set(on_the_way) | set(past)
+
+
+@pytest.mark.parametrize("how", ["kill", "power_loss"])
+def test_kept_changes_are_there_in_order_and_once_after_a_crash_at_any_change(how: str) -> None:
+    whole = SimDisk(Random(0))
+    keep_and_send(whole, Kept())
+    for step in range(1, whole.steps + 1):
+        for seed in FEW_SEEDS:
+            disk, told = SimDisk(Random(seed)), Kept()
+            disk.crash_at(step)
+            with pytest.raises(Crashed):
+                keep_and_send(disk, told)
+            after = getattr(disk, how)()
+            check_kept(after, told)
+            check_kept(after.power_loss() if how == "power_loss" else after.kill(), told)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_kept_changes_whose_sync_returned_are_there_after_a_failure_at_any_change(code: int) -> None:
+    whole = SimDisk(Random(0))
+    keep_and_send(whole, Kept())
+    for step in range(1, whole.steps + 1):
+        disk, told = SimDisk(Random(step)), Kept()
+        disk.fail_at(step, code)
+        with contextlib.suppress(LocalFailure):
+            keep_and_send(disk, told)
+        for after in (disk.kill(), disk.power_loss()):
+            check_kept(after, told)
 
 
 # ── overlays ──

@@ -30,8 +30,8 @@ class Faults:
             (self._crash_server, 10),
             (self._stop_server, 6),
             (self._kill_mount, 9),
-            (self._lose_power, 5),
-            (self._stop_mount, 14),
+            (self._lose_power, 8),
+            (self._stop_mount, 20),
             (self._shrink, 6),
         ]
         async with trio.open_nursery() as nursery:
@@ -96,7 +96,8 @@ class Faults:
 
     async def _lose_power(self) -> None:
         await trio.lowlevel.checkpoint()
-        machine = self._machine()
+        apart = [one for one in self._world.machines if one.drive is not None and one.drive.is_apart]
+        machine = self._random.choice(apart) if apart else self._machine()
         if machine.drive is not None:
             machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
             if self._random.random() < 0.5:

@@ -160,6 +160,22 @@ class Kernel:
         self._outdate(inode)
         return True
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether requests reach a mount that runs."""
+        return self._operations is not None and self._running.is_set()
+
+    def knows(self, path: str) -> bool:
+        """Whether stat(2) of this path needs no request now."""
+        inode = self._root
+        for name in _parts(path):
+            if (known := self._cached(inode, name)) is None:
+                return False
+            if known.inode is None:
+                return True
+            inode = known.inode
+        return inode.until_s >= self._clock()
+
     def shrink(self) -> None:
         """Memory is short: some names go, with their inodes where nothing else holds them."""
         for inode in list(self._inodes.values()):

@@ -20,7 +20,7 @@ from backend.session import Clock, Session, SessionRemote
 from backend.tree import Tree
 from fs.keeping import CAP_S, Keeping
 from protocol.ids import JournalId, Seq, SessionId, WorkspaceId
-from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, JournalReply, PollReply
+from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, JournalReply, Notices, PollReply
 from server.leases import Leases, SessionRow
 from server.metadata import tree
 from server.metadata.store import Transaction, Work
@@ -82,7 +82,7 @@ class _LateGrant(Leases):
         return self.lease_s
 
     async def _grant_later(self, workspace: WorkspaceId, session: SessionId) -> None:
-        await trio.sleep(0.05)
+        await trio.sleep(0.3)
         super().grant(workspace, session)
 
 
@@ -132,6 +132,10 @@ class _Early(Session):
     ) -> None:
         super().__init__(remote, tree, journal, reach, part, clock)
         self._remote = _EarlyRemote(remote, self._renew, clock)
+
+    async def absorb(self, notices: Notices) -> None:
+        await trio.sleep(0.02)  # However long it takes: until then the lease must not count.
+        await super().absorb(notices)
 
 
 class _Overtaken(Tree):

@@ -130,9 +130,12 @@ class Workload:
             (self._rmdir, 3),
         ]
         act_of, weights = [act for act, _ in acts], [weight for _, weight in acts]
+        await place.machine.up.wait()
         for _ in range(self._operations):
             await self._pause(hurry)
-            await place.machine.up.wait()
+            while not place.machine.kernel.is_answered:
+                await self._look_without_mount(place, process)
+                await self._pause(0.5)
             act = random.choices(act_of, weights)[0]
             self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
             await act(place, process)
@@ -195,6 +198,12 @@ class Workload:
             result = FOLDER if status.is_folder else str(status.size)
         self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s))
 
+    async def _look_without_mount(self, place: _Place, process: str) -> None:
+        """The mount is stopped or dead: what the kernel has kept it goes on answering."""
+        known = [path for path in FILES + FOLDERS if place.machine.kernel.knows(path)]
+        if known:
+            await self.look(place.machine, process, self._random.choice(known), place)
+
     async def _list(self, place: _Place, process: str) -> None:
         await self.list(place.machine, process, self._random.choice(("", "", *FOLDERS)), place)
 
@@ -228,11 +237,12 @@ class Workload:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
-        opened_s = trio.current_time()
+        opened_s, own = trio.current_time(), place is not None and file.number in place.written
         try:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
-            excused = _excused(place, path, call_s) or (place is not None and file.number in place.written)
+            own = own or (place is not None and file.number in place.written)
+            excused = own or _excused(place, path, call_s)
             if not is_copy:
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused

@@ -85,7 +85,7 @@ class Conditions:
         machines = random.choice((2, 3, 3, 3))
         return cls(
             machines,
-            lease_s=random.choice((2.0, 4.0, 10.0)),
+            lease_s=random.choice((1.0, 2.0, 2.0, 5.0)),
             weather=Weather(
                 delay_s=random.choice((0.0005, 0.005, 0.03)),
                 straggles=random.choice((0.0, 0.02, 0.1)),
