@@ -108,8 +108,8 @@ class Session:
         """Whether what is cached is true at ``standing.applied``: else nothing is."""
         self._turn = trio.Lock()
         self._listener: Listener | None = None
-        self._untold = Outdated()
-        """What changes of this mount's own outdated and the kernel has not been told of."""
+        self._untold: list[Outdated] = []
+        """What applied changes outdated and the kernel has not been told of: those of this mount's own."""
 
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
@@ -128,12 +128,13 @@ class Session:
         """
         async with self._turn:
             self._check_joined()
-            outdated = self._tree.apply(notices, self._journal) | self._untold
+            self._untold.append(self._tree.apply(notices, self._journal))
             self._standing.applied = self._tree.applied
-            # By calls that cannot block (see ``fs/notices.py``): the turn passes on.
-            if outdated and self._listener is not None:
+            # By calls that cannot block (see ``fs/notices.py``): the turn passes on. Who is cancelled meanwhile leaves it
+            # to the next to tell the kernel.
+            if self._listener is not None and (outdated := Outdated.all_of(self._untold)):
                 await self._listener(outdated)
-            self._untold = Outdated()
+            self._untold.clear()
             self._standing.acknowledged = self._tree.applied
             self._check_joined()
 
@@ -153,7 +154,7 @@ class Session:
         async with self._turn:
             if self._reach.apart:
                 return
-            self._untold |= self._tree.apply(notices, self._journal)
+            self._untold.append(self._tree.apply(notices, self._journal))
             self._standing.applied = self._tree.applied
 
     def take_up(self, snapshot: Snapshot) -> None:

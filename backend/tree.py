@@ -71,12 +71,14 @@ class Outdated:
     names: bool = False
     everything: bool = False
 
-    def __or__(self, other: Outdated) -> Outdated:
-        return Outdated(
-            self.attributes | other.attributes,
-            self.contents | other.contents,
-            self.names or other.names,
-            self.everything or other.everything,
+    @classmethod
+    def all_of(cls, parts: Sequence[Outdated]) -> Outdated:
+        """What any of these outdated."""
+        return cls(
+            frozenset[NodeId]().union(*(part.attributes for part in parts)),
+            frozenset[NodeId]().union(*(part.contents for part in parts)),
+            any(part.names for part in parts),
+            any(part.everything for part in parts),
         )
 
     def __bool__(self) -> bool:

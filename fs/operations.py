@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
-from backend.drive import Drive
+from backend.drive import LAST_TRY_S, Drive
 from backend.openfile import OpenFile
 from fs.answering import Deadlines, answering, answering_content, by_number
 from fs.attributes import kind_of
@@ -336,7 +336,7 @@ class Operations(pyfuse3.Operations):
             try:
                 await file.truncate(0)
             except BaseException:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(info.fh)
                 raise
         return info

@@ -300,6 +300,20 @@ async def test_what_own_changes_outdated_is_told_with_the_next_news(world: World
     assert world.standing == (12, 12)
 
 
+async def test_what_a_cancelled_reader_left_untold_is_told_before_it_is_acknowledged(
+    world: World, autojump_clock: object
+) -> None:
+    await world.run()
+    world.kernel.gate = trio.Event()
+    with trio.move_on_after(1) as cut:
+        await world.session.absorb(touching(11, OTHER))
+    assert (cut.cancelled_caught, world.standing) == (True, (11, 10))
+    world.kernel.gate.set()
+    await world.session.absorb(touching(12, OTHER, NodeId(8)))
+    assert world.kernel.told == [Outdated(*[frozenset({FILE, NodeId(8)})] * 2, names=True)]
+    assert world.standing == (12, 12)
+
+
 async def test_a_reset_drops_everything_before_it_is_acknowledged(world: World, autojump_clock: object) -> None:
     await world.run()
     world.know(10)

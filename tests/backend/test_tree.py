@@ -101,8 +101,9 @@ def test_a_tree_that_begins_anew_knows_nothing_and_keeps_no_older_reply(tree: Tr
 def test_what_two_sets_of_changes_outdated_is_outdated_together() -> None:
     one = Outdated(attributes=frozenset({FILE}), names=True)
     other = Outdated(contents=frozenset({ROOT}), everything=True)
-    assert one | other == Outdated(frozenset({FILE}), frozenset({ROOT}), names=True, everything=True)
-    assert not Outdated() | Outdated()
+    assert Outdated.all_of([one, other]) == Outdated(frozenset({FILE}), frozenset({ROOT}), names=True, everything=True)
+    assert not Outdated.all_of([])
+    assert not Outdated.all_of([Outdated(), Outdated()])
 
 
 def test_a_change_is_applied_once(tree: Tree) -> None:
