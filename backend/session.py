@@ -130,8 +130,8 @@ class Session:
             self._check_joined()
             self._untold.append(self._tree.apply(notices, self._journal))
             self._standing.applied = self._tree.applied
-            # By calls that cannot block (see ``fs/notices.py``): the turn passes on. Who is cancelled meanwhile leaves it
-            # to the next to tell the kernel.
+            # By calls that cannot block (see ``fs/notices.py``): the turn passes on. Who is cancelled meanwhile leaves
+            # it to the next to tell the kernel.
             if self._listener is not None and (outdated := Outdated.all_of(self._untold)):
                 await self._listener(outdated)
             self._untold.clear()
