@@ -334,7 +334,7 @@ class OpenFile:
                     row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
-                self._rebase(row, commit)
+                self._rebase(row, answer.version, commit)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)
@@ -345,13 +345,20 @@ class OpenFile:
             case RefusedAnswer(errno=name, reason=reason):
                 raise Refused.named(name, reason)
 
-    def _rebase(self, row: Node, commit: _Commit) -> None:
-        """No checkpoint: readers see the old map or the new one."""
+    def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
+        """``version`` is what was committed; the row may be of a later one, by somebody else, where the answer is late.
+
+        No checkpoint: readers see the old map or the new one.
+        """
         moved_from = self._row.id
-        self._row, self._base, self._manifest = row, row.version, commit.manifest
+        if row.version != version:
+            size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
+            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
+            self.detached = True
+        self._row, self._base, self._manifest = row, version, commit.manifest
         self._created = None
         self._refused_tries = 0
-        self._services.committed(row.id, row.version, commit.manifest)
+        self._services.committed(row.id, version, commit.manifest)
         if self._overlay is not None:
             if not self._overlay.changed_since(commit.mark):
                 self._mtime_ns = None

@@ -37,14 +37,13 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Outco
     for block, sealed in ((small.id, small.sealed) for small in change.blocks):
         blocks.record(edit.tx, edit.workspace, block, StoredBlock(sealed, None, len(sealed), verified[block]))
     _check_blocks(edit, manifest)
-    is_current = change.base == row.version
-    if not is_current and not _is_head(edit, row, change):
-        conflict = copy_beside(edit, row, *place_of(edit, row.id, change.time_ns), change.time_ns)
-        return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, change, manifest))
-    # What is the head already was applied before: what became of the file since stays.
-    returned = bring_back(edit, row, change.time_ns) if is_current and row.nlink == 0 else None
-    version = _new_version(edit, row.id, row.version, change, manifest) if is_current else row.version
-    return Outcome(returned, version=version)
+    if change.base == row.version:
+        returned = bring_back(edit, row, change.time_ns) if row.nlink == 0 else None
+        return Outcome(returned, version=_new_version(edit, row.id, row.version, change, manifest))
+    if (applied := _applied_before(edit, row, change)) is not None:
+        return Outcome(version=applied)  # What became of the file since stays.
+    conflict = copy_beside(edit, row, *place_of(edit, row.id, change.time_ns), change.time_ns)
+    return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, change, manifest))
 
 
 def _check_blocks(edit: Edit, manifest: Manifest) -> None:
@@ -62,13 +61,17 @@ def _check_blocks(edit: Edit, manifest: Manifest) -> None:
         raise Lacking(list(missing))
 
 
-def _is_head(edit: Edit, row: Node, change: Commit) -> bool:
-    """Whether this very content is the head: a commit that was applied before its mount crashed, sent again."""
+def _applied_before(edit: Edit, row: Node, change: Commit) -> VersionNumber | None:
+    """The version that this very commit made before its mount crashed, if it is sent again.
+
+    That is the one after its base, by the same device, or the head: whoever wrote the same bytes loses none.
+    """
     found = edit.tx.one(
-        "SELECT manifest FROM versions WHERE workspace = ? AND node = ? AND number = ?",
-        (edit.workspace, row.id, row.version),
+        "SELECT number FROM versions WHERE workspace = ? AND node = ? AND manifest = ?"
+        " AND (number = ? OR (number = ? AND device = ?)) ORDER BY number DESC LIMIT 1",
+        (edit.workspace, row.id, change.manifest, row.version, change.base + 1, edit.caller.device),
     )
-    return found is not None and found[0] == change.manifest
+    return None if found is None else VersionNumber(found[0])
 
 
 def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, manifest: Manifest) -> VersionNumber:

@@ -532,3 +532,41 @@ async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World
     async with place.drive() as drive:
         await drive.synced()
         assert await names(drive) == []
+
+
+async def test_a_late_answer_to_a_commit_does_not_make_another_devices_version_one_s_own(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        file = await one.open(node)
+        await file.write(0, b"mine")
+        desk.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await one.flush(file)
+        await write(two, b"file", b"theirs")
+        await one.flush(file)
+        await file.write(4, b" more")
+        await one.flush(file)
+        await one.release(file)
+        assert await read(two, b"file") == b"theirs"
+        (copy,) = [name for name in await names(two) if b"(conflict from " in name]
+        assert await read(two, copy) == b"mine more"
+
+
+async def test_a_commit_that_had_arrived_makes_no_conflict_with_what_came_after_it(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            desk.http.lose_replies = 1
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        await write(two, b"file", b"theirs")
+        async with desk.drive() as one:
+            await one.synced()
+            assert await names(one) == [b"file"]
+            assert await read(one, b"file") == b"theirs"
