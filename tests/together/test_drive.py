@@ -562,9 +562,10 @@ async def test_a_commit_that_had_arrived_makes_no_conflict_with_what_came_after_
     async with laptop.drive() as two:
         async with desk.crashing_drive(strict=True) as one:
             await one.entries(ROOT_NODE)
-            desk.http.lose_replies = 1
+            desk.http.lose_changes = True
             with pytest.raises(Offline):
                 await write(one, b"file", b"mine")
+        desk.http.lose_changes = False
         await write(two, b"file", b"theirs")
         async with desk.drive() as one:
             await one.synced()
