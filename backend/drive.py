@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -284,6 +285,10 @@ class Drive:
         return await self._surely(partial(self._open_present, node))
 
     async def _open_present(self, node: NodeId) -> OpenFile:
+        if (left := self._files.get(node)) is not None and left.was_left and not self.reach.apart:
+            # What is written now has to be over what that commit made, if it had arrived, and not beside it.
+            with contextlib.suppress(DriveError):
+                await left.flush()
         if node in self._files and self.session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._files.get(node)) is None:

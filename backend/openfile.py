@@ -87,6 +87,8 @@ class OpenFile:
         """``created`` is the create that has not been answered yet, of a file that was made here."""
         self.handles = 0
         self.detached = False
+        self.was_left = False
+        """An earlier mount was committing it, and what became of that is not known."""
         self.trouble: DriveError | None = None
         """Why the last commit failed; None when what was written has been committed."""
         self._services = services
@@ -121,6 +123,7 @@ class OpenFile:
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
         file._mtime_ns, file._record = flushed.mtime_ns, record
+        file.was_left = True
         return file
 
     # ── what it is ──
@@ -356,6 +359,7 @@ class OpenFile:
             row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
             self.detached = True
         self._row, self._base, self._manifest = row, version, commit.manifest
+        self.was_left = False
         self._created = None
         self._refused_tries = 0
         self._services.committed(row.id, version, commit.manifest)

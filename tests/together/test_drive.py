@@ -571,3 +571,22 @@ async def test_a_commit_that_had_arrived_makes_no_conflict_with_what_came_after_
             await one.synced()
             assert await names(one) == [b"file"]
             assert await read(one, b"file") == b"theirs"
+
+
+async def test_what_is_written_after_a_crash_is_no_conflict_with_a_commit_that_had_arrived(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive(strict=True) as one:
+        node = await write(one, b"file", b"first")
+        file = await one.open(node)
+        await file.write(0, b"again")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(file)
+    desk.http.lose_changes = False
+    await trio.sleep(20)  # Until nobody waits for the mount that crashed.
+    async with desk.drive() as one:
+        await write(one, b"file", b"and again")
+        assert await names(one) == [b"file"]
+        assert await read(one, b"file") == b"and again"
