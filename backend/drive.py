@@ -151,6 +151,7 @@ class Drive:
             now_ns=now_ns,
             committed=self._committed,
             path_of=self._names.path_of,
+            outdated=self._overtaken,
             moved=self._moved,
         )
 
@@ -638,6 +639,11 @@ class Drive:
         for node in list(self._files) if what.everything else what.contents:
             if (file := self._files.pop(node, None)) is not None:
                 file.detached = True
+
+    async def _overtaken(self, file: OpenFile) -> None:
+        if self._files.get(file.node) is file:
+            node = frozenset({file.node})
+            await self._listen(Outdated(attributes=node, contents=node, names=True))
 
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._files.get(before) is file:

@@ -16,7 +16,7 @@ Invariants:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -67,6 +67,8 @@ class Services:
     """Called after each commit: the content of the new version is known."""
     path_of: Callable[[NodeId], str]
     """A path for people."""
+    outdated: Callable[[OpenFile], Awaitable[None]]
+    """Called where a commit turns out to have been overtaken by somebody else's: new opens must not get this file."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -338,6 +340,8 @@ class OpenFile:
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 self._rebase(row, answer.version, commit)
+                if row.version != answer.version:
+                    await self._services.outdated(self)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)

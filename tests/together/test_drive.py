@@ -590,3 +590,20 @@ async def test_what_is_written_after_a_crash_is_no_conflict_with_a_commit_that_h
         await write(one, b"file", b"and again")
         assert await names(one) == [b"file"]
         assert await read(one, b"file") == b"and again"
+
+
+async def test_a_commit_that_turns_out_to_be_overtaken_is_not_opened_any_more(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            desk.http.lose_changes = True
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        desk.http.lose_changes = False
+        await write(two, b"file", b"theirs")
+        async with desk.drive() as one:
+            assert await read(one, b"file") == b"theirs"
+            assert any(outdated.contents for outdated in desk.outdated)
