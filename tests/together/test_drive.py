@@ -605,5 +605,9 @@ async def test_a_commit_that_turns_out_to_be_overtaken_is_not_opened_any_more(
         desk.http.lose_changes = False
         await write(two, b"file", b"theirs")
         async with desk.drive() as one:
+            (found,) = await one.entries(ROOT_NODE)
+            file = await one.open(found.node.id)
+            assert await file.read(0, 100) == b"theirs"
+            await one.release(file)
             assert await read(one, b"file") == b"theirs"
             assert any(outdated.contents for outdated in desk.outdated)
