@@ -161,6 +161,8 @@ class Names:
             case Create(parent=parent, name=name, node=node):
                 if answer.conflict is not None:
                     parent, name = answer.conflict.parent, answer.conflict.name
+                if any(row.id == node and row.nlink == 0 for row in answer.nodes):
+                    return  # It was made before its mount crashed, and removed since.
                 tree.keep_name(parent, name, node, seq)
                 if change.kind is Kind.FOLDER:
                     tree.keep_listing(node, [], seq)

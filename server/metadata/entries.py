@@ -22,7 +22,7 @@ def create(edit: Edit, change: Create) -> Outcome:
     check_name(change.name)
     _check_attributes(change)
     if _was_made(edit, change):
-        return AS_ASKED
+        return _where_it_is(edit, change)
     parent, name, taken = _place_for(edit, change)
     if taken is not None and change.on_clash is OnClash.MERGE and edit.node(taken).kind is Kind.FOLDER:
         return Outcome(merged=taken)
@@ -84,6 +84,17 @@ def _check_attributes(change: Create) -> None:
         raise Rule("EINVAL", "only symlinks have a target")
     if len(change.target) > SYMLINK_MAX_BYTES:
         raise Rule("ENAMETOOLONG", f"a symlink's target has at most {SYMLINK_MAX_BYTES} bytes")
+
+
+def _where_it_is(edit: Edit, change: Create) -> Outcome:
+    """Of what was made before: its place, where that is not the one that is asked for."""
+    if edit.entry(change.parent, change.name) == change.node:
+        return AS_ASKED
+    place = edit.tx.one(
+        "SELECT parent, name FROM entries WHERE workspace = ? AND node = ? ORDER BY parent, name LIMIT 1",
+        (edit.workspace, change.node),
+    )
+    return AS_ASKED if place is None else Outcome(Conflict(change.node, NodeId(place[0]), place[1]))
 
 
 def _was_made(edit: Edit, change: Create) -> bool:

@@ -611,3 +611,23 @@ async def test_a_commit_that_turns_out_to_be_overtaken_is_not_opened_any_more(
             await one.release(file)
             assert await read(one, b"file") == b"theirs"
             assert any(outdated.contents for outdated in desk.outdated)
+
+
+async def test_a_new_file_that_got_another_name_before_a_crash_does_not_hide_what_has_its_name(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+            await write(two, b"file", b"theirs")
+            await file.write(0, b"mine")
+            desk.http.lose_changes = True
+            with pytest.raises(Offline):
+                await one.flush(file)
+        desk.http.lose_changes = False
+        async with desk.drive() as one:
+            await one.synced()
+            assert await read(one, b"file") == b"theirs"
+            assert await names(one) == await names(two)

@@ -117,6 +117,14 @@ def test_a_create_sent_again_after_a_rename_elsewhere_leaves_the_file_there(worl
     assert world.names() == [b"b"]
 
 
+def test_a_create_sent_again_is_told_where_the_file_is_by_now(world: World) -> None:
+    world.desk.create(b"a")
+    change = clashing(world.creation(b"a"))
+    first = world.laptop.do(change)
+    assert first.conflict is not None
+    assert world.laptop.do(change).conflict == first.conflict
+
+
 def test_another_create_with_a_known_id_is_refused(world: World) -> None:
     change = world.creation(b"a")
     world.laptop.do(change)
