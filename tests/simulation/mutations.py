@@ -82,7 +82,7 @@ class _LateGrant(Leases):
         return self.lease_s
 
     async def _grant_later(self, workspace: WorkspaceId, session: SessionId) -> None:
-        await trio.sleep(0.3)
+        await trio.sleep(self.lease_s / 2)
         super().grant(workspace, session)
 
 

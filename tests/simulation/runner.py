@@ -68,7 +68,7 @@ async def _main(seed: int, parts: Parts) -> Run:
             workload = Workload(world, Random(seed + 1), processes=2, operations=12)
             await world.machines[0].up.wait()
             await workload.prepare()
-            faults = Faults(world, Random(seed + 2), pause_s=Random(seed + 3).choice((1.0, 3.0, 10.0, 1000.0)))
+            faults = Faults(world, Random(seed + 2), pause_s=Random(seed + 3).choice(world.profile.fault_pause_s))
             async with trio.open_nursery() as disturbing:
                 disturbing.start_soon(faults.run)
                 with trio.move_on_after(WORK_S) as working:
