@@ -25,19 +25,23 @@ class Faults:
 
     async def run(self) -> None:
         """Disturb until cancelled; what is under way then goes on until ``heal``."""
-        kinds: list[tuple[Callable[[], Awaitable[None]], int]] = [
-            (self._cut, 30),
-            (self._crash_server, 10),
-            (self._stop_server, 6),
-            (self._kill_mount, 9),
-            (self._lose_power, 8),
-            (self._stop_mount, 20),
-            (self._shrink, 6),
-        ]
+        begin: dict[str, Callable[[], Awaitable[None]]] = {
+            "cut": self._cut,
+            "crash_server": self._crash_server,
+            "restart_server": self._restart_server,
+            "stop_server": self._stop_server,
+            "kill_mount": self._kill_mount,
+            "lose_power": self._lose_power,
+            "lose_power_apart": self._lose_power_apart,
+            "stop_mount": self._stop_mount,
+            "stop_watcher": self._stop_watcher,
+            "shrink": self._shrink,
+        }
+        kinds, shares = list(self._world.profile.faults), list(self._world.profile.faults.values())
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(self._random.expovariate(1 / self._pause_s))
-                nursery.start_soon(self._random.choices([kind for kind, _ in kinds], [share for _, share in kinds])[0])
+                nursery.start_soon(begin[self._random.choices(kinds, shares)[0]])
 
     async def heal(self) -> None:
         """Everything is as it should be."""
@@ -47,7 +51,7 @@ class Faults:
         world.server.go_on()
         for machine in world.machines:
             machine.wire.fault = Fault.NONE
-            machine.wire.weather = Weather(delay_s=world.conditions.weather.delay_s, straggles=0.0)
+            machine.wire.weather = Weather(delay_s=machine.wire.weather.delay_s, straggles=0.0)
             machine.go_on()
             machine.keep_power()
         world.note("faults", "healed")
@@ -69,12 +73,18 @@ class Faults:
         self._world.note("faults", f"{machine.name}'s network is well")
 
     async def _crash_server(self) -> None:
+        await self._server_away(self._random.choice((0.05, 1.0)) * self._while_s())
+
+    async def _restart_server(self) -> None:
+        await self._server_away(self._random.uniform(0.01, 0.2))
+
+    async def _server_away(self, while_s: float) -> None:
         server = self._world.server
         if not server.is_up:
             return
         self._world.note("faults", "the server crashes")
         server.crash()
-        await trio.sleep(self._random.choice((0.05, 1.0)) * self._while_s())
+        await trio.sleep(while_s)
         if not server.is_up:
             await server.start()
             self._world.note("faults", "the server is back")
@@ -107,11 +117,31 @@ class Faults:
                 self._world.note("faults", f"{machine.name} is about to lose its power")
                 machine.lose_power_within(self._random.randint(1, 12))
 
+    async def _lose_power_apart(self) -> None:
+        """Cut off for long enough to work apart, and off before the server is back."""
+        machine, lease_s = self._machine(), self._world.conditions.lease_s
+        machine.wire.fault = Fault.REFUSED
+        self._world.note("faults", f"{machine.name}'s network: {Fault.REFUSED.name}")
+        await trio.sleep(lease_s * self._random.uniform(1.5, 5))
+        if machine.drive is not None:
+            machine.down_s = self._random.uniform(0, lease_s)
+            self._world.note("faults", f"{machine.name} loses its power")
+            machine.lose_power()
+        machine.wire.fault = Fault.NONE
+        self._world.note("faults", f"{machine.name}'s network is well")
+
     async def _stop_mount(self) -> None:
-        machine = self._machine()
+        await self._stop(self._machine(), self._while_s())
+
+    async def _stop_watcher(self) -> None:
+        """Until its lease is over."""
+        while_s = self._world.conditions.lease_s * self._random.uniform(1, 3)
+        await self._stop(self._world.watcher or self._machine(), while_s)
+
+    async def _stop(self, machine: Machine, while_s: float) -> None:
         self._world.note("faults", f"{machine.name}'s mount is stopped")
         machine.stop()
-        await trio.sleep(self._while_s())
+        await trio.sleep(while_s)
         machine.go_on()
         self._world.note("faults", f"{machine.name}'s mount goes on")
 

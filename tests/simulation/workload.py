@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Final
@@ -40,12 +40,13 @@ from tests.simulation.history import (
     label_of,
 )
 from tests.simulation.kernel import PAGE_BYTES, Descriptor, Kernel
+from tests.simulation.profiles import WATCHING
 from tests.simulation.world import Machine, World
 
-FILES: Final = ("a", "b", "c", "d/x", "d/y")
 FOLDERS: Final = ("d", "e")
 CONFLICT_MARK: Final = " (conflict from "
 
+WATCHER_OPERATIONS_MAX: Final = 200
 _LONG_CELLS: Final = 3 * PAGE_BYTES // CELL_BYTES
 _GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
 _SAYS: Final = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.ESTALE)
@@ -89,11 +90,18 @@ class _Place:
         inside = f"{path}/" if path else ""
         return any(one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own)
 
+    def has_other_own(self, own: _Own) -> bool:
+        """The same for who makes the change ``own``: whether another one may have been seen."""
+        return self.machine.was_apart(own.call_s) or any(
+            one is not own and one.path == own.path and one.return_s >= own.call_s for one in self.own
+        )
+
 
 class Workload:
     """All processes, and the history that they make."""
 
     def __init__(self, world: World, random: Random, *, processes: int, operations: int) -> None:
+        """``operations`` by each process; a watcher's go on until the others have ended."""
         self.history: list[Event] = []
         self.under_way: dict[str, str] = {}
         """What each process is doing."""
@@ -103,49 +111,80 @@ class Workload:
         self._operations = operations
         self._tokens = count(1)
         self._handles = count(1)
-        self._meet_s = random.choice((0.0, 0.3, 1.0))
-        """Where not 0: most processes act at the same moments, and on the same name."""
+        self._files = world.profile.files
+        self._meet_s = random.choice(world.profile.meet_s)
+        self._acting = 0
+        """Processes that change something and have not ended."""
         self._places = [_Place(machine) for machine in world.machines]
 
     async def run(self) -> None:
         """Return when every process has ended."""
         async with trio.open_nursery() as nursery:
             for place in self._places:
-                for number in range(1, self._processes + 1):
-                    nursery.start_soon(self._process, place, f"{place.machine.name}/{number}")
+                watches = place.machine is self._world.watcher
+                processes = self._world.profile.watchers if watches else self._processes
+                self._acting += 0 if watches else processes
+                for number in range(1, processes + 1):
+                    process = self._watch if watches else self._process
+                    nursery.start_soon(process, place, f"{place.machine.name}/{number}")
 
     async def _process(self, place: _Place, process: str) -> None:
         random = self._random
         hurry = random.choice((0.02, 0.2, 0.6))
-        acts: list[tuple[Callable[[_Place, str], Awaitable[None]], int]] = [
-            (self._look, 20),
-            (self._list, 10),
-            (self._read, 22),
-            (self._write_new, 14),
-            (self._rewrite, 14),
-            (self._write_blindly, 5),
-            (self._unlink, 6),
-            (self._rename, 8),
-            (self._mkdir, 3),
-            (self._rmdir, 3),
-        ]
-        act_of, weights = [act for act, _ in acts], [weight for _, weight in acts]
+        acts, weights = list(self._world.profile.acts), list(self._world.profile.acts.values())
         await place.machine.up.wait()
         for _ in range(self._operations):
             await self._pause(hurry)
             while not place.machine.kernel.is_answered:
                 await self._look_without_mount(place, process)
                 await self._pause(0.5)
-            act = random.choices(act_of, weights)[0]
-            self.under_way[process] = f"{act.__name__} since {trio.current_time():.3f}"
-            await act(place, process)
+            await self._act(place, process, random.choices(acts, weights)[0])
             if self._meet_s and random.random() < 0.3:
                 await self._look(place, process)
-        self.under_way.pop(process, None)
+        self._acting -= 1
+
+    async def _watch(self, place: _Place, process: str) -> None:
+        random = self._random
+        acts, weights = list(WATCHING), list(WATCHING.values())
+        pause_s = random.choice(self._world.profile.watch_pause_s)
+        await place.machine.up.wait()
+        for _ in range(WATCHER_OPERATIONS_MAX):
+            if self._acting == 0:
+                return
+            await trio.sleep(random.expovariate(1 / pause_s))
+            if place.machine.kernel.is_answered:
+                await self._act(place, process, random.choices(acts, weights)[0])
+            else:
+                await self._look_without_mount(place, process)
+                await trio.sleep(random.uniform(0, 0.3))
+
+    async def _act(self, place: _Place, process: str, name: str) -> None:
+        acts: dict[str, Callable[[_Place, str], Awaitable[None]]] = {
+            "look": self._look,
+            "list": self._list,
+            "read": self._read,
+            "write_new": self._write_new,
+            "rewrite": self._rewrite,
+            "write_blindly": self._write_blindly,
+            "unlink": self._unlink,
+            "rename": self._rename,
+            "mkdir": self._mkdir,
+            "rmdir": self._rmdir,
+        }
+        self.under_way[process] = f"{name} since {trio.current_time():.3f}"
+        await acts[name](place, process)
+        self.under_way.pop(process)
 
     async def prepare(self) -> None:
         """The folders that are there from the start."""
         await self._change(self._places[0], "setup", Mkdir("d"), lambda: self._places[0].machine.kernel.mkdir("d"), "d")
+
+    def settled(self) -> None:
+        """What was kept has arrived, whatever it was kept from."""
+        now_s = trio.current_time()
+        self.history = [
+            replace(event, return_s=now_s) if event.outcome is Outcome.KEPT else event for event in self.history
+        ]
 
     async def look_at_everything(self, machine: Machine) -> Tree:
         """The whole tree of one mount, as events too."""
@@ -168,8 +207,8 @@ class Workload:
     def _file(self) -> str:
         """A file's name; where processes meet, mostly the one of this moment."""
         if self._meet_s and self._random.random() < 0.7:
-            return FILES[int(trio.current_time() / self._meet_s + 0.5) % len(FILES)]
-        return self._random.choice(FILES)
+            return self._files[int(trio.current_time() / self._meet_s + 0.5) % len(self._files)]
+        return self._random.choice(self._files)
 
     async def _pause(self, hurry_s: float) -> None:
         """Until this process does something again: when it likes, or when all do."""
@@ -200,7 +239,7 @@ class Workload:
 
     async def _look_without_mount(self, place: _Place, process: str) -> None:
         """The mount is stopped or dead: what the kernel has kept it goes on answering."""
-        known = [path for path in FILES + FOLDERS if place.machine.kernel.knows(path)]
+        known = [path for path in self._files + FOLDERS if place.machine.kernel.knows(path)]
         if known:
             await self.look(place.machine, process, self._random.choice(known), place)
 
@@ -297,7 +336,7 @@ class Workload:
                     if error.errno in (errno.ENOENT, errno.ENOTDIR):
                         excused = machine.was_apart(call_s) or (place.is_excused(path, call_s) and own not in place.own)
                         self._record(process, machine, Open(path, handle), call_s, ABSENT, excused=excused)
-                elif error.errno == errno.EEXIST and exclusive and not machine.was_apart(call_s):
+                elif error.errno == errno.EEXIST and exclusive and not place.has_other_own(own):
                     self._record(process, machine, Create(path, handle, exclusive), call_s, "EEXIST")
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
@@ -316,9 +355,7 @@ class Workload:
         try:
             content = b""
             if not file.was_created:
-                others = machine.was_apart(call_s) or any(
-                    one is not own and one.path == path and one.return_s >= call_s for one in place.own
-                )
+                others = place.has_other_own(own)
                 if flags & os.O_TRUNC:
                     read = UNREAD
                 else:
@@ -416,7 +453,7 @@ class Workload:
             await self._change(place, process, Unlink(path), lambda: place.machine.kernel.unlink(path), path)
 
     async def _rename(self, place: _Place, process: str) -> None:
-        path, new_path = sorted(self._random.sample(FILES, 2))
+        path, new_path = sorted(self._random.sample(self._files, 2))
         back = self._random.random() < 0.5
         if place.is_apart:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 from typing import Final, TypeVar
@@ -57,6 +57,7 @@ from server.threads import in_place
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 from tests.simulation.kernel import Kernel, reply_entry
 from tests.simulation.network import Link, Request, Weather, Wire, call
+from tests.simulation.profiles import Profile, profile_of
 
 T = TypeVar("T")
 WORKSPACE: Final = WorkspaceId("5" * 32)
@@ -71,31 +72,42 @@ class Conditions:
 
     machines: int
     lease_s: float
-    weather: Weather
+    weathers: tuple[Weather, ...]
+    """Each machine's network."""
     epochs: tuple[bool, ...]
     """Which machines' kernels can drop names."""
     rates: tuple[float, ...]
     """How fast the machines' clocks run, the server's first."""
     strict: tuple[bool, ...]
     """Which machines' mounts never work apart from the server."""
+    store_s: float
+    """How long the database takes at the most, when it takes its time."""
 
     @classmethod
-    def of(cls, random: Random) -> Conditions:
+    def of(cls, random: Random, profile: Profile) -> Conditions:
         """Some that a user may have."""
-        machines = random.choice((2, 3, 3, 3))
+        machines = random.choice(profile.machines)
+        lease_s = random.choice(profile.lease_s)
+        weather = Weather(
+            delay_s=random.choice((0.0005, 0.005, 0.03)),
+            straggles=random.choice((0.0, 0.02, 0.1)),
+            straggle_s=random.choice((0.05, 0.5)),
+            loses=random.choice(profile.loses),
+            repeats=random.choice(profile.repeats),
+        )
         return cls(
             machines,
-            lease_s=random.choice((1.0, 2.0, 2.0, 5.0)),
-            weather=Weather(
-                delay_s=random.choice((0.0005, 0.005, 0.03)),
-                straggles=random.choice((0.0, 0.02, 0.1)),
-                straggle_s=random.choice((0.05, 0.5)),
-                loses=random.choice((0.0, 0.0, 0.01, 0.05)),
-                repeats=random.choice((0.0, 0.02, 0.1)),
-            ),
+            lease_s=lease_s,
             epochs=tuple(random.random() < 0.7 for _ in range(machines)),
             rates=tuple(random.choice((0.995, 1.0, 1.005)) for _ in range(machines + 1)),
-            strict=tuple(random.random() < 0.15 for _ in range(machines)),
+            strict=tuple(random.random() < profile.strict_share for _ in range(machines)),
+            weathers=tuple(
+                replace(weather, delay_s=random.choice(profile.far_s))
+                if profile.far_s and number == machines - 1
+                else weather
+                for number in range(machines)
+            ),
+            store_s=profile.store_s,
         )
 
 
@@ -103,6 +115,7 @@ class Store(MemoryStore):
     """The metadata database, which takes its time now and then."""
 
     random: Random
+    slow_s: float
 
     async def read(self, work: Work[T]) -> T:
         """See ``MetadataStore``."""
@@ -120,7 +133,7 @@ class Store(MemoryStore):
 
     async def _pause(self) -> None:
         if self.random.random() < 0.1:
-            await trio.sleep(self.random.uniform(0, 0.01))
+            await trio.sleep(self.random.uniform(0, self.slow_s))
 
 
 class Threads:
@@ -468,7 +481,8 @@ class World:
 
     def __init__(self, seed: int, nursery: trio.Nursery, store: Store, parts: Parts = REAL) -> None:
         self.random = Random(seed)
-        self.conditions = Conditions.of(self.random)
+        self.profile = profile_of(seed)
+        self.conditions = Conditions.of(self.random, self.profile)
         self.parts = parts
         self.numbers = count(1)
         self.trace: list[str] = []
@@ -476,11 +490,11 @@ class World:
         """What must never happen, whatever the history."""
         self.workspace = Workspace(WORKSPACE, "home", "user", Role.OWNER, key=_KEY)
         self.machines: list[Machine] = []
-        store.random = self.random
+        store.random, store.slow_s = self.random, self.conditions.store_s
         self.server = Server(self, store)
         for number in range(self.conditions.machines):
             name = ("desk", "laptop", "phone")[number]
-            wire = Wire(name, self.conditions.weather, self.random, nursery, self.server.serve)
+            wire = Wire(name, self.conditions.weathers[number], self.random, nursery, self.server.serve)
             self.machines.append(
                 Machine(
                     self,
@@ -491,6 +505,11 @@ class World:
                     strict=self.conditions.strict[number],
                 )
             )
+
+    @property
+    def watcher(self) -> Machine | None:
+        """The machine that is far away and looks, where there is one."""
+        return self.machines[-1] if self.profile.far_s else None
 
     def note(self, who: str, what: str) -> None:
         """A line of the trace."""
