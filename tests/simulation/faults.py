@@ -28,6 +28,7 @@ class Faults:
         begin: dict[str, Callable[[], Awaitable[None]]] = {
             "cut": self._cut,
             "crash_server": self._crash_server,
+            "restart_server": self._restart_server,
             "stop_server": self._stop_server,
             "kill_mount": self._kill_mount,
             "lose_power": self._lose_power,
@@ -72,12 +73,18 @@ class Faults:
         self._world.note("faults", f"{machine.name}'s network is well")
 
     async def _crash_server(self) -> None:
+        await self._server_away(self._random.choice((0.05, 1.0)) * self._while_s())
+
+    async def _restart_server(self) -> None:
+        await self._server_away(self._random.uniform(0.01, 0.2))
+
+    async def _server_away(self, while_s: float) -> None:
         server = self._world.server
         if not server.is_up:
             return
         self._world.note("faults", "the server crashes")
         server.crash()
-        await trio.sleep(self._random.choice((0.05, 1.0)) * self._while_s())
+        await trio.sleep(while_s)
         if not server.is_up:
             await server.start()
             self._world.note("faults", "the server is back")
@@ -124,15 +131,17 @@ class Faults:
         self._world.note("faults", f"{machine.name}'s network is well")
 
     async def _stop_mount(self) -> None:
-        await self._stop(self._machine())
+        await self._stop(self._machine(), self._while_s())
 
     async def _stop_watcher(self) -> None:
-        await self._stop(self._world.watcher or self._machine())
+        """Until its lease is over."""
+        while_s = self._world.conditions.lease_s * self._random.uniform(1, 3)
+        await self._stop(self._world.watcher or self._machine(), while_s)
 
-    async def _stop(self, machine: Machine) -> None:
+    async def _stop(self, machine: Machine, while_s: float) -> None:
         self._world.note("faults", f"{machine.name}'s mount is stopped")
         machine.stop()
-        await trio.sleep(self._while_s())
+        await trio.sleep(while_s)
         machine.go_on()
         self._world.note("faults", f"{machine.name}'s mount goes on")
 

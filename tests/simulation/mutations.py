@@ -134,7 +134,7 @@ class _Early(Session):
         self._remote = _EarlyRemote(remote, self._renew, clock)
 
     async def absorb(self, notices: Notices) -> None:
-        await trio.sleep(0.02)  # However long it takes: until then the lease must not count.
+        await trio.sleep(0.1)  # However long it takes: until then the lease must not count.
         await super().absorb(notices)
 
 

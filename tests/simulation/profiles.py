@@ -51,6 +51,8 @@ class Profile:
     meet_s: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Where not 0: most processes act at the same moments, and on the same name."""
     machines: tuple[int, ...] = (2, 3, 3, 3)
+    operations: int = 12
+    """By each process that isn't a watcher."""
     lease_s: tuple[float, ...] = (1.0, 2.0, 2.0, 5.0)
     loses: tuple[float, ...] = (0.0, 0.0, 0.01, 0.05)
     repeats: tuple[float, ...] = (0.0, 0.02, 0.1)
@@ -66,7 +68,7 @@ GENERAL: Final = Profile("general")
 RESTARTS: Final = Profile(
     "restarts",
     acts={"write_new": 6, "rewrite": 12, "write_blindly": 6, "unlink": 4, "look": 2},
-    faults={"crash_server": 10, "cut": 1},
+    faults={"restart_server": 10, "cut": 1},
     fault_pause_s=(1.0, 2.0),
     files=("a", "b"),
     machines=(3,),
@@ -105,7 +107,7 @@ COLLISIONS: Final = Profile(
 RETRIES: Final = Profile(
     "retries",
     acts={"write_new": 6, "rewrite": 12, "write_blindly": 6, "unlink": 4, "mkdir": 2, "rmdir": 2, "look": 2},
-    faults={"cut": 4, "crash_server": 2},
+    faults={"cut": 1, "restart_server": 3},
     fault_pause_s=(2.0, 10.0),
     files=("a", "b"),
     machines=(3,),
@@ -123,6 +125,8 @@ POWER: Final = Profile(
     fault_pause_s=(1.0, 3.0),
     files=tuple("abcdefghijkl"),
     meet_s=(0.0,),
+    machines=(2,),
+    operations=5,
     lease_s=(1.0, 2.0),
     strict_share=0.0,
 )

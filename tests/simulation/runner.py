@@ -65,7 +65,7 @@ async def _main(seed: int, parts: Parts) -> Run:
             await world.server.start()
             for machine in world.machines:
                 nursery.start_soon(machine.run)
-            workload = Workload(world, Random(seed + 1), processes=2, operations=12)
+            workload = Workload(world, Random(seed + 1), processes=2, operations=world.profile.operations)
             await world.machines[0].up.wait()
             await workload.prepare()
             faults = Faults(world, Random(seed + 2), pause_s=Random(seed + 3).choice(world.profile.fault_pause_s))
@@ -84,6 +84,7 @@ async def _main(seed: int, parts: Parts) -> Run:
                     await machine.settled()
                 if waiting.cancelled_caught:
                     world.fail(f"{machine.name} did not settle")
+            workload.settled()
             await world.check_server()
             trees = [await workload.look_at_everything(machine) for machine in world.machines]
             try:

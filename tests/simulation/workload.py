@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Final
@@ -47,6 +47,7 @@ FOLDERS: Final = ("d", "e")
 CONFLICT_MARK: Final = " (conflict from "
 
 WATCHER_PAUSE_S: Final = 0.05
+WATCHERS: Final = 4
 WATCHER_OPERATIONS_MAX: Final = 200
 _LONG_CELLS: Final = 3 * PAGE_BYTES // CELL_BYTES
 _GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
@@ -117,8 +118,9 @@ class Workload:
         async with trio.open_nursery() as nursery:
             for place in self._places:
                 watches = place.machine is self._world.watcher
-                self._acting += 0 if watches else self._processes
-                for number in range(1, self._processes + 1):
+                processes = WATCHERS if watches else self._processes
+                self._acting += 0 if watches else processes
+                for number in range(1, processes + 1):
                     process = self._watch if watches else self._process
                     nursery.start_soon(process, place, f"{place.machine.name}/{number}")
 
@@ -149,6 +151,7 @@ class Workload:
                 await self._act(place, process, random.choices(acts, weights)[0])
             else:
                 await self._look_without_mount(place, process)
+                await trio.sleep(random.uniform(0, 0.3))
 
     async def _act(self, place: _Place, process: str, name: str) -> None:
         acts: dict[str, Callable[[_Place, str], Awaitable[None]]] = {
@@ -170,6 +173,13 @@ class Workload:
     async def prepare(self) -> None:
         """The folders that are there from the start."""
         await self._change(self._places[0], "setup", Mkdir("d"), lambda: self._places[0].machine.kernel.mkdir("d"), "d")
+
+    def settled(self) -> None:
+        """What was kept has arrived, whatever it was kept from."""
+        now_s = trio.current_time()
+        self.history = [
+            replace(event, return_s=now_s) if event.outcome is Outcome.KEPT else event for event in self.history
+        ]
 
     async def look_at_everything(self, machine: Machine) -> Tree:
         """The whole tree of one mount, as events too."""
