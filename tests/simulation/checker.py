@@ -191,7 +191,7 @@ def _as_unknown(event: Event) -> Event:
         event.machine,
         event.what,
         event.call_s,
-        event.return_s,
+        FOREVER_S,
         event.result,
         Outcome.UNKNOWN,
         event.excused,
