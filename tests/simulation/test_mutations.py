@@ -8,11 +8,16 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.runner import run
 
 SHOWN_BY = {
-    "S1 commits": 25,
+    "S1 commits": 7,
     "S1 reads": 48,
+    "S1 errors": 215,
+    "S1 retries": 7,
+    "S2": 3,
+    "S3": 11,
     "C3": 4,
     "C6": 12,
     "compare-and-set": 4,
+    "fsync": 29,
 }
 """A seed for each. ``python -m tests.simulation 1 1000 --mutation NAME`` looks for others."""
 
