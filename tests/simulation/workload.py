@@ -92,6 +92,12 @@ class _Place:
         inside = f"{path}/" if path else ""
         return any(one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own)
 
+    def has_other_own(self, own: _Own) -> bool:
+        """The same for who makes the change ``own``: whether another one may have been seen."""
+        return self.machine.was_apart(own.call_s) or any(
+            one is not own and one.path == own.path and one.return_s >= own.call_s for one in self.own
+        )
+
 
 class Workload:
     """All processes, and the history that they make."""
@@ -331,7 +337,7 @@ class Workload:
                     if error.errno in (errno.ENOENT, errno.ENOTDIR):
                         excused = machine.was_apart(call_s) or (place.is_excused(path, call_s) and own not in place.own)
                         self._record(process, machine, Open(path, handle), call_s, ABSENT, excused=excused)
-                elif error.errno == errno.EEXIST and exclusive and not machine.was_apart(call_s):
+                elif error.errno == errno.EEXIST and exclusive and not place.has_other_own(own):
                     self._record(process, machine, Create(path, handle, exclusive), call_s, "EEXIST")
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
@@ -350,9 +356,7 @@ class Workload:
         try:
             content = b""
             if not file.was_created:
-                others = machine.was_apart(call_s) or any(
-                    one is not own and one.path == path and one.return_s >= call_s for one in place.own
-                )
+                others = place.has_other_own(own)
                 if flags & os.O_TRUNC:
                     read = UNREAD
                 else:
