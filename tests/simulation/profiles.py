@@ -58,6 +58,10 @@ class Profile:
     repeats: tuple[float, ...] = (0.0, 0.02, 0.1)
     far_s: tuple[float, ...] = ()
     """The watcher's way to the server; none where nobody is a watcher."""
+    watchers: int = 4
+    """Processes of the watcher."""
+    watch_pause_s: tuple[float, ...] = (0.05,)
+    """How long each of them waits on average before it looks."""
     store_s: float = 0.01
     """How long the database takes at the most, when it takes its time."""
     strict_share: float = 0.15
@@ -84,8 +88,12 @@ LAPSES: Final = Profile(
     fault_pause_s=(1.0, 2.0),
     files=("a", "b"),
     machines=(3,),
+    meet_s=(0.0, 0.3),
+    operations=25,
     lease_s=(0.6, 1.0, 2.0),
     loses=(0.0,),
+    watchers=2,
+    watch_pause_s=(0.05, 0.3),
     far_s=(0.03, 0.06),
     store_s=0.05,
 )

@@ -46,8 +46,6 @@ from tests.simulation.world import Machine, World
 FOLDERS: Final = ("d", "e")
 CONFLICT_MARK: Final = " (conflict from "
 
-WATCHER_PAUSE_S: Final = 0.05
-WATCHERS: Final = 4
 WATCHER_OPERATIONS_MAX: Final = 200
 _LONG_CELLS: Final = 3 * PAGE_BYTES // CELL_BYTES
 _GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
@@ -124,7 +122,7 @@ class Workload:
         async with trio.open_nursery() as nursery:
             for place in self._places:
                 watches = place.machine is self._world.watcher
-                processes = WATCHERS if watches else self._processes
+                processes = self._world.profile.watchers if watches else self._processes
                 self._acting += 0 if watches else processes
                 for number in range(1, processes + 1):
                     process = self._watch if watches else self._process
@@ -148,11 +146,12 @@ class Workload:
     async def _watch(self, place: _Place, process: str) -> None:
         random = self._random
         acts, weights = list(WATCHING), list(WATCHING.values())
+        pause_s = random.choice(self._world.profile.watch_pause_s)
         await place.machine.up.wait()
         for _ in range(WATCHER_OPERATIONS_MAX):
             if self._acting == 0:
                 return
-            await trio.sleep(random.expovariate(1 / WATCHER_PAUSE_S))
+            await trio.sleep(random.expovariate(1 / pause_s))
             if place.machine.kernel.is_answered:
                 await self._act(place, process, random.choices(acts, weights)[0])
             else:
