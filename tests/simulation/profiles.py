@@ -1,4 +1,4 @@
-"""Kinds of worlds: where a seed puts its stress. All are worlds that a user may have, and the product survives them all.
+"""Kinds of worlds: where a seed puts its stress. A user may have each of them, and the product survives them all.
 
 Half of the seeds have the general mix. Each of the others makes one family of rules matter: few names, processes that
 meet, and a *watcher* where stated: the last machine is far away from the server and does little but look, all

@@ -10,7 +10,7 @@ from tests.simulation.runner import run
 SHOWN_BY = {
     "S1 commits": 7,
     "S1 reads": 48,
-    "S1 errors": 215,
+    "S1 errors": 135,
     "S1 retries": 7,
     "S2": 3,
     "S3": 11,
