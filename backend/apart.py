@@ -69,8 +69,8 @@ log = logging.getLogger(__name__)
 class ReplayRemote(Protocol):
     """The server, for what was kept: ``backend.remote.WorkspaceRemote`` on a caller that is never cut."""
 
-    async def journal(self, journal: JournalId) -> JournalReply:
-        """The last batch that the server applied."""
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        """The last batch that the server applied; no earlier mount's comes after it."""
         ...
 
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
@@ -264,7 +264,7 @@ class Apart:
 
     async def send_all(self) -> int:
         """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
-        last = (await self._remote.journal(self._journal.id)).last_number
+        last = (await self._remote.take_journal(self._journal.id)).last_number
         self.is_sending = True
         try:
             if last == 0 and len(self) > 0:  # It may never have joined, at this server or in its backup.

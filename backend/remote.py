@@ -366,7 +366,9 @@ class WorkspaceRemote:
 
     async def send(self, batch: Batch) -> BatchReply:
         """Numbered changes."""
-        response = await self.caller.call("POST", f"{self._path}/changes", message=batch, headers=self.standing.header)
+        response = await self.caller.call(
+            "POST", f"{self._path}/changes", message=self._of_session(batch), headers=self.standing.header
+        )
         try:
             return decode(BatchReply, response)
         except Unusable as error:
@@ -374,11 +376,20 @@ class WorkspaceRemote:
 
     async def replay(self, batch: Batch) -> BatchReply:
         """Numbered changes that were made apart from the server: outside of any session, so with no news of others."""
-        return decode(BatchReply, await self.caller.call("POST", f"{self._path}/changes", message=batch))
+        response = await self.caller.call("POST", f"{self._path}/changes", message=self._of_session(batch))
+        return decode(BatchReply, response)
+
+    def _of_session(self, batch: Batch) -> Batch:
+        return msgspec.structs.replace(batch, session=self.standing.session)
 
     async def journal(self, journal: JournalId) -> JournalReply:
         """The last batch of a journal that the server applied."""
         return await self.caller.ask(JournalReply, "GET", f"{self._path}/journals/{journal.hex()}")
+
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        """The same; from now on no earlier mount's batch is applied, however late it arrives."""
+        path = f"{self._path}/journals/{journal.hex()}"
+        return decode(JournalReply, await self.caller.call("POST", path, headers=self.standing.header))
 
     async def _ask(self, reply: type[M], path: str) -> M:
         """A question about the tree."""

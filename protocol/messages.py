@@ -412,11 +412,15 @@ AnyChange = Create | Commit | SetAttributes | SetXattr | RemoveXattr | Link | Un
 
 
 class Batch(Message, frozen=True):
-    """Changes ``first`` to ``first + len(changes) - 1`` of a journal, in order."""
+    """Changes ``first`` to ``first + len(changes) - 1`` of a journal, in order.
+
+    A mount names its session: refused are those of one whose journal another session has taken since.
+    """
 
     journal: JournalId
     first: int
     changes: list[AnyChange]
+    session: SessionId = SessionId(b"")
 
 
 class Answer(Message, tag_field="answer", frozen=True):

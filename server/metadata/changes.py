@@ -84,12 +84,15 @@ def apply_batch(
     """
     key = (workspace, caller.device, batch.journal)
     row = tx.one(
-        "SELECT last_number, first_number, answers FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
+        "SELECT last_number, first_number, answers, session FROM journals"
+        " WHERE workspace = ? AND device = ? AND journal = ?",
         key,
     )
     if row is None:
         raise OutOfOrder("this journal has not joined the workspace", 0)
-    last, first, answers = row
+    last, first, answers, session = row
+    if batch.session and session is not None and batch.session != session:
+        raise OutOfOrder("a later mount has taken this journal", last)
     if batch.first == last + 1:
         kept = _apply_all(tx, workspace, caller, batch, verified, now_ns)
         tx.execute(

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import DeviceId, JournalId, Seq, WorkspaceId
+from protocol.ids import DeviceId, JournalId, Seq, SessionId, WorkspaceId
 from protocol.limits import CHANGES_PAGE, NEWS_MAX_CHANGES
 from protocol.messages import JournalReply, Notice, Notices
 from server.metadata.store import Transaction
@@ -74,6 +74,17 @@ def join(
         (workspace, device, journal, _NO_ANSWERS, after),
     )
     tx.execute("UPDATE devices SET seen_ns = ? WHERE id = ?", (now_ns, device))
+    return last_batch(tx, workspace, device, journal)
+
+
+def take(
+    tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, session: SessionId
+) -> JournalReply:
+    """From now on this session sends the journal's changes, and no earlier one; returns its last batch."""
+    tx.execute(
+        "UPDATE journals SET session = ? WHERE workspace = ? AND device = ? AND journal = ?",
+        (session, workspace, device, journal),
+    )
     return last_batch(tx, workspace, device, journal)
 
 

@@ -52,7 +52,8 @@ async def join(request: Request) -> Response:
         head = tree.head(tx, workspace)
         after = head if given.after is None else given.after
         sessions.add(tx, workspace, given.session, who.device, given.journal, service.leases.lease_s)
-        return head, after, feed.join(tx, workspace, who.device, given.journal, after, service.now_ns())
+        feed.join(tx, workspace, who.device, given.journal, after, service.now_ns())
+        return head, after, feed.take(tx, workspace, who.device, given.journal, given.session)
 
     head, after, joined = await service.metadata.write(work)
     service.leases.join(workspace, given.session, given.journal, min(after, head), head)
@@ -63,17 +64,35 @@ async def join(request: Request) -> Response:
 
 
 async def journal(request: Request) -> Response:
-    """Up to where a journal's changes have been applied, for a mount that was away."""
-    service, workspace = service_of(request), workspace_of(request)
-    text = request.path_params["journal"]
-    if not HEX_ID.match(text):
-        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
+    """Up to where a journal's changes have been applied."""
+    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
 
     def work(tx: Transaction) -> JournalReply:
         who, _ = member(tx, request, workspace)
-        return feed.last_batch(tx, workspace, who.device, JournalId(bytes.fromhex(text)))
+        return feed.last_batch(tx, workspace, who.device, identity)
 
     return reply(request, await service.metadata.read(work))
+
+
+async def take_journal(request: Request) -> Response:
+    """The same, for a mount that begins to send what it did while it was away: nobody else sends for it any more."""
+    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
+    asking = asking_of(request)
+    if asking is None:
+        raise Trouble(problems.BAD_REQUEST, "which session?")
+
+    def work(tx: Transaction) -> JournalReply:
+        who, _ = member(tx, request, workspace)
+        return feed.take(tx, workspace, who.device, identity, asking.session)
+
+    return reply(request, await service.metadata.write(work))
+
+
+def _journal_in(request: Request) -> JournalId:
+    text = request.path_params["journal"]
+    if not HEX_ID.match(text):
+        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
+    return JournalId(bytes.fromhex(text))
 
 
 async def leave(request: Request) -> Response:
@@ -235,6 +254,7 @@ def _check_journal(journal: JournalId) -> None:
 ROUTES = [
     Route("/workspaces/{workspace}/join", join, methods=["POST"]),
     Route("/workspaces/{workspace}/journals/{journal}", journal),
+    Route("/workspaces/{workspace}/journals/{journal}", take_journal, methods=["POST"]),
     Route("/workspaces/{workspace}/leave", leave, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", send, methods=["POST"]),
     Route("/workspaces/{workspace}/changes", poll),

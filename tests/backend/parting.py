@@ -58,6 +58,9 @@ class MemoryReplay:
         await self._pass()
         return JournalReply(1, self.last)
 
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        return await self.journal(journal)
+
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
         await self._pass()
         self.joined = True

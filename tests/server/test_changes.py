@@ -17,6 +17,8 @@ from protocol.messages import (
     Batch,
     BatchReply,
     Join,
+    JoinReply,
+    JournalReply,
     MissingBlocks,
     Notices,
     Refused,
@@ -353,6 +355,27 @@ async def test_malformed_sessions(ada: Client, header: str) -> None:
     for path in ("changes", "nodes/1"):
         answer = await ada.http.get(f"/v1/workspaces/{ada.workspace}/{path}", headers=headers)
         assert problem(answer) == (400, "bad-request")
+
+
+async def test_a_batch_of_a_mount_that_was_killed_is_refused_once_its_successor_has_the_journal(
+    world: World, ada: Client
+) -> None:
+    late = msgspec.structs.replace(ada.batch(create(b"late", 100)), session=SessionId(b"killed before  !"))
+    successor = SessionId(b"joined since   !")
+    await ada.ask(JoinReply, "POST", "./join", Join(successor, ada.journal))
+    assert problem(await ada.call("POST", "./changes", late)) == (409, "out-of-order")
+    mine = msgspec.structs.replace(ada.batch(create(b"mine", 101)), session=successor)
+    reply = await ada.ask(BatchReply, "POST", "./changes", mine)
+    assert [type(answer) for answer in reply.answers] == [Applied]
+
+
+async def test_who_begins_to_send_what_it_did_while_away_takes_its_journal(world: World, ada: Client) -> None:
+    await ada.join()
+    late = msgspec.structs.replace(ada.batch(create(b"late", 100)), session=ada.session)
+    ada.session = SessionId(b"away until now !")
+    reply = await ada.ask(JournalReply, "POST", f"./journals/{ada.journal.hex()}")
+    assert (reply.first_number, reply.last_number) == (1, 0)
+    assert problem(await ada.call("POST", "./changes", late)) == (409, "out-of-order")
 
 
 async def test_who_leaves_has_its_cursor_written_down(world: World, ada: Client) -> None:

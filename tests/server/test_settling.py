@@ -321,7 +321,7 @@ async def test_a_mount_that_is_cut_off_costs_the_others_one_lease_once(
 ) -> None:
     began_s = trio.current_time()
     devices.ada.absorb((await devices.ada.send(create(b"1", 101))).notices)
-    assert trio.current_time() - began_s == pytest.approx(ENDS_S)
+    assert trio.current_time() - began_s == pytest.approx(ENDS_S, abs=0.01)
     began_s = trio.current_time()
     await devices.ada.send(create(b"2", 102))
     assert trio.current_time() == began_s
@@ -373,7 +373,7 @@ async def test_after_a_restart_a_silent_mount_is_waited_for_a_full_lease(
     await world.restart()
     began_s = trio.current_time()
     await devices.ada.send(create(b"new", 101))
-    assert trio.current_time() - began_s == pytest.approx(ENDS_S)
+    assert trio.current_time() - began_s == pytest.approx(ENDS_S, abs=0.01)
 
 
 async def test_after_a_restart_a_mount_that_polls_is_not_waited_for_longer(
@@ -403,7 +403,7 @@ async def test_what_is_acknowledged_past_the_head_does_not_count(
     assert reply.notices == Notices(Seq(1), reset=True)
     began_s = trio.current_time()
     await devices.ada.send(create(b"new", 101))
-    assert trio.current_time() - began_s == pytest.approx(ENDS_S)
+    assert trio.current_time() - began_s == pytest.approx(ENDS_S, abs=0.01)
 
 
 async def test_who_has_missed_very_many_changes_is_told_to_drop_everything(
