@@ -145,14 +145,14 @@ async def test_what_queues_up_shares_a_round_trip(world: World) -> None:
     assert [len(batch.changes) for batch in world.server.batches] == [5]
 
 
-async def test_a_change_that_nobody_waits_for_goes_with_the_next_one(world: World) -> None:
+async def test_a_change_that_nobody_waits_for_goes_with_the_next_one(world: World, autojump_clock: object) -> None:
     world.outbox.submit_later(change(1))
     await trio.sleep(COMPANY_S / 2)
     await world.outbox.submit(change(2)).answer()
     assert [len(batch.changes) for batch in world.server.batches] == [2]
 
 
-async def test_a_change_that_nobody_waits_for_goes_alone_after_a_while(world: World) -> None:
+async def test_a_change_that_nobody_waits_for_goes_alone_after_a_while(world: World, autojump_clock: object) -> None:
     pending = world.outbox.submit_later(change(1))
     await trio.sleep(COMPANY_S * 1.5)
     assert pending.final is not None
