@@ -31,7 +31,7 @@ from backend.upload import Uploader
 from protocol import keys
 from protocol.ids import Seq, new_session_id
 from protocol.manifest import Manifest
-from protocol.messages import Role, Workspace
+from protocol.messages.accounts import Role, Workspace
 
 WORKERS = 3
 """Threads for cutting, hashing, sealing and opening blocks: two cores' worth and one that waits for the disk."""

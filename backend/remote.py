@@ -37,40 +37,27 @@ from protocol.ids import (
     WorkspaceId,
 )
 from protocol.limits import LISTING_PAGE_ENTRIES
-from protocol.messages import (
-    API,
-    MSGPACK,
-    OCTETS,
-    SESSION_HEADER,
-    Batch,
-    BatchReply,
-    BlockList,
-    ConflictsReply,
+from protocol.messages.accounts import (
     Devices,
     Health,
-    Join,
-    JoinReply,
-    JournalReply,
-    ListingReply,
     Login,
     LoginReply,
-    LookupReply,
-    ManifestReply,
-    Message,
     NewPassword,
     NewUser,
     NewWorkspace,
-    NodeReply,
-    PollReply,
-    Problem,
     Role,
     Share,
-    UsageReply,
     User,
     Users,
     Workspace,
     Workspaces,
 )
+from protocol.messages.batches import Batch, BatchReply, JournalReply
+from protocol.messages.blocks import BlockList
+from protocol.messages.conflicts import ConflictsReply
+from protocol.messages.sessions import SESSION_HEADER, Join, JoinReply, PollReply
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, UsageReply
+from protocol.messages.wire import API, MSGPACK, OCTETS, Message
 
 M = TypeVar("M", bound=Message)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -197,7 +184,7 @@ def decode(kind: type[M], response: Response) -> M:
 def problem_of(response: Response) -> DriveError:
     """The error that an answer with status 300 and above means."""
     try:
-        problem = msgspec.json.decode(response.body, type=Problem)
+        problem = msgspec.json.decode(response.body, type=problems.Problem)
     except msgspec.DecodeError:
         text = f"the server answered with status {response.status}; is this a samedrive server?"
         # A proxy's word about a server that it can't reach: what became of the request is not known.

@@ -15,7 +15,10 @@ from backend.session import MARGIN_S, POLLS_A_LEASE, Session
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, JournalReply, Kind, Node, Notice, Notices, PollReply, Touched
+from protocol.messages.batches import JournalReply
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.notices import Notice, Notices, Touched
+from protocol.messages.sessions import JoinReply, PollReply
 
 MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
 FILE = NodeId(7)

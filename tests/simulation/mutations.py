@@ -20,7 +20,10 @@ from backend.session import Clock, Session, SessionRemote
 from backend.tree import Tree
 from fs.keeping import CAP_S, Keeping
 from protocol.ids import JournalId, Seq, SessionId, WorkspaceId
-from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, JournalReply, Notices, PollReply
+from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
+from protocol.messages.changes import Commit
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import JoinReply, PollReply
 from server.leases import Leases, SessionRow
 from server.metadata import tree
 from server.metadata.store import Transaction, Work

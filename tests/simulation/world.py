@@ -41,7 +41,7 @@ from fs.operations import Operations
 from protocol import keys
 from protocol.ids import JOURNAL_ID_BYTES, NO_CHANGE, SESSION_ID_BYTES, NodeId, Seq, SessionId, WorkspaceId
 from protocol.manifest import Manifest
-from protocol.messages import Role, Workspace
+from protocol.messages.accounts import Role, Workspace
 from server.app import create_app
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore

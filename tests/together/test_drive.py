@@ -14,7 +14,9 @@ from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refu
 from backend.journal import Flushed, Journal
 from backend.remote import Caller, Standing, WorkspaceRemote
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
-from protocol.messages import Kind, NodeReply, RenameMode, State, XattrMode
+from protocol.messages.changes import RenameMode, XattrMode
+from protocol.messages.nodes import Kind, State
+from protocol.messages.tree import NodeReply
 from tests.together.world import Place, World
 
 

@@ -29,7 +29,8 @@ from backend.threads import InlineThreads
 from backend.tree import Outdated
 from backend.treefile import TreeFile
 from protocol import problems
-from protocol.messages import PROBLEM_JSON, Problem, Workspace
+from protocol.messages.accounts import Workspace
+from protocol.messages.wire import PROBLEM_JSON
 from server.blockstore.memory import MemoryBlockStore
 from tests.simulation.disk import ROOT, SimDisk
 
@@ -82,7 +83,7 @@ class AsgiHttp:
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
         if self._full and method == "POST" and path.endswith("/changes"):
-            problem = Problem(title="no space", status=507, code=problems.NO_SPACE)
+            problem = problems.Problem(title="no space", status=507, code=problems.NO_SPACE)
             return Response(507, PROBLEM_JSON, msgspec.json.encode(problem))
         if self.hold is not None and method == "PUT":
             self.held.set()

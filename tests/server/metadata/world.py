@@ -18,26 +18,21 @@ from protocol.ids import (
     WorkspaceId,
 )
 from protocol.manifest import Manifest, Piece
-from protocol.messages import (
-    AnyAnswer,
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Refused
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
     Commit,
     Create,
-    Kind,
     Link,
-    Node,
     OnClash,
-    Refused,
     Rename,
     RenameMode,
     Replaced,
     Rmdir,
-    SealedBlock,
     Unlink,
 )
+from protocol.messages.nodes import Kind, Node
 from server.metadata import accounts, feed, invariants, tree
 from server.metadata.accounts import Caller
 from server.metadata.changes import apply_batch
