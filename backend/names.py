@@ -16,9 +16,8 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
-from backend.errors import NotFound, Refused
+from backend.errors import ListingChanged, NotFound, Refused
 from backend.reach import Reach
-from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
 from protocol.ids import ROOT_NODE, NodeId, Seq

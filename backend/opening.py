@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from backend import credentials
+from backend.account import Account
 from backend.apart import Apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.caller import IMPATIENT, PATIENT, Caller, Patience
 from backend.disk import Disk, RealDisk, make_folders
 from backend.drive import Drive
 from backend.errors import LocalFailure, NotFound, Offline
@@ -22,8 +24,9 @@ from backend.journal import Journal
 from backend.overlay import Overlay
 from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
-from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, Standing, WorkspaceRemote
+from backend.remote import WorkspaceRemote
 from backend.session import Clock, boottime_s
+from backend.standing import Standing
 from backend.threads import Threads, WorkerThreads
 from backend.tree import Tree
 from backend.treefile import TreeFile

@@ -27,9 +27,9 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.errors import DriveError, Offline, Unauthorized
+from backend.errors import DriveError, Offline, SessionEnded, Unauthorized
 from backend.reach import Reach
-from backend.remote import SessionEnded, Standing
+from backend.standing import Standing
 from backend.tree import Outdated, Snapshot, Tree
 from protocol.ids import JournalId, Seq
 from protocol.limits import LEASE_DRIFT

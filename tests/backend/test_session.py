@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from backend.errors import DriveError, Offline, Refused, Unauthorized
+from backend.errors import DriveError, Offline, Refused, SessionEnded, Unauthorized
 from backend.reach import Reach
-from backend.remote import SessionEnded, Standing
 from backend.session import MARGIN_S, POLLS_A_LEASE, Session
+from backend.standing import Standing
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import LEASE_DRIFT

@@ -18,16 +18,7 @@ from protocol.messages.changes import SetAttributes
 from protocol.messages.notices import Notices
 from protocol.messages.sessions import SESSION_HEADER, Join, JoinReply
 from server.app import create_app
-from tests.server.world import (
-    NEARLY_FULL_BYTES,
-    PART_BYTES,
-    Client,
-    World,
-    commit,
-    create,
-    happened,
-    problem,
-)
+from tests.server.world import NEARLY_FULL_BYTES, PART_BYTES, Client, World, commit, create, happened, problem
 
 JOURNAL = JournalId(b"j" * 16)
 

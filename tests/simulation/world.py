@@ -19,6 +19,7 @@ import trio
 import backend.apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
+from backend.caller import IMPATIENT, Caller, Patience
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import DriveError
@@ -27,8 +28,9 @@ from backend.journal import Journal
 from backend.overlay import Overlay
 from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
-from backend.remote import IMPATIENT, Caller, Patience, Standing, WorkspaceRemote
+from backend.remote import WorkspaceRemote
 from backend.session import Session
+from backend.standing import Standing
 from backend.tree import Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader

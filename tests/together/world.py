@@ -15,7 +15,9 @@ import msgspec
 import trio
 from starlette.applications import Starlette
 
+from backend.account import Account
 from backend.blockcache import BlockCache
+from backend.caller import IMPATIENT, Caller
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
@@ -24,7 +26,6 @@ from backend.journal import Journal
 from backend.opening import assemble
 from backend.ownblocks import OwnBlocks
 from backend.reach import Reach
-from backend.remote import IMPATIENT, Account, Caller
 from backend.threads import InlineThreads
 from backend.tree import Outdated
 from backend.treefile import TreeFile

@@ -8,15 +8,7 @@ from itertools import count
 from msgspec.structs import replace
 
 from protocol import manifest as manifests
-from protocol.ids import (
-    ROOT_NODE,
-    BlockId,
-    JournalId,
-    NodeId,
-    Seq,
-    VersionNumber,
-    WorkspaceId,
-)
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.manifest import Manifest, Piece
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Refused
 from protocol.messages.blocks import SealedBlock
