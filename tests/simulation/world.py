@@ -16,33 +16,24 @@ from typing import Final, TypeVar
 
 import trio
 
-import backend.apart
-from backend.blockcache import BlockCache
-from backend.blocks import Blocks
-from backend.caller import IMPATIENT, Caller, Patience
+from backend.assembly import FOLDERS, Kept, Sources, assemble
+from backend.caller import Patience
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import DriveError
 from backend.http import Response
 from backend.journal import Journal
-from backend.overlay import Overlay
-from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
 from backend.remote import WorkspaceRemote
 from backend.session import Session
-from backend.standing import Standing
 from backend.tree import Tree
-from backend.treefile import TreeFile
-from backend.upload import Uploader
 from fs.answering import DEADLINE_S, Deadlines
 from fs.entries import Entries
 from fs.inodes import Inodes
 from fs.keeping import Keeping
 from fs.notices import Notices
 from fs.operations import Operations
-from protocol import keys
-from protocol.ids import JOURNAL_ID_BYTES, NO_CHANGE, SESSION_ID_BYTES, NodeId, Seq, SessionId, WorkspaceId
-from protocol.manifest import Manifest
+from protocol.ids import JOURNAL_ID_BYTES, SESSION_ID_BYTES, NodeId, Seq, SessionId, WorkspaceId
 from protocol.messages.accounts import Role, Workspace
 from server.app import create_app
 from server.blockcare import BlockCare
@@ -347,7 +338,8 @@ class Machine:
         world = self._world
         link = self._link = self.wire.link()
         reach = self._reach = Apart(self._spells, strict=self._strict)
-        make_folders(self._disk, CACHE / "journal")
+        for name in FOLDERS:
+            make_folders(self._disk, CACHE / name)
         if not any(entry.name == "id" for entry in self._disk.entries(CACHE / "journal")):
             _write_id(self._disk, world.random.randbytes(JOURNAL_ID_BYTES))
         with world.parts.journal(self._disk, CACHE / "journal") as journal:
@@ -430,43 +422,21 @@ class Machine:
             self.kernel.go_on()
 
     def _assembled(self, link: Link, journal: Journal, reach: Reach) -> Drive:
-        """As ``backend.opening.assemble`` does it, of the world's parts."""
-        world, disk = self._world, self._disk
-        for name in ("blocks", "own"):
-            make_folders(disk, CACHE / name)
-        standing = Standing(SessionId(world.random.randbytes(SESSION_ID_BYTES)))
-        patient = Caller(link, self.name, Patience(total_s=3.0), world.random, reach)
-        remote = world.parts.remote(patient, WORKSPACE, standing)
-        direct = world.parts.remote(Caller(link, self.name, IMPATIENT, world.random), WORKSPACE, standing)
-        cache, threads = BlockCache(disk, CACHE / "blocks", 1 << 30), Threads(world.random)
-        cache.load()
-        working_keys = keys.derive(world.workspace.key, world.workspace.key_id)
-        own = OwnBlocks(disk, CACHE / "own")
-        reached = ReachedBlocks(remote, own, reach, threads)
-        blocks = Blocks(reached, cache, working_keys, threads)
-        tree = world.parts.tree(NO_CHANGE)
-
-        def new_overlay(base: Manifest) -> Overlay:
-            return Overlay(base, journal.disk, journal.overlays / f"{next(world.numbers)}")
-
-        return Drive(
-            remote,
-            direct,
-            reach,
-            tree,
-            backend.apart.Apart(direct, tree, journal, own, cache, working_keys, threads),
-            TreeFile(disk, CACHE / "tree", threads),
-            journal,
-            blocks,
-            Uploader(reached, blocks, cache, working_keys, threads),
-            new_overlay,
-            lambda: int((_START_S + self.clock()) * 1e9),
-            self.clock,
-            workspace=world.workspace,
-            read_only=False,
-            new_session=world.parts.session,
+        world, threads = self._world, Threads(self._world.random)
+        kept = Kept.below(CACHE, journal, 1 << 30, threads)
+        kept.cache.load()
+        sources = Sources(
+            clock=self.clock,
+            now_ns=lambda: int((_START_S + self.clock()) * 1e9),
+            random=world.random,
+            new_session=lambda: SessionId(world.random.randbytes(SESSION_ID_BYTES)),
             new_node=lambda: NodeId(world.random.randrange(1 << 32, 1 << 62)),
+            remote=world.parts.remote,
+            tree=world.parts.tree,
+            session=world.parts.session,
         )
+        patience = Patience(total_s=3.0)
+        return assemble(link, self.name, world.workspace, kept, threads, reach, patience=patience, sources=sources)
 
 
 def _write_id(disk: SimDisk, identity: bytes) -> None:
@@ -486,7 +456,6 @@ class World:
         self.profile = profile_of(seed)
         self.conditions = Conditions.of(self.random, self.profile)
         self.parts = parts
-        self.numbers = count(1)
         self.trace: list[str] = []
         self.failures: list[str] = []
         """What must never happen, whatever the history."""

@@ -16,19 +16,16 @@ import trio
 from starlette.applications import Starlette
 
 from backend.account import Account
-from backend.blockcache import BlockCache
+from backend.assembly import FOLDERS, Kept, Sources, assemble
 from backend.caller import IMPATIENT, Caller
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
-from backend.opening import assemble
-from backend.ownblocks import OwnBlocks
 from backend.reach import Reach
 from backend.threads import InlineThreads
 from backend.tree import Outdated
-from backend.treefile import TreeFile
 from protocol import problems
 from protocol.messages.accounts import Workspace
 from protocol.messages.wire import PROBLEM_JSON
@@ -184,6 +181,8 @@ class Place:
             caller = Caller(self.http, token, IMPATIENT)
             self._remembered = await Account(caller).workspace(self.world.workspace.id)
         assert self._remembered is not None
+        for name in FOLDERS:
+            make_folders(self.disk, self.folder / name)
         with Journal(self.disk, self.folder / "journal") as journal:
             drive = self._assembled(token, self._remembered, journal, strict=strict)
             await drive.begin(reached=reached)
@@ -193,23 +192,15 @@ class Place:
                 nursery.cancel_scope.cancel()
 
     def _assembled(self, token: str, workspace: Workspace, journal: Journal, *, strict: bool) -> Drive:
-        for name in ("blocks", "own"):
-            make_folders(self.disk, self.folder / name)
-        threads, cache = InlineThreads(), BlockCache(self.disk, self.folder / "blocks", 1 << 30)
-        cache.load()
-        return assemble(
-            self.http,
-            token,
-            workspace,
-            journal,
-            OwnBlocks(self.disk, self.folder / "own"),
-            cache,
-            TreeFile(self.disk, self.folder / "tree", threads),
-            threads,
-            Reach(strict=strict),
-            patience=IMPATIENT,
+        threads = InlineThreads()
+        kept = Kept.below(self.folder, journal, 1 << 30, threads)
+        kept.cache.load()
+        sources = Sources(
             clock=trio.current_time,
             now_ns=lambda: int((trio.current_time() + 1.8e9) * 1e9) + next(self._numbers),
+        )
+        return assemble(
+            self.http, token, workspace, kept, threads, Reach(strict=strict), patience=IMPATIENT, sources=sources
         )
 
     async def wait_outdated(self) -> None:
