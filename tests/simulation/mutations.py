@@ -27,7 +27,9 @@ from protocol.messages.sessions import JoinReply, PollReply
 from server.leases import Leases, SessionRow
 from server.metadata import tree
 from server.metadata.store import Transaction, Work
-from tests.simulation.world import WORKSPACE, Parts, Store
+from tests.simulation.parts import Parts
+from tests.simulation.server import WORKSPACE
+from tests.simulation.slowness import Store
 
 T = TypeVar("T")
 
@@ -49,10 +51,10 @@ class _Telling(Store):
 
     async def write(self, work: Work[T]) -> T:
         def told(tx: Transaction) -> T:
-            before = tree.head(tx, WORKSPACE)
+            before = tree.head(tx, WORKSPACE.id)
             done = work(tx)
             if isinstance(done, BatchReply):
-                if tree.head(tx, WORKSPACE) > before:
+                if tree.head(tx, WORKSPACE.id) > before:
                     _about.set("commit")
                 else:
                     _about.set("retry" if any(isinstance(one, Applied) for one in done.answers) else "error")
