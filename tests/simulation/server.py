@@ -20,9 +20,10 @@ from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
 from server.service import Service
 from server.threads import in_place
+from tests.asgi import call
 from tests.simulation.clock import Clock
 from tests.simulation.conditions import Conditions
-from tests.simulation.network import Request, call
+from tests.simulation.network import Request
 from tests.simulation.parts import Parts
 from tests.simulation.slowness import Store
 from tests.simulation.trace import Trace
@@ -96,7 +97,7 @@ class Server:
         with trio.CancelScope() as scope:
             self._requests[number] = scope
             try:
-                response = await call(self._app, request)
+                response = await call(self._app, request.method, request.path, request.headers, request.body)
             finally:
                 del self._requests[number]
         await self._running.wait()

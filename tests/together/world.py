@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -30,6 +30,7 @@ from protocol import problems
 from protocol.messages.accounts import Workspace
 from protocol.messages.wire import PROBLEM_JSON
 from server.blockstore.memory import MemoryBlockStore
+from tests.asgi import call
 from tests.simulation.disk import ROOT, SimDisk
 
 LEASE_S: Final = 10.0
@@ -86,7 +87,7 @@ class AsgiHttp:
         if self.hold is not None and method == "PUT":
             self.held.set()
             await self.hold.wait()
-        response = await self._call(method, path, headers or {}, bytes(body))
+        response = await call(self._app, method, path, headers or {}, bytes(body))
         if self.before_answer is not None and method == "POST" and path.endswith("/changes"):
             before_answer, self.before_answer = self.before_answer, None
             await before_answer()
@@ -111,42 +112,6 @@ class AsgiHttp:
             yield
         finally:
             self._full = False
-
-    async def _call(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
-        target, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [
-                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
-                (b"content-length", str(len(body)).encode()),
-            ],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
-        incoming = [{"type": "http.request", "body": body, "more_body": False}]
-        status, content_type, parts = 0, "", []
-
-        async def receive() -> dict[str, Any]:
-            return incoming.pop() if incoming else await trio.sleep_forever()  # type: ignore[no-any-return]
-
-        async def send(event: Any) -> None:
-            nonlocal status, content_type
-            if event["type"] == "http.response.start":
-                status = event["status"]
-                content_type = dict(event["headers"]).get(b"content-type", b"").decode()
-            else:
-                parts.append(event.get("body", b""))
-
-        await self._app(scope, receive, send)
-        return Response(status, content_type, b"".join(parts))
 
 
 class Place:
