@@ -11,7 +11,7 @@ from backend.errors import Refused
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages.conflicts import Keep
 from protocol.messages.nodes import Kind
-from tests.together.test_drive import names, read, write
+from tests.together.programs import names, read, write
 from tests.together.world import World
 
 COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"

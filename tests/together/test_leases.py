@@ -11,32 +11,10 @@ from backend.errors import Offline
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import LEASE_DRIFT
 from protocol.messages.nodes import Kind
+from tests.together.programs import read, write
 from tests.together.world import LEASE_S, Place, World
 
 ENDS_S = LEASE_S * (1 + LEASE_DRIFT)
-
-
-async def write(drive: Drive, name: bytes, content: bytes, parent: NodeId = ROOT_NODE) -> NodeId:
-    """A file's next version, closed."""
-    found = await drive.lookup(parent, name)
-    file = (
-        await drive.create(parent, name, 0o644, 1, 2, exclusive=False) if found is None else await drive.open(found.id)
-    )
-    await file.truncate(0)
-    await file.write(0, content)
-    await drive.flush(file)
-    await drive.release(file)
-    return file.node
-
-
-async def read(drive: Drive, name: bytes) -> bytes:
-    found = await drive.lookup(ROOT_NODE, name)
-    assert found is not None
-    file = await drive.open(found.id)
-    try:
-        return await file.read(0, 100)
-    finally:
-        await drive.release(file)
 
 
 async def look(drive: Drive, node: NodeId) -> None:

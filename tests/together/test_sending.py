@@ -1,0 +1,218 @@
+"""Changes whose sending fails: replies that are lost, servers that are full, mounts that crash meanwhile."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+
+from backend.caller import Caller
+from backend.errors import NoSpace, Offline
+from backend.journal import Flushed, Journal
+from backend.remote import WorkspaceRemote
+from backend.standing import Standing
+from protocol.ids import ROOT_NODE, NodeId, new_session_id
+from protocol.messages.tree import NodeReply
+from tests.together.programs import names, read, write
+from tests.together.world import Place, World
+
+
+async def _row(place: Place, node: NodeId) -> NodeReply:
+    caller = Caller(place.http, await place.world.issue_token("desk"))
+    return await WorkspaceRemote(caller, place.world.workspace.id, Standing(new_session_id())).node(node)
+
+
+async def test_a_lost_reply_does_no_harm(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive(strict=True) as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await write(drive, b"file", b"content")
+        await drive.synced()
+        assert await names(drive) == [b"file"]
+        assert await read(drive, b"file") == b"content"
+
+
+async def test_what_could_not_be_sent_is_told_and_sent_later(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.drive(strict=True) as drive:
+        await drive.entries(ROOT_NODE)
+        file = await drive.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await file.write(0, b"content")
+        place.http.cut = True
+        with pytest.raises(Offline):
+            await drive.flush(file)
+        await drive.release(file)
+        assert [unsent.path for unsent in drive.status().sending] == ["file"]
+        place.http.cut = False
+        await drive.synced()
+        assert drive.status().sending == []
+        assert await read(drive, b"file") == b"content"
+
+
+async def test_what_a_crashed_mount_left_is_sent_by_the_next(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    content = os.urandom(300_000)
+    async with place.crashing_drive(strict=True) as drive:
+        await drive.entries(ROOT_NODE)
+        file = await drive.create(ROOT_NODE, b"file", 0o640, 5, 6, exclusive=False)
+        await file.write(0, content)
+        place.http.cut = True
+        with pytest.raises(Offline):
+            await drive.flush(file)
+    place.http.cut = False
+    async with place.drive() as drive:
+        await drive.synced()
+        found = await drive.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        assert (found.mode, found.uid, found.gid) == (0o640, 5, 6)
+        assert await read(drive, b"file") == content
+
+
+async def test_a_commit_that_had_arrived_makes_no_conflict_with_itself(world: World, autojump_clock: object) -> None:
+    place = world.place("desk")
+    async with place.crashing_drive(strict=True) as drive:
+        await drive.entries(ROOT_NODE)
+        place.http.lose_replies = 1
+        with pytest.raises(Offline):
+            await write(drive, b"file", b"content")
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await names(drive) == [b"file"]
+        assert (await drive.attributes((await drive.entries(ROOT_NODE))[0].node.id)).version == 1
+
+
+async def test_a_full_server_is_told_and_tried_again(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        with world.full(), pytest.raises(NoSpace):
+            await write(drive, b"small", b"content")
+        assert [unsent.path for unsent in drive.status().sending] == ["small"]
+        await drive.synced()
+        assert drive.status().sending == []
+        assert await read(drive, b"small") == b"content"
+
+
+async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: World) -> None:
+    """The journal says at which start of the machine a record was written."""
+    place = world.place("desk")
+    async with place.drive() as drive:
+        node = await write(drive, b"file", b"good")
+    with Journal(place.disk, place.folder / "journal") as journal:
+        row = (await _row(place, node)).node
+        journal.begin(
+            Flushed(
+                row=row,
+                create=None,
+                manifest=row.manifest or b"",
+                mtime_ns=1,
+                size=4,
+                base_visible=0,
+                segments=[(0, 4)],
+                boot="an earlier start",
+                synced=False,
+                file="0",
+                content=b"\0\0\0\0",
+            )
+        )
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await read(drive, b"file") == b"good"
+        assert (await drive.attributes(node)).version == 1
+
+
+async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World) -> None:
+    place = world.place("desk")
+    async with place.drive() as drive:
+        await drive.entries(ROOT_NODE)
+        with place.http.no_space(), pytest.raises(NoSpace):
+            await write(drive, b"file", b"content")
+        assert await names(drive) == [b"file"]
+        await drive.unlink(ROOT_NODE, b"file")
+        assert await names(drive) == []
+        await drive.synced()
+        assert drive.status().sending == []
+    async with place.drive() as drive:
+        await drive.synced()
+        assert await names(drive) == []
+
+
+async def test_a_commit_that_had_arrived_makes_no_conflict_with_what_came_after_it(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            desk.http.lose_changes = True
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        desk.http.lose_changes = False
+        await write(two, b"file", b"theirs")
+        async with desk.drive() as one:
+            await one.synced()
+            assert await names(one) == [b"file"]
+            assert await read(one, b"file") == b"theirs"
+
+
+async def test_what_is_written_after_a_crash_is_no_conflict_with_a_commit_that_had_arrived(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive(strict=True) as one:
+        node = await write(one, b"file", b"first")
+        file = await one.open(node)
+        await file.write(0, b"again")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(file)
+    desk.http.lose_changes = False
+    await trio.sleep(20)  # Until nobody waits for the mount that crashed.
+    async with desk.drive() as one:
+        await write(one, b"file", b"and again")
+        assert await names(one) == [b"file"]
+        assert await read(one, b"file") == b"and again"
+
+
+async def test_a_commit_that_turns_out_to_be_overtaken_is_not_opened_any_more(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            desk.http.lose_changes = True
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        desk.http.lose_changes = False
+        await write(two, b"file", b"theirs")
+        async with desk.drive() as one:
+            (found,) = await one.entries(ROOT_NODE)
+            file = await one.open(found.node.id)
+            assert await file.read(0, 100) == b"theirs"
+            await one.release(file)
+            assert await read(one, b"file") == b"theirs"
+            assert any(outdated.contents for outdated in desk.outdated)
+
+
+async def test_a_new_file_that_got_another_name_before_a_crash_does_not_hide_what_has_its_name(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive(strict=True) as one:
+            await one.entries(ROOT_NODE)
+            file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+            await write(two, b"file", b"theirs")
+            await file.write(0, b"mine")
+            desk.http.lose_changes = True
+            with pytest.raises(Offline):
+                await one.flush(file)
+        desk.http.lose_changes = False
+        async with desk.drive() as one:
+            await one.synced()
+            assert await read(one, b"file") == b"theirs"
+            assert await names(one) == await names(two)
