@@ -138,17 +138,30 @@ def drive(shared_mount: Mount, logs: list[Log]) -> Path:
 
 
 @pytest.fixture
-def own_world(
+def new_own_world(
     new_world: Callable[[Server, Device, Log, str], World], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """A server for this test alone, which it may kill; the default workspace of its admin."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    admin = Device(server.folder / "admin", "admin-desk", server.url)
-    admin.login(server.admin_password_file)
-    world = new_world(server, admin, server.log, "home")
-    try:
-        yield world
-    finally:
-        world.close()
-        server.close()
+) -> Iterator[Callable[..., World]]:
+    """Makes a server with these flags, which the test may stop and kill: the default workspace of its admin."""
+    worlds: list[World] = []
+
+    def make(*flags: str) -> World:
+        server = Server(tmp_path_factory.mktemp("server"), *flags).start()
+        admin = Device(server.folder / "admin", "admin-desk", server.url)
+        worlds.append(new_world(server, admin, server.log, "home"))
+        admin.login(server.admin_password_file)
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        try:
+            if world.server.process is None:
+                world.server.start()
+            world.close()
+        finally:
+            world.server.close()
+
+
+@pytest.fixture
+def own_world(new_own_world: Callable[..., World]) -> World:
+    """One whose server has no flags."""
+    return new_own_world()

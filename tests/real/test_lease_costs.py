@@ -7,12 +7,12 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Device, Log, Mount, Server, environment
+from tests.real.harness import Mount, environment
 from tests.real.proxy import Wire
 from tests.real.test_wire_counts import settled
 from tests.real.world import World
@@ -111,18 +111,9 @@ def test_a_mount_that_was_unmounted_costs_nothing(world: World) -> None:
 
 
 @pytest.fixture
-def short_leases(
-    new_world: Callable[[Server, Device, Log, str], World], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    server = Server(tmp_path_factory.mktemp("server"), "--lease-s", f"{LEASE_S:g}").start()
-    admin = Device(server.folder / "admin", "admin-desk", server.url)
-    admin.login(server.admin_password_file)
-    world = new_world(server, admin, server.log, "home")
-    try:
-        yield world
-    finally:
-        world.close()
-        server.close()
+def short_leases(new_own_world: Callable[..., World]) -> World:
+    """One whose server gives short leases."""
+    return new_own_world("--lease-s", f"{LEASE_S:g}")
 
 
 def test_a_killed_mount_costs_the_others_one_lease_once(short_leases: World) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Device, Log, Mount, Server
+from tests.real.harness import Mount, Server
 from tests.real.proxy import Wire
 from tests.real.world import World
 
@@ -35,19 +35,9 @@ Fault = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def world(
-    new_world: Callable[[Server, Device, Log, str], World], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """A server with a short lease for this test alone, which it may stop."""
-    server = Server(tmp_path_factory.mktemp("server"), "--lease-s", f"{LEASE_S:g}").start()
-    admin = Device(server.folder / "admin", "admin-desk", server.url)
-    admin.login(server.admin_password_file)
-    world = new_world(server, admin, server.log, "home")
-    try:
-        yield world
-    finally:
-        world.close()
-        server.close()
+def world(new_own_world: Callable[..., World]) -> World:
+    """One whose server gives short leases, and may be stopped."""
+    return new_own_world("--lease-s", f"{LEASE_S:g}")
 
 
 @contextmanager

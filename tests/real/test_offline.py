@@ -8,12 +8,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Device, Log, Mount, Server
+from tests.real.harness import Mount
 from tests.real.world import World
 
 LEASE_S = 1.0
@@ -28,21 +28,9 @@ APART = r"can't be reached|is not renewed"
 
 
 @pytest.fixture
-def world(
-    new_world: Callable[[Server, Device, Log, str], World], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """A server with a short lease for this test alone, which it may kill."""
-    server = Server(tmp_path_factory.mktemp("server"), "--lease-s", f"{LEASE_S:g}").start()
-    admin = Device(server.folder / "admin", "admin-desk", server.url)
-    admin.login(server.admin_password_file)
-    world = new_world(server, admin, server.log, "home")
-    try:
-        yield world
-    finally:
-        if server.process is None:
-            server.start()
-        world.close()
-        server.close()
+def world(new_own_world: Callable[..., World]) -> World:
+    """One whose server gives short leases, and may be killed."""
+    return new_own_world("--lease-s", f"{LEASE_S:g}")
 
 
 class Laptop:
