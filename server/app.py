@@ -9,10 +9,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Router
 
 from protocol.messages.wire import API
-from server.http import UndecodedPaths, handlers
+from server.http import UndecodedPaths
 from server.lingering import Lingering
 from server.routes import accounts, blocks, changes, tree
 from server.service import Service
+from server.troubles import handlers
 
 
 def create_app(service: Service) -> Starlette:

@@ -1,41 +1,28 @@
-"""Between ASGI and messages: bodies in bounds, codecs by header, every error a problem (RFC 9457).
+"""Between ASGI and messages: bodies in bounds, codecs by header, and what paths, queries and headers name.
 
-Owns the translation of exceptions to problems: handlers raise what went wrong and never build an error answer.
+Knows nothing of what is asked. What a request must not say is raised as ``Trouble``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-import structlog
 import trio
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, Seq, SessionId, WorkspaceId
 from protocol.limits import KIB, NAME_MAX_BYTES
-from protocol.manifest import BadManifest
 from protocol.messages.sessions import SESSION_HEADER
-from protocol.messages.wire import JSON, MSGPACK, PROBLEM_JSON, Message
-from server.blockcare import BadBlock
-from server.blockstore.store import BlockStoreError
-from server.metadata.accounts import Taken, Unknown
-from server.metadata.blocks import OverQuota
-from server.metadata.changes import OutOfOrder
-from server.metadata.store import StoreFull, StoreUnavailable
-from server.metadata.tree import ListingChanged, NoSuchNode
-from server.passwords import TooManyAttempts
-from server.space import NoSpace
+from protocol.messages.wire import JSON, MSGPACK, Message
+from server.troubles import Trouble
 
 M = TypeVar("M", bound=Message)
-log = structlog.get_logger()
 
 HEX_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -44,37 +31,6 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 
 STALL_S: Final = 30.0
 """A body that stops arriving for so long is given up."""
-
-
-class Trouble(Exception):
-    """A problem to answer with. ``code`` is one of ``protocol.problems``."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-_CODES: Final[Mapping[type[Exception], str]] = {
-    Unknown: problems.NOT_FOUND,
-    NoSuchNode: problems.NOT_FOUND,
-    Taken: problems.CONFLICT,
-    ListingChanged: problems.LISTING_CHANGED,
-    OutOfOrder: problems.OUT_OF_ORDER,
-    TooManyAttempts: problems.TOO_MANY_ATTEMPTS,
-    BadBlock: problems.BAD_BLOCK,
-    BadManifest: problems.BAD_MANIFEST,
-    OverQuota: problems.QUOTA,
-    NoSpace: problems.NO_SPACE,
-    StoreFull: problems.NO_SPACE,
-    StoreUnavailable: problems.UNAVAILABLE,
-    BlockStoreError: problems.UNAVAILABLE,
-}
-
-_HTTP_CODES: Final = {
-    404: problems.NOT_FOUND,
-    405: problems.METHOD_NOT_ALLOWED,
-    413: problems.BODY_TOO_LARGE,
-}
 
 
 class UndecodedPaths:
@@ -239,48 +195,3 @@ def no_content() -> Response:
 
 def _names_msgpack(request: Request, header: str) -> bool:
     return any(part.partition(";")[0].strip() == MSGPACK for part in request.headers.get(header, "").split(","))
-
-
-def _problem(code: str, detail: str, status: int | None = None) -> Response:
-    status = problems.STATUS[code] if status is None else status
-    problem = problems.Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)
-
-
-async def _known(_: Request, error: Exception) -> Response:
-    for kind in type(error).__mro__:
-        if kind in _CODES:
-            return _problem(_CODES[kind], str(error))
-    raise error
-
-
-async def _trouble(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Trouble)
-    return _problem(error.code, str(error))
-
-
-async def _http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = _HTTP_CODES.get(error.status_code, problems.BAD_REQUEST)
-    return _problem(code, error.detail, error.status_code)
-
-
-async def _gone(_: Request, error: Exception) -> Response:
-    return _problem(problems.BAD_REQUEST, "the client went away")
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-    return _problem(problems.INTERNAL, "the server could not handle this request; its log says why")
-
-
-def handlers() -> dict[type[Exception], Callable[[Request, Exception], object]]:
-    """For Starlette: what each exception is answered with."""
-    return {
-        **dict.fromkeys(_CODES, _known),
-        Trouble: _trouble,
-        HTTPException: _http,
-        ClientDisconnect: _gone,
-        Exception: _unexpected,
-    }

@@ -15,7 +15,7 @@ from protocol.ids import WorkspaceId
 from protocol.limits import KIB, SEALED_MAX_BYTES
 from protocol.messages.accounts import Role
 from server.blockcare import BlockCare
-from server.http import Trouble, declared_bytes
+from server.http import declared_bytes
 from server.keyring import Keyring
 from server.leases import Leases
 from server.metadata import accounts
@@ -23,6 +23,7 @@ from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import MetadataStore, Transaction
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
+from server.troubles import Trouble
 
 T = TypeVar("T")
 DEFAULT_WORKSPACE: Final = "home"

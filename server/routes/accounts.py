@@ -36,11 +36,12 @@ from protocol.messages.accounts import (
 )
 from protocol.messages.wire import API
 from protocol.version import VERSION
-from server.http import Trouble, message, no_content, raw_query, reply, workspace_of
+from server.http import message, no_content, raw_query, reply, workspace_of
 from server.metadata import accounts
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
 from server.service import DEFAULT_WORKSPACE, Service, admin, caller, member, owner, service_of
+from server.troubles import Trouble
 
 _LOGIN_MAX_BYTES: Final = 16 * KIB
 """Whoever it comes from: a name and a password, six bytes a character in the worst JSON."""

@@ -16,9 +16,10 @@ from protocol.ids import BLOCK_ID_BYTES
 from protocol.limits import KIB, MISSING_QUERY_BLOCKS, READ_MANY_BLOCKS, READ_MANY_BYTES, SEALED_MAX_BYTES
 from protocol.messages.blocks import BlockList
 from protocol.messages.wire import OCTETS
-from server.http import Trouble, block_of, body, declared_bytes, message, no_content, reply, workspace_of
+from server.http import block_of, body, declared_bytes, message, no_content, reply, workspace_of
 from server.metadata.store import Transaction
 from server.service import editor, member, service_of
+from server.troubles import Trouble
 
 _PART_BYTES: Final = 256 * KIB
 """Of an answer, at a time: below us each part is copied once or twice."""

@@ -17,24 +17,14 @@ from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import Commit
 from protocol.messages.notices import Notices
 from protocol.messages.sessions import Join, JoinReply, PollReply
-from server.http import (
-    HEX_ID,
-    Asking,
-    Trouble,
-    asking_of,
-    message,
-    no_content,
-    number_query,
-    reply,
-    seconds_query,
-    workspace_of,
-)
+from server.http import HEX_ID, Asking, asking_of, message, no_content, number_query, reply, seconds_query, workspace_of
 from server.metadata import feed, sessions, tree
 from server.metadata.changes import apply_batch
 from server.metadata.store import Transaction
 from server.notifier import Waiter
 from server.service import Service, editor, member, room_for_body, service_of
 from server.settling import heard, settle
+from server.troubles import Trouble
 
 CURSOR_LAG_CHANGES: Final = 100
 """A mount's cursor is written to the database when it is so far behind, and when it leaves: not for each change."""

@@ -15,13 +15,14 @@ from protocol.limits import LISTING_PAGE_ENTRIES
 from protocol.messages.conflicts import ConflictsReply
 from protocol.messages.nodes import Node
 from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply
-from server.http import Trouble, name_of, node_of, number_query, raw_query, reply, workspace_of
+from server.http import name_of, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
 from server.service import member, service_of
 from server.settling import read
+from server.troubles import Trouble
 
 T = TypeVar("T")
 
