@@ -25,8 +25,9 @@ import trio
 from backend.blockcache import BlockCache
 from backend.branch import Branch
 from backend.errors import DriveError, LocalFailure, NotFound, Offline, Refused
-from backend.journal import Journal, Sending
+from backend.journal import Journal
 from backend.ownblocks import OwnBlocks
+from backend.records import Sending
 from backend.threads import Threads
 from backend.tree import Tree
 from backend.upload import PUTS

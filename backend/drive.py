@@ -25,12 +25,13 @@ from backend import conflicts
 from backend.apart import Apart
 from backend.blocks import Blocks
 from backend.errors import Deferred, DriveError, NotFound, Offline, ReadOnly, Refused
-from backend.journal import Flushed, Journal
+from backend.journal import Journal
 from backend.names import Names
 from backend.openfile import OpenFile, Services
 from backend.outbox import Outbox, Pending
 from backend.overlay import Overlay
 from backend.reach import Reach
+from backend.records import Flushed
 from backend.remote import WorkspaceRemote
 from backend.session import Clock, Session
 from backend.siblings import Siblings

@@ -6,10 +6,6 @@ reached (``Kept``), which are sent in order and bear numbers of the server's fro
 Owns the journal folder: the journal's id, the lock that keeps a second mount out, the record file, and the
 folder of overlay files that records name.
 
-Format 1 of ``log``: the 8 bytes ``SDJ1\\0\\0\\0\\0``, then records: length of the body (4 bytes, big-endian), the
-first 8 bytes of the body's BLAKE3, the body in MessagePack (one of ``Record``). A tail that is cut or doesn't match
-its hash is dropped: it was being written when the power went, and nobody has been told that it is there.
-
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
 another that holds all that is live; when nothing is live and it is long, it is replaced by an empty one. What ``sync``
 promised holds whichever process comes next, and whatever that one's crash undoes.
@@ -22,98 +18,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import msgspec
-from blake3 import blake3
 
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
+from backend.records import MAGIC, Answered, Begun, Done, Flushed, Kept, Record, Sending, Settled, encoded, records
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
 from protocol.messages.batches import AnyAnswer
-from protocol.messages.changes import AnyChange, Commit, Create
-from protocol.messages.nodes import Node
+from protocol.messages.changes import AnyChange, Commit
 
-MAGIC: Final = b"SDJ1\0\0\0\0"
-_HEAD: Final = struct.Struct(">I8s")
-_RECORD_MAX_BYTES: Final = 64 << 20
 _COMPACT_BYTES: Final = 4 << 20
 """A log with nothing live is emptied when it is at least this long, not after each commit."""
 
 log = logging.getLogger(__name__)
-
-
-class Flushed(msgspec.Struct, frozen=True, tag="flushed", kw_only=True):
-    """A file that is about to be committed: all that is needed to do it after a crash."""
-
-    row: Node
-    create: Create | None
-    """Where the server may not know the file yet."""
-    manifest: bytes
-    """The base version's content."""
-    mtime_ns: int
-    size: int
-    base_visible: int
-    segments: list[tuple[int, int]]
-    """Ranges of local bytes."""
-    boot: str
-    """The machine's start (``Disk.boot``) at which the bytes were written."""
-    synced: bool
-    """Whether the bytes survive a power loss: else they are worth nothing after another start."""
-    file: str
-    """The overlay file's name, in the folder ``overlays``; it exists where ``content`` is None."""
-    content: bytes | None
-    """The local bytes where they are few: offset is place."""
-
-
-class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """A numbered record."""
-
-    number: int
-    flushed: Flushed
-
-
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The record of this number is committed."""
-
-    number: int
-
-
-class Kept(msgspec.Struct, frozen=True, tag="kept"):
-    """A numbered record: a change that was applied here, and not at the server."""
-
-    number: int
-    change: AnyChange
-
-
-class Sending(msgspec.Struct, frozen=True, tag="sending"):
-    """The first of the kept changes, by their records' numbers, may have reached the server as one batch."""
-
-    first: int
-    """The number that the first of them has in the batch."""
-    numbers: list[int]
-    adopted: bool = False
-    """They may have been sent before the mount parted, as those who asked for them wanted them answered."""
-
-
-class Answered(msgspec.Struct, frozen=True, tag="answered"):
-    """These kept changes are at the server, which answered so. Later ones may build on what it said."""
-
-    numbers: list[int]
-    answers: list[AnyAnswer]
-
-
-class Settled(msgspec.Struct, frozen=True, tag="settled"):
-    """All kept changes are at the server, and nothing builds on them any more."""
-
-
-Record = Begun | Done | Kept | Sending | Answered | Settled
 
 
 class Journal:
@@ -321,7 +245,7 @@ class Journal:
             raise LocalFailure(f"{path} is not a journal that this version knows; it may hold unsent work")
         self._log_bytes = len(MAGIC)
         self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
-        for record, stop in _records(self._log):
+        for record, stop in records(self._log):
             self._log_bytes = stop
             self._take_up(record)
         if (torn := size - self._log_bytes) > 0:
@@ -362,7 +286,7 @@ class Journal:
 
     def _begin_log(self) -> None:
         """Replace the log by a new one that holds what is live. Raises OSError; what is live is in either log then."""
-        content = MAGIC + b"".join(map(_encoded, self._live_records()))
+        content = MAGIC + b"".join(map(encoded, self._live_records()))
         replaced, self._log = self._log, self._replace(self._folder / "log", content)
         self._log_bytes = len(content)
         self._in_doubt = True  # Until its name is safe, a power loss brings the replaced one back.
@@ -385,7 +309,7 @@ class Journal:
         return file
 
     def _append(self, record: Record) -> None:
-        data = _encoded(record)
+        data = encoded(record)
         log_file = self._opened_log()
         try:
             log_file.write(self._log_bytes, data)
@@ -410,30 +334,3 @@ class Journal:
 
 def _without_blocks(change: AnyChange) -> AnyChange:
     return msgspec.structs.replace(change, blocks=[]) if isinstance(change, Commit) else change
-
-
-def _encoded(record: Record) -> bytes:
-    body = msgspec.msgpack.encode(record)
-    return _HEAD.pack(len(body), blake3(body).digest()[:8]) + body
-
-
-def _records(log_file: File) -> Iterator[tuple[Record, int]]:
-    """Records and where they end, up to the first that is cut or damaged. One at a time: a log may be long."""
-    at = len(MAGIC)
-    while len(head := log_file.read(at, _HEAD.size)) == _HEAD.size:
-        length, digest = _HEAD.unpack(head)
-        begin = at + _HEAD.size
-        if length > _RECORD_MAX_BYTES:
-            return
-        body = log_file.read(begin, length)
-        if len(body) != length or blake3(body).digest()[:8] != digest:
-            return
-        at = begin + length
-        try:
-            record = msgspec.msgpack.decode(body, type=Record)
-        except msgspec.DecodeError as error:
-            raise LocalFailure(
-                f"the journal has a record that this version doesn't understand ({error}); it may hold unsent work: "
-                "mount it with the version that wrote it"
-            ) from None
-        yield record, at

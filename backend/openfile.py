@@ -25,9 +25,10 @@ import trio
 
 from backend.blocks import Blocks, ReadAhead
 from backend.errors import Corrupt, DriveError, Offline, Refused
-from backend.journal import Flushed, Journal
+from backend.journal import Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import FromBase, Local, Mark, Overlay
+from backend.records import Flushed
 from backend.upload import Uploaded
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, NodeId, VersionNumber

@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from backend.disk import RealDisk
 from backend.errors import LocalFailure
-from backend.journal import MAGIC, Flushed, Journal, Sending
+from backend.journal import Journal
+from backend.records import MAGIC, Flushed, Sending
 from protocol.ids import BlockId, NodeId, Seq, VersionNumber
 from protocol.messages.batches import Applied
 from protocol.messages.blocks import SealedBlock

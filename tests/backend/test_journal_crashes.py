@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from backend.errors import LocalFailure
-from backend.journal import MAGIC, Flushed, Journal, Sending
+from backend.journal import Journal
 from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
+from backend.records import MAGIC, Flushed, Sending
 from protocol.ids import NodeId, Seq
 from protocol.manifest import EMPTY
 from protocol.messages.batches import Applied

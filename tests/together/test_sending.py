@@ -9,7 +9,8 @@ import trio
 
 from backend.caller import Caller
 from backend.errors import NoSpace, Offline
-from backend.journal import Flushed, Journal
+from backend.journal import Journal
+from backend.records import Flushed
 from backend.remote import WorkspaceRemote
 from backend.standing import Standing
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
