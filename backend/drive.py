@@ -126,6 +126,7 @@ class Drive:
             apart,
             self.session.absorb_answer,
             self._answered,
+            partial(self._listen, Outdated(names=True)),
             self._rejoin,
             self.session.note_apart,
         )

@@ -72,6 +72,7 @@ class World:
             self.apart,
             self.absorb,
             self.answered,
+            self.renamed,
             self.rejoin,
             self.note,
         )
@@ -95,6 +96,10 @@ class World:
         self.rejoining()
         await trio.lowlevel.checkpoint()
         self.told.append("rejoined")
+
+    async def renamed(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.told.append("renamed")
 
     async def note(self, error: DriveError) -> None:
         self.troubles.append(error)

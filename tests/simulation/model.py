@@ -227,11 +227,13 @@ class Model:
             return
         file = state.file(handle.node)
         if file.version != handle.version:
-            if kept or what.content == file.content:
+            if kept:
+                yield from _copied(state, file.path)
+            elif what.content == file.content:
                 yield state
             return
         if event.excused and kept:
-            yield state
+            yield from _copied(state, file.path)
         new = file._replace(content=what.content, version=file.version + 1)
         state = state._replace(
             handles=tuple(
@@ -245,7 +247,7 @@ class Model:
             yield state.keep(new)
         elif file.removed_by == ASIDE:
             if kept:
-                yield state.keep(new)
+                yield from _copied(state.keep(new), file.path)
         else:
             if file.removed_by == handle.machine:
                 yield state
@@ -254,7 +256,7 @@ class Model:
     def _loose_commit(self, state: State, copy: int, handle: Handle, what: Commit) -> Iterator[State]:
         node = state.node(handle.path)
         if what.content in self._conflicts:
-            yield state
+            yield from _copied(state, handle.path)
         if node is None and state.has_folder(handle.path):
             yield state.keep(File(copy, what.content, 1, handle.path, "")).enter(handle.path, copy)
         for _, other in state.entries:  # The file may have been renamed by others since its machine last heard of it.
@@ -322,6 +324,13 @@ def _unlink(state: State, event: Event, path: str) -> Iterator[State]:
                 yield state
         case _:
             yield state
+
+
+def _copied(state: State, path: str) -> Iterator[State]:
+    """With a conflict copy beside a path: its folder comes back for it, or else it is in the root."""
+    yield state
+    if not state.has_folder(path):
+        yield state.enter(path.rpartition("/")[0], _FOLDER_NODE)
 
 
 def _brought_back(state: State, file: File, *, kept: bool) -> Iterator[State]:

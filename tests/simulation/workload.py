@@ -60,6 +60,8 @@ class _Own:
     path: str
     call_s: float
     return_s: float = FOREVER_S
+    file: tuple[Kernel, int] | None = None
+    """Whose inode has its content."""
 
 
 @dataclass(slots=True)
@@ -82,13 +84,16 @@ class _Place:
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
 
-    def is_excused(self, path: str, since_s: float) -> bool:
-        """Whether a change of one's own to this path, or to something in this folder, may have been seen, or the answer
-        was given apart from the server."""
+    def is_excused(self, path: str, since_s: float, inode: int = 0) -> bool:
+        """Whether a change of one's own to this path, to something in this folder, or, where ``inode`` was seen, to the
+        same file by another name may have been seen, or the answer was given apart from the server."""
         if self.machine.was_apart(since_s):
             return True
-        inside = f"{path}/" if path else ""
-        return any(one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own)
+        inside, file = f"{path}/" if path else "", (self.machine.kernel, inode)
+        return any(
+            one.return_s >= since_s and (one.path == path or one.path.startswith(inside) or one.file == file)
+            for one in self.own
+        )
 
     def has_other_own(self, own: _Own) -> bool:
         """The same for who makes the change ``own``: whether another one may have been seen."""
@@ -226,7 +231,7 @@ class Workload:
 
     async def look(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> None:
         """stat(2)."""
-        call_s = trio.current_time()
+        call_s, inode = trio.current_time(), 0
         try:
             status = await machine.kernel.stat(path)
         except OSError as error:
@@ -234,8 +239,8 @@ class Workload:
                 return
             result = ABSENT
         else:
-            result = FOLDER if status.is_folder else str(status.size)
-        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s))
+            result, inode = FOLDER if status.is_folder else str(status.size), status.inode
+        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s, inode))
 
     async def _look_without_mount(self, place: _Place, process: str) -> None:
         """The mount is stopped or dead: what the kernel has kept it goes on answering."""
@@ -276,13 +281,12 @@ class Workload:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
-        opened_s, own = trio.current_time(), place is not None and file.number in place.written
+        opened_s = trio.current_time()
         try:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
-            own = own or (place is not None and file.number in place.written)
-            excused = own or _excused(place, path, call_s)
             if not is_copy:
+                excused = _excused(place, path, call_s, file.number)
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
                 )
@@ -350,6 +354,7 @@ class Workload:
             await self._closed_quietly(kernel, file)
             return
         done = place.written[file.number] = trio.Event()
+        own.file = (kernel, file.number)
         if own not in place.own:
             place.own.append(own)
         try:
@@ -527,5 +532,5 @@ class Workload:
         self._world.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
 
 
-def _excused(place: _Place | None, path: str, since_s: float) -> bool:
-    return place is not None and place.is_excused(path, since_s)
+def _excused(place: _Place | None, path: str, since_s: float, inode: int = 0) -> bool:
+    return place is not None and place.is_excused(path, since_s, inode)
