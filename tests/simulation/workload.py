@@ -187,8 +187,15 @@ class Workload:
     def settled(self) -> None:
         """What was kept has arrived, whatever it was kept from."""
         now_s = trio.current_time()
+        machines = {machine.name: machine for machine in self._world.machines}
         self.history = [
-            replace(event, return_s=now_s) if event.outcome is Outcome.KEPT else event for event in self.history
+            event
+            if event.outcome is not Outcome.KEPT
+            else replace(
+                event,
+                return_s=now_s if event.told_s == FOREVER_S else machines[event.machine].rejoined_s(event.told_s),
+            )
+            for event in self.history
         ]
 
     async def look_at_everything(self, machine: Machine) -> Tree:
@@ -435,7 +442,8 @@ class Workload:
             if machine.was_apart(call_s):
                 if made:
                     self._unknown(process, machine, Create(path, handle, False), call_s, Outcome.KEPT)
-                self._unknown(process, machine, commit, close_s, Outcome.KEPT)
+                told_s = trio.current_time() if machine.apart_since_s <= close_s else FOREVER_S
+                self._unknown(process, machine, commit, close_s, Outcome.KEPT, told_s)
                 return
             own.return_s = trio.current_time()
             if made:
@@ -524,8 +532,9 @@ class Workload:
         what: Operation,
         call_s: float,
         outcome: Outcome = Outcome.UNKNOWN,
+        told_s: float = FOREVER_S,
     ) -> None:
-        self._add(Event(process, machine.name, what, call_s, FOREVER_S, OK, outcome))
+        self._add(Event(process, machine.name, what, call_s, FOREVER_S, OK, outcome, told_s=told_s))
 
     def _add(self, event: Event) -> None:
         self.history.append(event)

@@ -55,6 +55,7 @@ from server.passwords import Passwords, hash_token
 from server.service import Service
 from server.threads import in_place
 from tests.simulation.disk import ROOT, Crashed, SimDisk
+from tests.simulation.history import FOREVER_S
 from tests.simulation.kernel import Kernel, reply_entry
 from tests.simulation.network import Link, Request, Weather, Wire, call
 from tests.simulation.profiles import Profile, profile_of
@@ -263,19 +264,23 @@ NextDisk = Callable[[SimDisk, Callable[[], None]], SimDisk]
 class Apart(Reach):
     """Knows when the mount worked apart from its server."""
 
-    def __init__(self, spells: list[tuple[float, float]], *, strict: bool) -> None:
+    def __init__(self, spells: list[tuple[float, float]], rejoined: list[float], *, strict: bool) -> None:
         super().__init__(strict=strict)
         self._spells = spells
+        self._rejoined = rejoined
+        self.apart_since_s = FOREVER_S
 
     def part(self) -> None:
         """See ``Reach``."""
         if not self.apart:
-            self._spells.append((trio.current_time(), float("inf")))
+            self.apart_since_s = trio.current_time()
+            self._spells.append((self.apart_since_s, FOREVER_S))
         super().part()
 
     def join(self) -> None:
         """See ``Reach``."""
         self.end()
+        self._rejoined.append(trio.current_time())
         super().join()
 
     def end(self) -> None:
@@ -283,6 +288,7 @@ class Apart(Reach):
         if self.apart:
             began_s, _ = self._spells.pop()
             self._spells.append((began_s, trio.current_time()))
+            self.apart_since_s = FOREVER_S
 
 
 class MachineClock:
@@ -321,6 +327,7 @@ class Machine:
         self._has_epoch = has_epoch
         self._strict = strict
         self._spells: list[tuple[float, float]] = []
+        self._rejoined: list[float] = []
         self._link: Link | None = None
         self._reach: Apart | None = None
         self._life = trio.CancelScope()
@@ -328,6 +335,15 @@ class Machine:
     def was_apart(self, since_s: float) -> bool:
         """Whether a mount of this machine has worked apart from its server since."""
         return any(until_s >= since_s for _, until_s in self._spells)
+
+    @property
+    def apart_since_s(self) -> float:
+        """Since when the mount works apart; FOREVER_S where it doesn't."""
+        return FOREVER_S if self._reach is None else self._reach.apart_since_s
+
+    def rejoined_s(self, since_s: float) -> float:
+        """When all that was made apart by then was at the server; now, where it is only now."""
+        return min((at_s for at_s in self._rejoined if at_s >= since_s), default=trio.current_time())
 
     async def run(self) -> None:
         """Mount, and mount again after each crash, until cancelled."""
@@ -344,7 +360,7 @@ class Machine:
     async def _mounted(self) -> None:
         world = self._world
         link = self._link = self.wire.link()
-        reach = self._reach = Apart(self._spells, strict=self._strict)
+        reach = self._reach = Apart(self._spells, self._rejoined, strict=self._strict)
         make_folders(self._disk, CACHE / "journal")
         if not any(entry.name == "id" for entry in self._disk.entries(CACHE / "journal")):
             _write_id(self._disk, world.random.randbytes(JOURNAL_ID_BYTES))
