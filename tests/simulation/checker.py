@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.simulation.history import FOREVER_S, Commit, Create, Event, List, Look, Open, Outcome
+from tests.simulation.history import ABSENT, FOREVER_S, UNREAD, Commit, Create, Event, List, Look, Open, Outcome
 from tests.simulation.model import Model, State
 
 CONFIGURATIONS_MAX: Final = 200_000
@@ -51,7 +51,7 @@ def check(history: Sequence[Event], trees: Sequence[Tree], mark: str) -> None:
 def check_order(history: Sequence[Event], conflicts: frozenset[str] = frozenset()) -> None:
     """Raises Broken where the events have no order that the model allows; ``conflicts`` as ``Model`` has it."""
     commits = {event.what.handle: event.what.content for event in history if isinstance(event.what, Commit)}
-    model = Model(conflicts, commits)
+    model = Model(conflicts, commits, _seen(history))
     events = _bounded(_superseded(sorted(history, key=lambda event: (event.call_s, event.return_s))))
     try:
         _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS).run()
@@ -160,6 +160,15 @@ def _without_unseen(events: Sequence[Event], conflicts: frozenset[str]) -> list[
         or counts(event)
         or (isinstance(event.what, Create) and event.what.handle in handles)
     ]
+
+
+def _seen(events: Sequence[Event]) -> dict[str, frozenset[str]]:
+    """The paths at which each content was read."""
+    seen: dict[str, frozenset[str]] = {}
+    for event in events:
+        if isinstance(event.what, Open) and not event.excused and event.result not in (UNREAD, ABSENT, ""):
+            seen[event.result] = seen.get(event.result, frozenset()) | {event.what.path}
+    return seen
 
 
 def _superseded(events: Sequence[Event]) -> list[Event]:

@@ -73,6 +73,8 @@ class _Place:
     busy: dict[str, trio.Lock] = field(default_factory=dict)
     written: dict[int, trio.Event] = field(default_factory=dict)
     """Inodes that somebody here has open for writing, until the event."""
+    contents: dict[object, str] = field(default_factory=dict)
+    """What the kernel's inodes are known to have."""
     left_unknown: bool = False
     """A mount died while a file was being closed."""
 
@@ -289,11 +291,14 @@ class Workload:
                 self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
         opened_s = trio.current_time()
+        undisturbed = place is not None and file.number not in place.written
         try:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
             if not is_copy:
                 excused = _excused(place, path, call_s, file.number)
+                if place is not None and undisturbed and file.number not in place.written:
+                    place.contents.setdefault(file.inode, label_of(content))
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
                 )
@@ -368,8 +373,8 @@ class Workload:
             content = b""
             if not file.was_created:
                 others = place.has_other_own(own)
-                if flags & os.O_TRUNC:
-                    read = UNREAD
+                if flags & os.O_TRUNC:  # A new version by another machine would have another inode.
+                    read = place.contents.get(file.inode, UNREAD)
                 else:
                     content = await self._whole(kernel, file, slowly=random.random() < 0.2)
                     read = label_of(content)
@@ -414,6 +419,7 @@ class Workload:
     ) -> None:
         """Write and close. ``made``: the create is not known to the server before the close."""
         machine, random = place.machine, self._random
+        place.contents.pop(file.inode, None)
         token = next(self._tokens)
         new = cells(token, random.choice((1, 2, 5, _LONG_CELLS)))
         if content and random.random() < 0.5:
@@ -444,11 +450,13 @@ class Workload:
                     self._unknown(process, machine, Create(path, handle, False), call_s, Outcome.KEPT)
                 told_s = trio.current_time() if machine.apart_since_s <= close_s else FOREVER_S
                 self._unknown(process, machine, commit, close_s, Outcome.KEPT, told_s)
+                place.contents[file.inode] = commit.content
                 return
             own.return_s = trio.current_time()
             if made:
                 self._record(process, machine, Create(path, handle, False), call_s, OK)
             self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
+            place.contents[file.inode] = commit.content
 
     async def _closed_quietly(self, kernel: Kernel, file: Descriptor) -> None:
         try:
