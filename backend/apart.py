@@ -35,26 +35,11 @@ from protocol.diversions import Diversions
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber
 from protocol.keys import WorkspaceKeys
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
-from protocol.messages import (
-    AnyAnswer,
-    AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
-    Commit,
-    Create,
-    JoinReply,
-    JournalReply,
-    Kind,
-    Link,
-    MissingBlocks,
-    Node,
-    OnClash,
-    Rename,
-    Replaced,
-    Unlink,
-)
-from protocol.messages import Refused as RefusedAnswer
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.changes import AnyChange, Commit, Create, Link, OnClash, Rename, Replaced, Unlink
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.sessions import JoinReply
 from protocol.sealing import CorruptBlock, unseal
 
 REPLAY_BATCH: Final = 64

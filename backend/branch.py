@@ -19,13 +19,11 @@ from backend.tree import ABSENT, Absent, Tree
 from protocol import manifest as manifests
 from protocol.ids import NodeId, VersionNumber
 from protocol.limits import NAME_MAX_BYTES, XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
-from protocol.messages import (
+from protocol.messages.changes import (
     AnyChange,
     Commit,
     Create,
-    Kind,
     Link,
-    Node,
     RemoveXattr,
     Rename,
     RenameMode,
@@ -33,10 +31,10 @@ from protocol.messages import (
     Rmdir,
     SetAttributes,
     SetXattr,
-    State,
     Unlink,
     XattrMode,
 )
+from protocol.messages.nodes import Kind, Node, State
 
 
 class Branch:

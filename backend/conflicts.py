@@ -12,7 +12,8 @@ from backend.errors import NotFound, Refused
 from backend.names import Names
 from backend.session import Session
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import ConflictCopy, ConflictsReply, Keep, Resolve
+from protocol.messages.changes import Resolve
+from protocol.messages.conflicts import ConflictCopy, ConflictsReply, Keep
 
 
 class ConflictsRemote(Protocol):

@@ -23,7 +23,7 @@ import msgspec
 
 from backend.errors import DriveError, LocalFailure, Unusable
 from protocol.ids import DeviceId
-from protocol.messages import Workspace
+from protocol.messages.accounts import Workspace
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 

@@ -43,18 +43,14 @@ from protocol import manifest as manifests
 from protocol.ids import NodeId, Seq, VersionNumber, new_node_id
 from protocol.limits import NAME_MAX_BYTES
 from protocol.manifest import EMPTY, BadManifest, Manifest
-from protocol.messages import (
-    AnyAnswer,
+from protocol.messages.accounts import Workspace
+from protocol.messages.batches import AnyAnswer, Applied
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
     Commit,
-    ConflictCopy,
     Create,
-    Entry,
-    Keep,
-    Kind,
     Link,
-    Node,
     OnClash,
     RemoveXattr,
     Rename,
@@ -63,14 +59,12 @@ from protocol.messages import (
     Rmdir,
     SetAttributes,
     SetXattr,
-    State,
     Unlink,
-    UsageReply,
-    Workspace,
     XattrMode,
-    xattr_name_to_wire,
 )
-from protocol.messages import Refused as RefusedAnswer
+from protocol.messages.conflicts import ConflictCopy, Keep
+from protocol.messages.nodes import Kind, Node, State, xattr_name_to_wire
+from protocol.messages.tree import Entry, UsageReply
 
 LAST_TRY_S: Final = 1.0
 """For what is still to be sent of a file that failed to be, when its only handle is given up."""

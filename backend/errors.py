@@ -10,6 +10,8 @@
     ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
     ├── Refused                a rule of file systems says no (its own errno)
     ├── Stale                  the inode stands for an outdated version: look the name up again (ESTALE)
+    ├── SessionEnded           the server doesn't know this session any more: join again (EIO)
+    ├── ListingChanged         the folder changed between two pages: begin again (EIO)
     ├── Corrupt                bytes don't match their id: stop and tell (EIO)
     ├── Unusable               the server speaks another protocol, or a request of ours was wrong (EPROTO)
     └── LocalFailure           the cache folder can't be used (EIO, or its own errno)
@@ -85,6 +87,14 @@ class Stale(DriveError):
     """A kernel inode of an outdated version."""
 
     errno = codes.ESTALE
+
+
+class SessionEnded(DriveError):
+    """The server doesn't know this session any more: join again."""
+
+
+class ListingChanged(DriveError):
+    """The folder changed between two pages: begin again."""
 
 
 class Corrupt(DriveError):

@@ -36,7 +36,9 @@ from blake3 import blake3
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
-from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node
+from protocol.messages.batches import AnyAnswer
+from protocol.messages.changes import AnyChange, Commit, Create
+from protocol.messages.nodes import Node
 
 MAGIC: Final = b"SDJ1\0\0\0\0"
 _HEAD: Final = struct.Struct(">I8s")

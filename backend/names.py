@@ -16,28 +16,15 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
-from backend.errors import NotFound, Refused
+from backend.errors import ListingChanged, NotFound, Refused
 from backend.reach import Reach
-from backend.remote import ListingChanged
 from backend.session import Session
 from backend.tree import ABSENT, Tree
 from protocol.ids import ROOT_NODE, NodeId, Seq
-from protocol.messages import (
-    AnyChange,
-    Applied,
-    Create,
-    Entry,
-    Kind,
-    Link,
-    ListingReply,
-    LookupReply,
-    Node,
-    NodeReply,
-    Rename,
-    RenameMode,
-    Rmdir,
-    Unlink,
-)
+from protocol.messages.batches import Applied
+from protocol.messages.changes import AnyChange, Create, Link, Rename, RenameMode, Rmdir, Unlink
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.tree import Entry, ListingReply, LookupReply, NodeReply
 
 ONE_BY_ONE_MAX: Final = 8
 """Up to so many outdated rows of a folder are asked for singly; with more, the whole listing is fetched again."""

@@ -32,8 +32,10 @@ from backend.upload import Uploaded
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, NodeId, VersionNumber
 from protocol.manifest import Manifest
-from protocol.messages import Applied, Commit, Create, MissingBlocks, Node, SetAttributes
-from protocol.messages import Refused as RefusedAnswer
+from protocol.messages.batches import Applied, MissingBlocks
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.changes import Commit, Create, SetAttributes
+from protocol.messages.nodes import Node
 
 COMMIT_TRIES: Final = 5
 """A commit that still names missing blocks after so many uploads is reported: the server loses what it acknowledged."""

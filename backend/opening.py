@@ -1,37 +1,24 @@
-"""Putting a ``Drive`` together: from an address, a token and a cache folder to a workspace that can be mounted."""
+"""Opening a ``Drive``: from an address, a token and a cache folder to a workspace that can be mounted."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from backend import credentials
-from backend.apart import Apart
-from backend.blockcache import BlockCache
-from backend.blocks import Blocks
+from backend.account import Account
+from backend.assembly import FOLDERS, Kept, assemble
+from backend.caller import IMPATIENT, PATIENT, Caller, Patience
 from backend.disk import Disk, RealDisk, make_folders
 from backend.drive import Drive
 from backend.errors import LocalFailure, NotFound, Offline
-from backend.http import Http, HttpxClient
+from backend.http import HttpxClient
 from backend.journal import Journal
-from backend.overlay import Overlay
-from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
-from backend.remote import IMPATIENT, PATIENT, Account, Caller, Patience, Standing, WorkspaceRemote
-from backend.session import Clock, boottime_s
-from backend.threads import Threads, WorkerThreads
-from backend.tree import Tree
-from backend.treefile import TreeFile
-from backend.upload import Uploader
-from protocol import keys
-from protocol.ids import Seq, new_session_id
-from protocol.manifest import Manifest
-from protocol.messages import Role, Workspace
+from backend.threads import WorkerThreads
+from protocol.messages.accounts import Workspace
 
 WORKERS = 3
 """Threads for cutting, hashing, sealing and opening blocks: two cores' worth and one that waits for the disk."""
@@ -67,21 +54,13 @@ async def open_drive(
                 raise
             chosen, reached = known, False
         disk, threads = RealDisk(), WorkerThreads(WORKERS)
-        with Journal(disk, _folder(disk, cache_dir, "journal")) as journal:
-            cache = BlockCache(disk, _folder(disk, cache_dir, "blocks"), cache_bytes)
-            await threads.run(cache.load)
+        for name in FOLDERS:
+            _make_folder(disk, cache_dir, name)
+        with Journal(disk, cache_dir / "journal") as journal:
+            kept = Kept.below(cache_dir, journal, cache_bytes, threads)
+            await threads.run(kept.cache.load)
             drive = assemble(
-                http,
-                token,
-                chosen,
-                journal,
-                OwnBlocks(disk, _folder(disk, cache_dir, "own")),
-                cache,
-                TreeFile(disk, cache_dir / "tree", threads),
-                threads,
-                Reach(strict=strict),
-                read_only=read_only,
-                patience=patience,
+                http, token, chosen, kept, threads, Reach(strict=strict), read_only=read_only, patience=patience
             )
             await drive.begin(reached=reached)
             yield drive
@@ -92,54 +71,6 @@ async def _asked(http: HttpxClient, token: str, workspace: str | None) -> Worksp
     account = Account(Caller(http, token, IMPATIENT))
     await account.health()
     return await account.workspace(choose(await account.workspaces(), workspace).id)
-
-
-def assemble(
-    http: Http,
-    token: str,
-    workspace: Workspace,
-    journal: Journal,
-    own: OwnBlocks,
-    cache: BlockCache,
-    memory: TreeFile,
-    threads: Threads,
-    reach: Reach,
-    *,
-    read_only: bool = False,
-    patience: Patience = PATIENT,
-    clock: Clock = boottime_s,
-    now_ns: Callable[[], int] = time.time_ns,
-    random_source: random.Random | None = None,
-) -> Drive:
-    """A drive of these parts; real ones or a simulation's."""
-    standing = Standing(new_session_id())
-    remote = WorkspaceRemote(Caller(http, token, patience, random_source, reach), workspace.id, standing)
-    direct = WorkspaceRemote(Caller(http, token, IMPATIENT, random_source), workspace.id, standing)
-    working_keys = keys.derive(workspace.key, workspace.key_id)
-    reached = ReachedBlocks(remote, own, reach, threads)
-    blocks = Blocks(reached, cache, working_keys, threads)
-    tree = Tree(Seq(0))
-    numbers = itertools.count(now_ns())
-
-    def new_overlay(base: Manifest) -> Overlay:
-        return Overlay(base, journal.disk, journal.overlays / f"{next(numbers):x}")
-
-    return Drive(
-        remote,
-        direct,
-        reach,
-        tree,
-        Apart(direct, tree, journal, own, cache, working_keys, threads),
-        memory,
-        journal,
-        blocks,
-        Uploader(reached, blocks, cache, working_keys, threads),
-        new_overlay,
-        now_ns,
-        clock,
-        workspace=workspace,
-        read_only=read_only or workspace.role is Role.VIEWER,
-    )
 
 
 def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:
@@ -163,7 +94,7 @@ def choose(workspaces: list[Workspace], wanted: str | None) -> Workspace:
             raise NotFound(f"{wanted!r} can mean several workspaces; say OWNER/NAME, one of: {names}")
 
 
-def _folder(disk: Disk, parent: Path, name: str) -> Path:
+def _make_folder(disk: Disk, parent: Path, name: str) -> None:
     folder = parent / name
     try:
         make_folders(disk, folder)
@@ -171,4 +102,3 @@ def _folder(disk: Disk, parent: Path, name: str) -> Path:
             raise PermissionError(13, "not writable")
     except OSError as error:
         raise LocalFailure(f"the cache folder {parent} can't be used: {error.strerror}", error.errno or 5) from None
-    return folder

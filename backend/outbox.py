@@ -28,7 +28,9 @@ from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, Notices
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply
+from protocol.messages.changes import AnyChange, Commit, Create
+from protocol.messages.notices import Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""

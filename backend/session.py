@@ -27,13 +27,15 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.errors import DriveError, Offline, Unauthorized
+from backend.errors import DriveError, Offline, SessionEnded, Unauthorized
 from backend.reach import Reach
-from backend.remote import SessionEnded, Standing
+from backend.standing import Standing
 from backend.tree import Outdated, Snapshot, Tree
 from protocol.ids import JournalId, Seq
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, JournalReply, Notice, Notices, PollReply
+from protocol.messages.batches import JournalReply
+from protocol.messages.notices import Notice, Notices
+from protocol.messages.sessions import JoinReply, PollReply
 
 POLLS_A_LEASE: Final = 3
 """The server answers a poll with nothing after this part of a lease: two answers may be lost before the lease is."""

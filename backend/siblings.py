@@ -14,7 +14,8 @@ from backend.blocks import Blocks
 from protocol import manifest as manifests
 from protocol.ids import BlockId, NodeId
 from protocol.limits import INLINE_SEALED_BYTES
-from protocol.messages import Entry, Kind, Node
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.tree import Entry
 
 FOLDERS: Final = 16
 AHEAD: Final = 32

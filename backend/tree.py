@@ -24,7 +24,9 @@ from typing import Final
 import msgspec
 
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
-from protocol.messages import Entry, Node, Notice, Notices
+from protocol.messages.nodes import Node
+from protocol.messages.notices import Notice, Notices
+from protocol.messages.tree import Entry
 
 NODES_MAX: Final = 200_000
 """About 200 MB; the folders used least recently go first."""

@@ -26,7 +26,7 @@ from protocol.ids import BlockId
 from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB, MIB
 from protocol.manifest import Manifest, Piece
-from protocol.messages import SealedBlock
+from protocol.messages.blocks import SealedBlock
 from protocol.sealing import Buffer, seal
 
 GROUPS: Final = 3

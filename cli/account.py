@@ -18,13 +18,14 @@ import msgspec
 import trio
 
 from backend import credentials
+from backend.account import Account, connect
 from backend.credentials import Credential
 from backend.errors import NotFound, Unauthorized
-from backend.remote import Account, connect
 from cli.size import SIZE, written
 from protocol.ids import DeviceId
 from protocol.limits import DEVICE_NAME_MAX_CHARS, PASSWORD_MAX_BYTES
-from protocol.messages import Message, Role, Workspace
+from protocol.messages.accounts import Role, Workspace
+from protocol.messages.wire import Message
 
 T = TypeVar("T")
 

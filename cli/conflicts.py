@@ -18,7 +18,7 @@ from cli.places import runtime_folder
 from cli.size import written
 from fs import control
 from fs.control import Decision
-from protocol.messages import Keep
+from protocol.messages.conflicts import Keep
 
 _KEEP: Final = "keep"
 _HOW: Final = """\

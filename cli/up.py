@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from backend import credentials
+from backend.account import Account
 from backend.credentials import Credential, NoLogin
 from backend.errors import Unauthorized
-from backend.remote import Account
 from cli.account import ask, device_name, log_in
 from cli.localserver import PROGRAM, LocalServer
 from cli.mount import mounted_from, place_of

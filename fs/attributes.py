@@ -9,7 +9,7 @@ from typing import Final
 import pyfuse3
 
 from protocol.limits import MIB
-from protocol.messages import Kind, Node
+from protocol.messages.nodes import Kind, Node
 
 BLOCK_SIZE_BYTES: Final = MIB
 """st_blksize: programs write in pieces of it."""

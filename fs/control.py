@@ -21,7 +21,7 @@ import trio
 
 from backend.drive import Drive
 from backend.errors import DriveError
-from protocol.messages import Keep
+from protocol.messages.conflicts import Keep
 
 _REQUEST_MAX_BYTES: Final = 1 << 16
 """A path has at most 4,096 bytes (PATH_MAX), before base64."""

@@ -16,7 +16,7 @@ from fs.attributes import Owner, entry_of, no_entry
 from fs.inodes import Inode, Inodes
 from fs.keeping import Keeping
 from fs.notices import Notices
-from protocol.messages import Kind, Node
+from protocol.messages.nodes import Kind, Node
 
 
 class Entries:

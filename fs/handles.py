@@ -10,7 +10,7 @@ import pyfuse3
 from backend.openfile import OpenFile
 from fs.inodes import Inode
 from protocol.ids import NodeId
-from protocol.messages import Entry
+from protocol.messages.tree import Entry
 
 
 @dataclass(slots=True)

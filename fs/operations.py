@@ -24,15 +24,9 @@ from fs.handles import FileHandle, FolderHandle
 from fs.inodes import Inode, Inodes
 from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import (
-    Kind,
-    Node,
-    RenameMode,
-    UsageReply,
-    XattrMode,
-    xattr_name_from_wire,
-    xattr_name_to_wire,
-)
+from protocol.messages.changes import RenameMode, XattrMode
+from protocol.messages.nodes import Kind, Node, xattr_name_from_wire, xattr_name_to_wire
+from protocol.messages.tree import UsageReply
 
 USAGE_FOR_S: Final = 1.0
 _WRITES: Final = os.O_WRONLY | os.O_RDWR

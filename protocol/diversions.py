@@ -18,18 +18,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from protocol.ids import NodeId, VersionNumber
-from protocol.messages import (
-    AnyAnswer,
-    AnyChange,
-    Applied,
-    Commit,
-    Create,
-    Link,
-    Rename,
-    Replaced,
-    Rmdir,
-    Unlink,
-)
+from protocol.messages.batches import AnyAnswer, Applied
+from protocol.messages.changes import AnyChange, Commit, Create, Link, Rename, Replaced, Rmdir, Unlink
 
 _Place = tuple[NodeId, bytes]
 

@@ -1,8 +1,10 @@
-"""Machine-readable codes of the problems that a server answers with, and their HTTP status."""
+"""Problems: what a server answers that did not do what it was asked (RFC 9457), their codes, and their HTTP status."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from protocol.messages.wire import Message
 
 UNAUTHORIZED: Final = "unauthorized"
 FORBIDDEN: Final = "forbidden"
@@ -41,3 +43,13 @@ STATUS: Final[dict[str, int]] = {
     NO_SPACE: 507,
     QUOTA: 507,
 }
+
+
+class Problem(Message, frozen=True):
+    """The body of an error's answer; ``code`` is one of those above."""
+
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""
+    type: str = "about:blank"

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Router
 
-from protocol.messages import API
+from protocol.messages.wire import API
 from server.http import UndecodedPaths, handlers
 from server.lingering import Lingering
 from server.routes import accounts, blocks, changes, tree

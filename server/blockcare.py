@@ -22,7 +22,7 @@ from cachetools import LRUCache
 from protocol.ids import BlockId, WorkspaceId
 from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
-from protocol.messages import SealedBlock
+from protocol.messages.blocks import SealedBlock
 from protocol.sealing import CorruptBlock, plain_length, unseal
 from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring

@@ -22,7 +22,8 @@ from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, Seq, SessionId, WorkspaceId
 from protocol.limits import KIB, NAME_MAX_BYTES
 from protocol.manifest import BadManifest
-from protocol.messages import JSON, MSGPACK, PROBLEM_JSON, SESSION_HEADER, Message, Problem
+from protocol.messages.sessions import SESSION_HEADER
+from protocol.messages.wire import JSON, MSGPACK, PROBLEM_JSON, Message
 from server.blockcare import BadBlock
 from server.blockstore.store import BlockStoreError
 from server.metadata.accounts import Taken, Unknown
@@ -242,7 +243,7 @@ def _names_msgpack(request: Request, header: str) -> bool:
 
 def _problem(code: str, detail: str, status: int | None = None) -> Response:
     status = problems.STATUS[code] if status is None else status
-    problem = Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
+    problem = problems.Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)
 

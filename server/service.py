@@ -13,7 +13,7 @@ from starlette.requests import Request
 from protocol import problems
 from protocol.ids import WorkspaceId
 from protocol.limits import KIB, SEALED_MAX_BYTES
-from protocol.messages import Role
+from protocol.messages.accounts import Role
 from server.blockcare import BlockCare
 from server.http import Trouble, declared_bytes
 from server.keyring import Keyring

@@ -13,7 +13,7 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from protocol.ids import Seq, WorkspaceId
-from protocol.messages import Notices
+from protocol.messages.notices import Notices
 from server.http import Asking, asking_of
 from server.metadata import feed, tree
 from server.metadata.store import Transaction

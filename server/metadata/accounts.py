@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
-from protocol.messages import Device, Role, User, Workspace
+from protocol.messages.accounts import Device, Role, User, Workspace
 from server.metadata.store import Transaction
 
 _ROOT_MODE: Final = 0o755

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.limits import XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
-from protocol.messages import RemoveXattr, SetAttributes, SetXattr, XattrMode
+from protocol.messages.changes import RemoveXattr, SetAttributes, SetXattr, XattrMode
 from server.metadata.editing import Edit, Rule
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -15,18 +15,12 @@ import msgspec
 
 from protocol.diversions import Diversions
 from protocol.ids import BlockId, JournalId, NodeId, Seq, WorkspaceId
-from protocol.messages import (
-    AnyAnswer,
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, MissingBlocks, Refused
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
     Commit,
     Create,
     Link,
-    MissingBlocks,
-    Node,
-    Refused,
     RemoveXattr,
     Rename,
     Resolve,
@@ -35,6 +29,7 @@ from protocol.messages import (
     SetXattr,
     Unlink,
 )
+from protocol.messages.nodes import Node
 from server.metadata import feed, tree
 from server.metadata.accounts import Caller
 from server.metadata.attributes import remove_xattr, set_attributes, set_xattr

@@ -13,7 +13,9 @@ from typing import Final
 
 from protocol.ids import NodeId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import Conflict, Kind, Node, Replaced
+from protocol.messages.batches import Conflict
+from protocol.messages.changes import Replaced
+from protocol.messages.nodes import Kind, Node
 from server.metadata import tree
 from server.metadata.editing import Edit, Rule
 

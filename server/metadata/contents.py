@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, BlockId, NodeId, VersionNumber
 from protocol.manifest import BadManifest, Manifest
-from protocol.messages import Commit, Kind, Node, State
+from protocol.messages.changes import Commit
+from protocol.messages.nodes import Kind, Node, State
 from server.metadata import blocks
 from server.metadata.blocks import StoredBlock
 from server.metadata.conflicts import copy_beside

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 
 from protocol.ids import NO_VERSION, ROOT_NODE, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
-from protocol.messages import Conflict, Kind, Node, Notice, State, Touched, TouchedEntry
+from protocol.messages.batches import Conflict
+from protocol.messages.nodes import Kind, Node, State
+from protocol.messages.notices import Notice, Touched, TouchedEntry
 from server.metadata import tree
 from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
@@ -32,7 +34,7 @@ class Rule(Exception):
 
 
 class Outcome(NamedTuple):
-    """What became of a change, where its mount could not know (see ``protocol.messages.Applied``)."""
+    """What became of a change, where its mount could not know (see ``protocol.messages.batches.Applied``)."""
 
     conflict: Conflict | None = None
     merged: NodeId | None = None

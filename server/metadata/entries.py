@@ -6,7 +6,9 @@ from typing import Final
 
 from protocol.ids import NodeId
 from protocol.limits import SYMLINK_MAX_BYTES
-from protocol.messages import Conflict, Create, Kind, Link, OnClash, Rmdir, State, Unlink
+from protocol.messages.batches import Conflict
+from protocol.messages.changes import Create, Link, OnClash, Rmdir, Unlink
+from protocol.messages.nodes import Kind, State
 from server.metadata.conflicts import free_name
 from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
 from server.metadata.returning import folder_in_tree

@@ -12,7 +12,8 @@ import msgspec
 
 from protocol.ids import DeviceId, JournalId, Seq, SessionId, WorkspaceId
 from protocol.limits import CHANGES_PAGE, NEWS_MAX_CHANGES
-from protocol.messages import JournalReply, Notice, Notices
+from protocol.messages.batches import JournalReply
+from protocol.messages.notices import Notice, Notices
 from server.metadata.store import Transaction
 from server.metadata.tree import head
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from protocol.messages import Conflict, Kind, Node, Rename, RenameMode
+from protocol.messages.batches import Conflict
+from protocol.messages.changes import Rename, RenameMode
+from protocol.messages.nodes import Kind, Node
 from server.metadata.conflicts import inherit, is_unseen, move_aside
 from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
 

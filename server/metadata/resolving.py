@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from protocol.ids import NodeId, WorkspaceId
-from protocol.messages import ConflictCopy, Keep, Kind, Node, Original, Resolve
+from protocol.messages.changes import Resolve
+from protocol.messages.conflicts import ConflictCopy, Keep, Original
+from protocol.messages.nodes import Kind, Node
 from server.metadata import tree
 from server.metadata.contents import take_content
 from server.metadata.editing import Edit, Rule

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Conflict, Kind, Node
+from protocol.messages.batches import Conflict
+from protocol.messages.nodes import Kind, Node
 from server.metadata.conflicts import free_name
 from server.metadata.editing import Edit, Rule
 

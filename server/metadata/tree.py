@@ -11,7 +11,8 @@ import msgspec
 
 from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import INLINE_MANIFEST_PIECES, LISTING_PAGE_ENTRIES
-from protocol.messages import Entry, Kind, ManifestReply, Node, State, UsageReply
+from protocol.messages.nodes import Kind, Node, State
+from protocol.messages.tree import Entry, ManifestReply, UsageReply
 from server.metadata.store import Row, Transaction
 
 

@@ -20,8 +20,7 @@ from protocol.limits import (
     USER_NAME_MAX_CHARS,
     WORKSPACE_NAME_MAX_CHARS,
 )
-from protocol.messages import (
-    API,
+from protocol.messages.accounts import (
     Devices,
     Health,
     Login,
@@ -35,6 +34,7 @@ from protocol.messages import (
     Workspace,
     Workspaces,
 )
+from protocol.messages.wire import API
 from protocol.version import VERSION
 from server.http import Trouble, message, no_content, raw_query, reply, workspace_of
 from server.metadata import accounts

@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES
 from protocol.limits import KIB, MISSING_QUERY_BLOCKS, READ_MANY_BLOCKS, READ_MANY_BYTES, SEALED_MAX_BYTES
-from protocol.messages import OCTETS, BlockList
+from protocol.messages.blocks import BlockList
+from protocol.messages.wire import OCTETS
 from server.http import Trouble, block_of, body, declared_bytes, message, no_content, reply, workspace_of
 from server.metadata.store import Transaction
 from server.service import editor, member, service_of

@@ -13,7 +13,10 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, SESSION_ID_BYTES, DeviceId, JournalId, Seq, WorkspaceId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES, POLL_MAX_S
-from protocol.messages import Applied, Batch, BatchReply, Commit, Join, JoinReply, JournalReply, Notices, PollReply
+from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
+from protocol.messages.changes import Commit
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import Join, JoinReply, PollReply
 from server.http import (
     HEX_ID,
     Asking,

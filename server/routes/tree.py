@@ -12,7 +12,9 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import NodeId, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
-from protocol.messages import ConflictsReply, ListingReply, LookupReply, ManifestReply, Node, NodeReply
+from protocol.messages.conflicts import ConflictsReply
+from protocol.messages.nodes import Node
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply
 from server.http import Trouble, name_of, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed

@@ -16,17 +16,10 @@ from backend.threads import InlineThreads
 from backend.tree import Tree
 from protocol import keys
 from protocol.ids import BlockId, JournalId, Seq
-from protocol.messages import (
-    AnyAnswer,
-    AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
-    JoinReply,
-    JournalReply,
-    MissingBlocks,
-    Notices,
-)
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
+from protocol.messages.changes import AnyChange
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import JoinReply
 from tests.simulation.disk import ROOT, SimDisk
 
 KEYS = keys.derive(bytes(32), 1)

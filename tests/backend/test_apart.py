@@ -14,24 +14,12 @@ from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, NodeId, Seq, VersionNumber
 from protocol.manifest import Manifest, Piece
-from protocol.messages import (
-    AnyAnswer,
-    AnyChange,
-    Applied,
-    Batch,
-    Commit,
-    Conflict,
-    Create,
-    Entry,
-    Kind,
-    MissingBlocks,
-    Node,
-    OnClash,
-    SealedBlock,
-    SetAttributes,
-    Unlink,
-)
-from protocol.messages import Refused as RefusedAnswer
+from protocol.messages.batches import AnyAnswer, Applied, Batch, Conflict, MissingBlocks
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import AnyChange, Commit, Create, OnClash, SetAttributes, Unlink
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.tree import Entry
 from protocol.sealing import seal
 from tests.backend.parting import KEYS, Device, MemoryReplay
 from tests.simulation.disk import ROOT, SimDisk

@@ -14,15 +14,13 @@ from backend.tree import ABSENT, Snapshot, Tree
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber
 from protocol.manifest import EMPTY
-from protocol.messages import (
+from protocol.messages.batches import Applied
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
     Commit,
     Create,
-    Entry,
-    Kind,
     Link,
-    Node,
     RemoveXattr,
     Rename,
     RenameMode,
@@ -33,9 +31,8 @@ from protocol.messages import (
     Unlink,
     XattrMode,
 )
-from protocol.messages import (
-    Refused as RefusedAnswer,
-)
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.tree import Entry
 from server.metadata import tree as server_tree
 from tests.server.metadata.world import SPACE, World
 

@@ -12,7 +12,10 @@ from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.journal import MAGIC, Flushed, Journal, Sending
 from protocol.ids import BlockId, NodeId, Seq, VersionNumber
-from protocol.messages import Applied, Commit, Create, Kind, Node, SealedBlock, SetAttributes
+from protocol.messages.batches import Applied
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import Commit, Create, SetAttributes
+from protocol.messages.nodes import Kind, Node
 
 ROW = Node(
     id=NodeId(1 << 32),

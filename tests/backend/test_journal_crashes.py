@@ -16,7 +16,8 @@ from backend.journal import MAGIC, Flushed, Journal, Sending
 from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
 from protocol.ids import NodeId, Seq
 from protocol.manifest import EMPTY
-from protocol.messages import Applied, SetAttributes
+from protocol.messages.batches import Applied
+from protocol.messages.changes import SetAttributes
 from tests.backend.test_journal import record
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 

@@ -15,7 +15,10 @@ from backend.errors import DriveError, NoSpace, Offline
 from backend.outbox import COMPANY_S, Outbox, Pending
 from backend.reach import Reach
 from protocol.ids import NodeId, Seq
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Kind, Node, Notices, SetAttributes
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply
+from protocol.messages.changes import AnyChange, SetAttributes
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.notices import Notices
 from tests.backend.parting import Device, MemoryReplay
 from tests.simulation.disk import SimDisk
 

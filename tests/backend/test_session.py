@@ -8,14 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from backend.errors import DriveError, Offline, Refused, Unauthorized
+from backend.errors import DriveError, Offline, Refused, SessionEnded, Unauthorized
 from backend.reach import Reach
-from backend.remote import SessionEnded, Standing
 from backend.session import MARGIN_S, POLLS_A_LEASE, Session
+from backend.standing import Standing
 from backend.tree import Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import JoinReply, JournalReply, Kind, Node, Notice, Notices, PollReply, Touched
+from protocol.messages.batches import JournalReply
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.notices import Notice, Notices, Touched
+from protocol.messages.sessions import JoinReply, PollReply
 
 MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
 FILE = NodeId(7)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from backend.tree import ABSENT, Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq
-from protocol.messages import Entry, Kind, Node, Notice, Notices, Touched, TouchedEntry
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
+from protocol.messages.tree import Entry
 
 MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
 ROOT, FILE = NodeId(1), NodeId(7)

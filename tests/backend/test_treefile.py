@@ -13,7 +13,9 @@ from backend.threads import InlineThreads
 from backend.tree import ABSENT, FolderSnapshot, Snapshot, Tree
 from backend.treefile import TreeFile, decoded, encoded
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq, VersionNumber
-from protocol.messages import Entry, Kind, Node, Notice, Notices, Touched, TouchedEntry
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
+from protocol.messages.tree import Entry
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 
 FILE, FOLDER = NodeId(7), NodeId(8)

@@ -16,7 +16,9 @@ from backend.errors import NotFound, Refused
 from backend.status import FileState
 from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId, VersionNumber
-from protocol.messages import Entry, Kind, Node, RenameMode, UsageReply, XattrMode, xattr_name_to_wire
+from protocol.messages.changes import RenameMode, XattrMode
+from protocol.messages.nodes import Kind, Node, xattr_name_to_wire
+from protocol.messages.tree import Entry, UsageReply
 
 START_NS = 1_700_000_000_000_000_000
 

@@ -8,7 +8,7 @@ import pytest
 from fs.attributes import Owner, entry_of, kind_of, no_entry
 from protocol.ids import NodeId
 from protocol.limits import MIB
-from protocol.messages import Kind, Node
+from protocol.messages.nodes import Kind, Node
 
 FILE = Node(
     id=NodeId(7), kind=Kind.FILE, mode=0o4755, uid=10, gid=20, nlink=2, mtime_ns=1_500_000_001, ctime_ns=2,

@@ -2,22 +2,20 @@ from __future__ import annotations
 
 from protocol.diversions import Diversions
 from protocol.ids import NodeId, Seq, VersionNumber
-from protocol.messages import (
+from protocol.messages.batches import Applied, Conflict, Refused
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
     Commit,
-    Conflict,
     Create,
-    Kind,
     Link,
     OnClash,
-    Refused,
     Rename,
     Replaced,
     Rmdir,
     SetAttributes,
     Unlink,
 )
+from protocol.messages.nodes import Kind
 
 ROOT, FOLDER, OTHER, FILE, COPY = (NodeId(number) for number in (1, 10, 11, 20, 21))
 

@@ -6,48 +6,30 @@ import msgspec
 import pytest
 
 from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
-from protocol.messages import (
-    AnyAnswer,
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Conflict, MissingBlocks, Refused
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
     Commit,
-    Conflict,
     Create,
-    Entry,
-    Join,
-    JoinReply,
-    Keep,
-    Kind,
     Link,
-    ListingReply,
-    LookupReply,
-    MissingBlocks,
-    Node,
-    NodeReply,
-    Notice,
-    Notices,
     OnClash,
-    PollReply,
-    Refused,
     RemoveXattr,
     Rename,
     RenameMode,
     Replaced,
     Resolve,
     Rmdir,
-    SealedBlock,
     SetAttributes,
     SetXattr,
-    State,
-    Touched,
-    TouchedEntry,
     Unlink,
     XattrMode,
-    xattr_name_from_wire,
-    xattr_name_to_wire,
 )
+from protocol.messages.conflicts import Keep
+from protocol.messages.nodes import Kind, Node, State, xattr_name_from_wire, xattr_name_to_wire
+from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
+from protocol.messages.sessions import Join, JoinReply, PollReply
+from protocol.messages.tree import Entry, ListingReply, LookupReply, NodeReply
 
 NODE = NodeId((1 << 62) - 1)
 NAME = bytes(range(1, 256)).replace(b"/", b"")

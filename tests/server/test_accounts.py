@@ -7,7 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from protocol.messages import (
+from protocol.messages.accounts import (
     Devices,
     Health,
     Login,

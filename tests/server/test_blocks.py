@@ -8,7 +8,8 @@ import pytest
 
 from protocol.ids import BlockId
 from protocol.limits import INLINE_SEALED_BYTES, MISSING_QUERY_BLOCKS, READ_MANY_BYTES, SEALED_MAX_BYTES
-from protocol.messages import BlockList, Role, Workspace
+from protocol.messages.accounts import Role, Workspace
+from protocol.messages.blocks import BlockList
 from server.metadata import blocks
 from tests.server.world import NEARLY_FULL_BYTES, PART_BYTES, Client, World, happened, problem
 

@@ -11,33 +11,14 @@ import trio.testing
 
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import BATCH_MAX_CHANGES, CHANGES_BODY_MAX_BYTES, CHANGES_PAGE, INLINE_SEALED_BYTES
-from protocol.messages import (
-    SESSION_HEADER,
-    Applied,
-    Batch,
-    BatchReply,
-    Join,
-    JoinReply,
-    JournalReply,
-    MissingBlocks,
-    Notices,
-    Refused,
-    Role,
-    SealedBlock,
-    SetAttributes,
-    Share,
-)
+from protocol.messages.accounts import Role, Share
+from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply, MissingBlocks, Refused
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import SetAttributes
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import SESSION_HEADER, Join, JoinReply
 from server.app import create_app
-from tests.server.world import (
-    NEARLY_FULL_BYTES,
-    PART_BYTES,
-    Client,
-    World,
-    commit,
-    create,
-    happened,
-    problem,
-)
+from tests.server.world import NEARLY_FULL_BYTES, PART_BYTES, Client, World, commit, create, happened, problem
 
 JOURNAL = JournalId(b"j" * 16)
 

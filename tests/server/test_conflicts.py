@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from protocol.messages import ConflictsReply, Role
+from protocol.messages.accounts import Role
+from protocol.messages.conflicts import ConflictsReply
 from server.metadata import sessions
 from tests.server.world import Client, World, commit, create, problem
 

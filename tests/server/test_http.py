@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from protocol.messages import MSGPACK
+from protocol.messages.wire import MSGPACK
 from server.metadata.store import StoreFull, StoreUnavailable
 from tests.server.world import Client, World, problem
 

@@ -15,19 +15,12 @@ import trio.testing
 
 from protocol.ids import DeviceId, Seq
 from protocol.limits import LEASE_DRIFT, NEWS_MAX_CHANGES
-from protocol.messages import (
-    AnyChange,
-    Applied,
-    BatchReply,
-    Join,
-    JoinReply,
-    Message,
-    Notice,
-    Notices,
-    PollReply,
-    Refused,
-    Role,
-)
+from protocol.messages.accounts import Role
+from protocol.messages.batches import Applied, BatchReply, Refused
+from protocol.messages.changes import AnyChange
+from protocol.messages.notices import Notice, Notices
+from protocol.messages.sessions import Join, JoinReply, PollReply
+from protocol.messages.wire import Message
 from server.leases import FORGOTTEN_AFTER_S
 from server.metadata import feed
 from server.metadata.store import Transaction

@@ -6,7 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from protocol.messages import Kind, ListingReply, LookupReply, ManifestReply, NodeReply, Role, UsageReply
+from protocol.messages.accounts import Role
+from protocol.messages.nodes import Kind
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, UsageReply
 from server.space import RESERVE_BYTES
 from tests.server.world import Client, World, commit, create, problem
 

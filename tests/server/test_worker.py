@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from protocol.messages import Join, JoinReply
+from protocol.messages.sessions import Join, JoinReply
 from server import worker
 from server.leases import FORGOTTEN_AFTER_S, SessionRow
 from server.metadata import pruning, sessions

@@ -15,26 +15,15 @@ from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
 from protocol.keys import WorkspaceKeys, derive
 from protocol.manifest import Manifest, Piece
-from protocol.messages import (
-    MSGPACK,
-    OCTETS,
-    SESSION_HEADER,
-    AnyChange,
-    Batch,
-    BatchReply,
-    Commit,
-    Create,
-    Join,
-    JoinReply,
-    Kind,
-    Message,
-    Notices,
-    PollReply,
-    Problem,
-    Role,
-    SealedBlock,
-    Workspace,
-)
+from protocol.messages.accounts import Role, Workspace
+from protocol.messages.batches import Batch, BatchReply
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import AnyChange, Commit, Create
+from protocol.messages.nodes import Kind
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import SESSION_HEADER, Join, JoinReply, PollReply
+from protocol.messages.wire import MSGPACK, OCTETS, Message
+from protocol.problems import Problem
 from protocol.sealing import seal
 from server.app import create_app
 from server.blockcare import BlockCare

@@ -9,8 +9,8 @@ import sys
 import time
 
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.parts import REAL
 from tests.simulation.runner import run
-from tests.simulation.world import REAL
 
 
 def main() -> int:

@@ -10,8 +10,9 @@ from random import Random
 
 import trio
 
+from tests.simulation.machine import Machine
 from tests.simulation.network import Fault, Weather
-from tests.simulation.world import Machine, World
+from tests.simulation.world import World
 
 
 class Faults:
@@ -54,7 +55,7 @@ class Faults:
             machine.wire.weather = Weather(delay_s=machine.wire.weather.delay_s, straggles=0.0)
             machine.go_on()
             machine.keep_power()
-        world.note("faults", "healed")
+        world.trace.note("faults", "healed")
 
     def _while_s(self) -> float:
         """Shorter than a lease, about one, or much longer."""
@@ -67,10 +68,10 @@ class Faults:
         machine = self._machine()
         fault = self._random.choice((Fault.REFUSED, Fault.BLACK_HOLE, Fault.BLACK_HOLE, Fault.MUTE, Fault.DEAF))
         machine.wire.fault = fault
-        self._world.note("faults", f"{machine.name}'s network: {fault.name}")
+        self._world.trace.note("faults", f"{machine.name}'s network: {fault.name}")
         await trio.sleep(self._while_s())
         machine.wire.fault = Fault.NONE
-        self._world.note("faults", f"{machine.name}'s network is well")
+        self._world.trace.note("faults", f"{machine.name}'s network is well")
 
     async def _crash_server(self) -> None:
         await self._server_away(self._random.choice((0.05, 1.0)) * self._while_s())
@@ -82,26 +83,26 @@ class Faults:
         server = self._world.server
         if not server.is_up:
             return
-        self._world.note("faults", "the server crashes")
+        self._world.trace.note("faults", "the server crashes")
         server.crash()
         await trio.sleep(while_s)
         if not server.is_up:
             await server.start()
-            self._world.note("faults", "the server is back")
+            self._world.trace.note("faults", "the server is back")
 
     async def _stop_server(self) -> None:
-        self._world.note("faults", "the server is stopped")
+        self._world.trace.note("faults", "the server is stopped")
         self._world.server.stop()
         await trio.sleep(self._while_s())
         self._world.server.go_on()
-        self._world.note("faults", "the server goes on")
+        self._world.trace.note("faults", "the server goes on")
 
     async def _kill_mount(self) -> None:
         await trio.lowlevel.checkpoint()
         machine = self._machine()
         if machine.drive is not None:
             machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
-            self._world.note("faults", f"{machine.name}'s mount is killed")
+            self._world.trace.note("faults", f"{machine.name}'s mount is killed")
             machine.kill()
 
     async def _lose_power(self) -> None:
@@ -111,24 +112,24 @@ class Faults:
         if machine.drive is not None:
             machine.down_s = self._random.choice((0.05, 1.0)) * self._while_s()
             if self._random.random() < 0.5:
-                self._world.note("faults", f"{machine.name} loses its power")
+                self._world.trace.note("faults", f"{machine.name} loses its power")
                 machine.lose_power()
             else:
-                self._world.note("faults", f"{machine.name} is about to lose its power")
+                self._world.trace.note("faults", f"{machine.name} is about to lose its power")
                 machine.lose_power_within(self._random.randint(1, 12))
 
     async def _lose_power_apart(self) -> None:
         """Cut off for long enough to work apart, and off before the server is back."""
         machine, lease_s = self._machine(), self._world.conditions.lease_s
         machine.wire.fault = Fault.REFUSED
-        self._world.note("faults", f"{machine.name}'s network: {Fault.REFUSED.name}")
+        self._world.trace.note("faults", f"{machine.name}'s network: {Fault.REFUSED.name}")
         await trio.sleep(lease_s * self._random.uniform(1.5, 5))
         if machine.drive is not None:
             machine.down_s = self._random.uniform(0, lease_s)
-            self._world.note("faults", f"{machine.name} loses its power")
+            self._world.trace.note("faults", f"{machine.name} loses its power")
             machine.lose_power()
         machine.wire.fault = Fault.NONE
-        self._world.note("faults", f"{machine.name}'s network is well")
+        self._world.trace.note("faults", f"{machine.name}'s network is well")
 
     async def _stop_mount(self) -> None:
         await self._stop(self._machine(), self._while_s())
@@ -139,11 +140,11 @@ class Faults:
         await self._stop(self._world.watcher or self._machine(), while_s)
 
     async def _stop(self, machine: Machine, while_s: float) -> None:
-        self._world.note("faults", f"{machine.name}'s mount is stopped")
+        self._world.trace.note("faults", f"{machine.name}'s mount is stopped")
         machine.stop()
         await trio.sleep(while_s)
         machine.go_on()
-        self._world.note("faults", f"{machine.name}'s mount goes on")
+        self._world.trace.note("faults", f"{machine.name}'s mount goes on")
 
     async def _shrink(self) -> None:
         await trio.lowlevel.checkpoint()

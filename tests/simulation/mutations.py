@@ -20,11 +20,16 @@ from backend.session import Clock, Session, SessionRemote
 from backend.tree import Tree
 from fs.keeping import CAP_S, Keeping
 from protocol.ids import JournalId, Seq, SessionId, WorkspaceId
-from protocol.messages import Applied, Batch, BatchReply, Commit, JoinReply, JournalReply, Notices, PollReply
+from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
+from protocol.messages.changes import Commit
+from protocol.messages.notices import Notices
+from protocol.messages.sessions import JoinReply, PollReply
 from server.leases import Leases, SessionRow
 from server.metadata import tree
 from server.metadata.store import Transaction, Work
-from tests.simulation.world import WORKSPACE, Parts, Store
+from tests.simulation.parts import Parts
+from tests.simulation.server import WORKSPACE
+from tests.simulation.slowness import Store
 
 T = TypeVar("T")
 
@@ -46,10 +51,10 @@ class _Telling(Store):
 
     async def write(self, work: Work[T]) -> T:
         def told(tx: Transaction) -> T:
-            before = tree.head(tx, WORKSPACE)
+            before = tree.head(tx, WORKSPACE.id)
             done = work(tx)
             if isinstance(done, BatchReply):
-                if tree.head(tx, WORKSPACE) > before:
+                if tree.head(tx, WORKSPACE.id) > before:
                     _about.set("commit")
                 else:
                     _about.set("retry" if any(isinstance(one, Applied) for one in done.answers) else "error")

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import trio
-from starlette.types import ASGIApp
 
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
@@ -186,41 +185,3 @@ class _Answer:
         if not self.come.is_set():
             self.content = reason
             self.come.set()
-
-
-async def call(app: ASGIApp, request: Request) -> Response:
-    """An application's answer to a request."""
-    target, _, query = request.path.partition("?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": "http",
-        "path": target,
-        "raw_path": target.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [
-            *((name.lower().encode(), value.encode()) for name, value in request.headers.items()),
-            (b"content-length", str(len(request.body)).encode()),
-        ],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-    incoming = [{"type": "http.request", "body": request.body, "more_body": False}]
-    status, content_type, parts = 0, "", []
-
-    async def receive() -> Any:
-        return incoming.pop() if incoming else await trio.sleep_forever()
-
-    async def send(event: Any) -> None:
-        nonlocal status, content_type
-        if event["type"] == "http.response.start":
-            status = event["status"]
-            content_type = dict(event["headers"]).get(b"content-type", b"").decode()
-        else:
-            parts.append(event.get("body", b""))
-
-    await app(scope, receive, send)
-    return Response(status, content_type, b"".join(parts))

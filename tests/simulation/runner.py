@@ -16,8 +16,10 @@ from trio.testing import MockClock
 from tests.simulation.checker import Broken, check
 from tests.simulation.faults import Faults
 from tests.simulation.history import Event
+from tests.simulation.parts import REAL, Parts
+from tests.simulation.trace import Errors
 from tests.simulation.workload import CONFLICT_MARK, Workload
-from tests.simulation.world import REAL, Errors, Parts, World
+from tests.simulation.world import World
 
 WORK_S: Final = 1800.0
 """No program takes so long, whatever happens: who is not done by then waits for something that never comes."""
@@ -56,7 +58,7 @@ def _scheduled(seed: int) -> Iterator[None]:
 async def _main(seed: int, parts: Parts) -> Run:
     async with parts.store() as store, trio.open_nursery() as nursery:
         world = World(seed, nursery, store, parts)
-        errors = Errors(world)
+        errors = Errors(world.trace)
         log = logging.getLogger("backend")
         log.addHandler(errors)
         logging.getLogger("fs").addHandler(errors)
@@ -75,27 +77,27 @@ async def _main(seed: int, parts: Parts) -> Run:
                     await workload.run()
                 disturbing.cancel_scope.cancel()
             if working.cancelled_caught:
-                world.fail(f"these never ended: {workload.under_way}")
+                world.trace.fail(f"these never ended: {workload.under_way}")
                 nursery.cancel_scope.cancel()
-                return Run(seed, workload.history, world.trace, world.failures)
+                return Run(seed, workload.history, world.trace.lines, world.trace.failures)
             await faults.heal()
             for machine in [*world.machines, *world.machines]:  # The first may have been waited for by a later one.
                 with trio.move_on_after(SETTLE_S) as waiting:
                     await machine.settled()
                 if waiting.cancelled_caught:
-                    world.fail(f"{machine.name} did not settle")
+                    world.trace.fail(f"{machine.name} did not settle")
             workload.settled()
-            await world.check_server()
+            await world.server.check()
             trees = [await workload.look_at_everything(machine) for machine in world.machines]
             try:
                 check(workload.history, trees, CONFLICT_MARK)
             except Broken as error:
-                world.fail(str(error))
+                world.trace.fail(str(error))
         finally:
             log.removeHandler(errors)
             logging.getLogger("fs").removeHandler(errors)
         nursery.cancel_scope.cancel()
-    return Run(seed, workload.history, world.trace, world.failures)
+    return Run(seed, workload.history, world.trace.lines, world.trace.failures)
 
 
 def search(seeds: Iterable[int], parts: Parts = REAL) -> Run | None:

@@ -40,8 +40,9 @@ from tests.simulation.history import (
     label_of,
 )
 from tests.simulation.kernel import PAGE_BYTES, Descriptor, Kernel
+from tests.simulation.machine import Machine
 from tests.simulation.profiles import WATCHING
-from tests.simulation.world import Machine, World
+from tests.simulation.world import World
 
 FOLDERS: Final = ("d", "e")
 CONFLICT_MARK: Final = " (conflict from "
@@ -546,7 +547,7 @@ class Workload:
 
     def _add(self, event: Event) -> None:
         self.history.append(event)
-        self._world.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
+        self._world.trace.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
 
 
 def _excused(place: _Place | None, path: str, since_s: float, inode: int = 0) -> bool:

@@ -19,7 +19,8 @@ from backend.drive import Drive
 from backend.errors import DriveError, Offline, Refused
 from backend.status import FileState
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Kind, RenameMode, XattrMode
+from protocol.messages.changes import RenameMode, XattrMode
+from protocol.messages.nodes import Kind
 from tests.simulation.disk import Crashed, SimDisk
 from tests.together.test_drive import names, read, write
 from tests.together.world import Place, World

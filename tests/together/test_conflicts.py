@@ -11,7 +11,8 @@ from backend.drive import Drive
 from backend.errors import Refused
 from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Keep, Kind
+from protocol.messages.conflicts import Keep
+from protocol.messages.nodes import Kind
 from tests.together.test_drive import names, read, write
 from tests.together.world import World
 

@@ -9,12 +9,16 @@ from random import Random
 import pytest
 import trio
 
+from backend.caller import Caller
 from backend.drive import Drive
 from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refused, Unauthorized
 from backend.journal import Flushed, Journal
-from backend.remote import Caller, Standing, WorkspaceRemote
+from backend.remote import WorkspaceRemote
+from backend.standing import Standing
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
-from protocol.messages import Kind, NodeReply, RenameMode, State, XattrMode
+from protocol.messages.changes import RenameMode, XattrMode
+from protocol.messages.nodes import Kind, State
+from protocol.messages.tree import NodeReply
 from tests.together.world import Place, World
 
 

@@ -10,7 +10,7 @@ from backend.drive import Drive
 from backend.errors import Offline
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import LEASE_DRIFT
-from protocol.messages import Kind
+from protocol.messages.nodes import Kind
 from tests.together.world import LEASE_S, Place, World
 
 ENDS_S = LEASE_S * (1 + LEASE_DRIFT)

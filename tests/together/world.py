@@ -9,28 +9,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
 from starlette.applications import Starlette
 
-from backend.blockcache import BlockCache
+from backend.account import Account
+from backend.assembly import FOLDERS, Kept, Sources, assemble
+from backend.caller import IMPATIENT, Caller
 from backend.disk import make_folders
 from backend.drive import Drive
 from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
-from backend.opening import assemble
-from backend.ownblocks import OwnBlocks
 from backend.reach import Reach
-from backend.remote import IMPATIENT, Account, Caller
 from backend.threads import InlineThreads
 from backend.tree import Outdated
-from backend.treefile import TreeFile
 from protocol import problems
-from protocol.messages import PROBLEM_JSON, Problem, Workspace
+from protocol.messages.accounts import Workspace
+from protocol.messages.wire import PROBLEM_JSON
 from server.blockstore.memory import MemoryBlockStore
+from tests.asgi import call
 from tests.simulation.disk import ROOT, SimDisk
 
 LEASE_S: Final = 10.0
@@ -82,12 +82,12 @@ class AsgiHttp:
         if lane is not Lane.POLL:
             self.requests.append(f"{method} {path.split('?')[0]}")
         if self._full and method == "POST" and path.endswith("/changes"):
-            problem = Problem(title="no space", status=507, code=problems.NO_SPACE)
+            problem = problems.Problem(title="no space", status=507, code=problems.NO_SPACE)
             return Response(507, PROBLEM_JSON, msgspec.json.encode(problem))
         if self.hold is not None and method == "PUT":
             self.held.set()
             await self.hold.wait()
-        response = await self._call(method, path, headers or {}, bytes(body))
+        response = await call(self._app, method, path, headers or {}, bytes(body))
         if self.before_answer is not None and method == "POST" and path.endswith("/changes"):
             before_answer, self.before_answer = self.before_answer, None
             await before_answer()
@@ -112,42 +112,6 @@ class AsgiHttp:
             yield
         finally:
             self._full = False
-
-    async def _call(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
-        target, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": target,
-            "raw_path": target.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [
-                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
-                (b"content-length", str(len(body)).encode()),
-            ],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
-        incoming = [{"type": "http.request", "body": body, "more_body": False}]
-        status, content_type, parts = 0, "", []
-
-        async def receive() -> dict[str, Any]:
-            return incoming.pop() if incoming else await trio.sleep_forever()  # type: ignore[no-any-return]
-
-        async def send(event: Any) -> None:
-            nonlocal status, content_type
-            if event["type"] == "http.response.start":
-                status = event["status"]
-                content_type = dict(event["headers"]).get(b"content-type", b"").decode()
-            else:
-                parts.append(event.get("body", b""))
-
-        await self._app(scope, receive, send)
-        return Response(status, content_type, b"".join(parts))
 
 
 class Place:
@@ -184,6 +148,8 @@ class Place:
             caller = Caller(self.http, token, IMPATIENT)
             self._remembered = await Account(caller).workspace(self.world.workspace.id)
         assert self._remembered is not None
+        for name in FOLDERS:
+            make_folders(self.disk, self.folder / name)
         with Journal(self.disk, self.folder / "journal") as journal:
             drive = self._assembled(token, self._remembered, journal, strict=strict)
             await drive.begin(reached=reached)
@@ -193,23 +159,15 @@ class Place:
                 nursery.cancel_scope.cancel()
 
     def _assembled(self, token: str, workspace: Workspace, journal: Journal, *, strict: bool) -> Drive:
-        for name in ("blocks", "own"):
-            make_folders(self.disk, self.folder / name)
-        threads, cache = InlineThreads(), BlockCache(self.disk, self.folder / "blocks", 1 << 30)
-        cache.load()
-        return assemble(
-            self.http,
-            token,
-            workspace,
-            journal,
-            OwnBlocks(self.disk, self.folder / "own"),
-            cache,
-            TreeFile(self.disk, self.folder / "tree", threads),
-            threads,
-            Reach(strict=strict),
-            patience=IMPATIENT,
+        threads = InlineThreads()
+        kept = Kept.below(self.folder, journal, 1 << 30, threads)
+        kept.cache.load()
+        sources = Sources(
             clock=trio.current_time,
             now_ns=lambda: int((trio.current_time() + 1.8e9) * 1e9) + next(self._numbers),
+        )
+        return assemble(
+            self.http, token, workspace, kept, threads, Reach(strict=strict), patience=IMPATIENT, sources=sources
         )
 
     async def wait_outdated(self) -> None:

@@ -110,7 +110,7 @@ CREATE TABLE changes (                           -- the change log: seq without 
     seq       INTEGER NOT NULL,
     at_ns     INTEGER NOT NULL,                  -- by the server's clock
     device    TEXT    NOT NULL,
-    notice    BLOB    NOT NULL,                  -- MessagePack of protocol.messages.Notice
+    notice    BLOB    NOT NULL,                  -- MessagePack of protocol.messages.notices.Notice
     PRIMARY KEY (workspace, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.diversions import Diversions
-from protocol.messages import AnyAnswer, AnyChange
+from protocol.messages.batches import AnyAnswer
+from protocol.messages.changes import AnyChange
 from tests.server.metadata.world import Device
 
 

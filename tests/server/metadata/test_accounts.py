@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import DeviceId, WorkspaceId, new_hex_id
-from protocol.messages import Role
+from protocol.messages.accounts import Role
 from server.metadata import accounts, blocks
 from server.metadata.accounts import Caller, Taken, Unknown
 from server.metadata.blocks import StoredBlock

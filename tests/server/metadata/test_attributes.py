@@ -4,7 +4,8 @@ import pytest
 
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import XATTRS_MAX_BYTES
-from protocol.messages import RemoveXattr, SetAttributes, SetXattr, Touched, XattrMode
+from protocol.messages.changes import RemoveXattr, SetAttributes, SetXattr, XattrMode
+from protocol.messages.notices import Touched
 from server.metadata import feed
 from tests.server.metadata.world import NOW_NS, SPACE, World, unlink
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import Seq
-from protocol.messages import Applied, Batch, JournalReply, Kind
+from protocol.messages.batches import Applied, Batch, JournalReply
+from protocol.messages.nodes import Kind
 from server.metadata import feed
 from server.metadata.changes import OutOfOrder
 from tests.server.metadata.world import NOW_NS, SPACE, World, commit, errnos, rename, unlink

@@ -7,7 +7,10 @@ from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import INLINE_MANIFEST_PIECES
 from protocol.manifest import HOLE, BadManifest, Manifest, Piece
-from protocol.messages import Applied, Commit, Kind, MissingBlocks, State, Touched
+from protocol.messages.batches import Applied, MissingBlocks
+from protocol.messages.changes import Commit
+from protocol.messages.nodes import Kind, State
+from protocol.messages.notices import Touched
 from server.metadata import blocks, feed, tree
 from server.metadata.blocks import OverQuota, StoredBlock
 from tests.server.metadata.world import NOW_NS, SPACE, World, block_id, commit, rmdir, unlink

@@ -4,7 +4,9 @@ import msgspec
 import pytest
 
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Applied, Kind, State, Touched, TouchedEntry
+from protocol.messages.batches import Applied
+from protocol.messages.nodes import Kind, State
+from protocol.messages.notices import Touched, TouchedEntry
 from server.metadata import feed, tree
 from server.metadata.entries import LINK_MAX
 from tests.server.metadata.world import SPACE, World, clashing, link, rmdir, unlink

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from protocol.ids import JournalId, Seq
-from protocol.messages import JournalReply, Notices
+from protocol.messages.batches import JournalReply
+from protocol.messages.notices import Notices
 from server.metadata import feed
 from tests.server.metadata.world import NOW_NS, SPACE, World
 

@@ -7,19 +7,11 @@ import random
 import pytest
 
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import AnyChange, Applied, Batch, Kind, RenameMode, SetAttributes
+from protocol.messages.batches import Applied, Batch
+from protocol.messages.changes import AnyChange, RenameMode, SetAttributes
+from protocol.messages.nodes import Kind
 from server.metadata import feed, tree
-from tests.server.metadata.world import (
-    SPACE,
-    Device,
-    World,
-    clashing,
-    commit,
-    link,
-    rename,
-    rmdir,
-    unlink,
-)
+from tests.server.metadata.world import SPACE, Device, World, clashing, commit, link, rename, rmdir, unlink
 
 NAMES = [b"a", b"b", b"c", b"d.txt"]
 BATCHES = 120

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import AnyChange, Applied, Commit, Create, Kind, Link, OnClash, Rename, RenameMode, Replaced
+from protocol.messages.batches import Applied
+from protocol.messages.changes import AnyChange, Commit, Create, Link, OnClash, Rename, RenameMode, Replaced
+from protocol.messages.nodes import Kind
 from server.metadata import tree
 from tests.server.metadata.replay import replay
 from tests.server.metadata.world import SPACE, Device, World, commit, link, rename, rmdir, unlink

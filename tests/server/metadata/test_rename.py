@@ -4,7 +4,9 @@ import msgspec
 import pytest
 
 from protocol.ids import ROOT_NODE
-from protocol.messages import Kind, RenameMode, TouchedEntry
+from protocol.messages.changes import RenameMode
+from protocol.messages.nodes import Kind
+from protocol.messages.notices import TouchedEntry
 from server.metadata import feed
 from tests.server.metadata.world import NOW_NS, SPACE, World, link, rename, rmdir
 

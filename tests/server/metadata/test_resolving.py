@@ -4,7 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.ids import ROOT_NODE, JournalId, NodeId, VersionNumber
-from protocol.messages import Conflict, ConflictCopy, Create, Keep, Kind, Original, Resolve, Touched
+from protocol.messages.batches import Conflict
+from protocol.messages.changes import Create, Resolve
+from protocol.messages.conflicts import ConflictCopy, Keep, Original
+from protocol.messages.nodes import Kind
+from protocol.messages.notices import Touched
 from server.metadata import feed, resolving
 from tests.server.metadata.world import NOW_NS, SPACE, World, clashing, commit, link, rename, rmdir, unlink
 

@@ -12,7 +12,9 @@ import trio
 import trio.testing
 
 from protocol.ids import JournalId, Seq, WorkspaceId
-from protocol.messages import Batch, Create, Kind
+from protocol.messages.batches import Batch
+from protocol.messages.changes import Create
+from protocol.messages.nodes import Kind
 from server.metadata import accounts, feed, invariants, tree
 from server.metadata.changes import apply_batch
 from server.metadata.sqlite import GROUP_MAX, SqliteStore

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import Kind, SetAttributes
+from protocol.messages.changes import SetAttributes
+from protocol.messages.nodes import Kind
 from server.metadata import tree
 from server.metadata.tree import ListingChanged, NoSuchNode
 from tests.server.metadata.world import SPACE, World, rmdir

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, NodeId
-from protocol.messages import AnyAnswer, AnyChange, Applied, Conflict, Create, Kind, OnClash, RenameMode
+from protocol.messages.batches import AnyAnswer, Applied, Conflict
+from protocol.messages.changes import AnyChange, Create, OnClash, RenameMode
+from protocol.messages.nodes import Kind
 from tests.server.metadata.replay import replay
 from tests.server.metadata.world import World, clashing, commit, errnos, link, rename, rmdir, unlink
 

@@ -8,36 +8,23 @@ from itertools import count
 from msgspec.structs import replace
 
 from protocol import manifest as manifests
-from protocol.ids import (
-    ROOT_NODE,
-    BlockId,
-    JournalId,
-    NodeId,
-    Seq,
-    VersionNumber,
-    WorkspaceId,
-)
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.manifest import Manifest, Piece
-from protocol.messages import (
-    AnyAnswer,
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Refused
+from protocol.messages.blocks import SealedBlock
+from protocol.messages.changes import (
     AnyChange,
-    Applied,
-    Batch,
-    BatchReply,
     Commit,
     Create,
-    Kind,
     Link,
-    Node,
     OnClash,
-    Refused,
     Rename,
     RenameMode,
     Replaced,
     Rmdir,
-    SealedBlock,
     Unlink,
 )
+from protocol.messages.nodes import Kind, Node
 from server.metadata import accounts, feed, invariants, tree
 from server.metadata.accounts import Caller
 from server.metadata.changes import apply_batch

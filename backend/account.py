@@ -1,0 +1,109 @@
+"""What a person does at a server: log in, and manage workspaces, users and devices.
+
+Each method is one request of ``protocol.messages.accounts`` and its answer; nothing is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from backend.caller import IMPATIENT, Caller, Patience
+from backend.errors import NotFound, Unusable
+from backend.http import HttpxClient
+from protocol.ids import DeviceId, WorkspaceId
+from protocol.messages.accounts import (
+    Devices,
+    Health,
+    Login,
+    LoginReply,
+    NewPassword,
+    NewUser,
+    NewWorkspace,
+    Role,
+    Share,
+    User,
+    Users,
+    Workspace,
+    Workspaces,
+)
+from protocol.messages.wire import API
+
+
+class Account:
+    """What a person does with accounts, devices and workspaces."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+    async def health(self) -> Health:
+        """Is this a server that we can speak with?"""
+        try:
+            health = await self.caller.ask(Health, "GET", "/health")
+        except (NotFound, Unusable):
+            raise Unusable("there is a web server at that address, but it is not samedrive's") from None
+        if health.program != "samedrive" or health.api != API:
+            raise Unusable(
+                f"the server speaks {health.api or 'another protocol'} (version {health.version}), this program {API}: "
+                "install the same version on both"
+            )
+        return health
+
+    async def login(self, user: str, password: str, device: str) -> LoginReply:
+        """A token for this device."""
+        return await self.caller.ask(LoginReply, "POST", "/login", Login(user, password, device))
+
+    async def logout(self) -> None:
+        """Revoke the token in use."""
+        await self.caller.call("POST", "/logout")
+
+    async def workspaces(self) -> list[Workspace]:
+        """Those that the user is a member of."""
+        return (await self.caller.ask(Workspaces, "GET", "/workspaces")).workspaces
+
+    async def workspace(self, workspace: WorkspaceId) -> Workspace:
+        """One, with its key."""
+        return await self.caller.ask(Workspace, "GET", f"/workspaces/{workspace}")
+
+    async def create_workspace(self, name: str, quota_bytes: int | None = None) -> Workspace:
+        """A new one, owned by the user."""
+        return await self.caller.ask(Workspace, "POST", "/workspaces", NewWorkspace(name, quota_bytes))
+
+    async def share(self, workspace: WorkspaceId, user: str, role: Role | None) -> None:
+        """Make somebody a member, or no longer one."""
+        await self.caller.call("POST", f"/workspaces/{workspace}/members", message=Share(user, role))
+
+    async def users(self) -> list[User]:
+        """Everybody; for admins."""
+        return (await self.caller.ask(Users, "GET", "/users")).users
+
+    async def add_user(self, name: str, password: str, *, admin: bool = False) -> User:
+        """For admins."""
+        return await self.caller.ask(User, "POST", "/users", NewUser(name, password, admin))
+
+    async def remove_user(self, name: str) -> None:
+        """For admins."""
+        await self.caller.call("DELETE", f"/users/{quote(name, safe='')}")
+
+    async def set_password(self, name: str, password: str) -> None:
+        """One's own, or anybody's for admins."""
+        await self.caller.call("PUT", f"/users/{quote(name, safe='')}/password", message=NewPassword(password))
+
+    async def devices(self, *, of_everybody: bool = False) -> Devices:
+        """One's own devices, or (for admins) all."""
+        return await self.caller.ask(Devices, "GET", "/devices?all=1" if of_everybody else "/devices")
+
+    async def revoke(self, device: DeviceId) -> None:
+        """Its token is refused from now on."""
+        await self.caller.call("DELETE", f"/devices/{device}")
+
+
+@asynccontextmanager
+async def connect(
+    url: str, token: str | None = None, ca_file: Path | None = None, patience: Patience = IMPATIENT
+) -> AsyncIterator[Account]:
+    """An account at a server, for a command that a person waits for."""
+    async with HttpxClient(url, ca_file) as http:
+        yield Account(Caller(http, token, patience))

@@ -1,0 +1,123 @@
+"""Accounts: users, their devices, and the workspaces that they are members of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from protocol.ids import DeviceId, Seq, UserId, WorkspaceId
+from protocol.messages.wire import Message
+
+
+class Role(StrEnum):
+    """What a member may do."""
+
+    OWNER = "owner"
+    EDITOR = "editor"
+    VIEWER = "viewer"
+
+
+class Health(Message, frozen=True):
+    """Anyone may ask for this."""
+
+    program: str
+    version: str
+    api: str
+
+
+class Login(Message, frozen=True):
+    """Get a token for a device. The same name again is the same device with a new token."""
+
+    user: str
+    password: str
+    device: str
+
+
+class LoginReply(Message, frozen=True):
+    """The token is shown once; the server keeps its hash."""
+
+    token: str
+    device: DeviceId
+    user: UserId
+
+
+class User(Message, frozen=True):
+    """Someone who can log in."""
+
+    id: UserId
+    name: str
+    admin: bool = False
+    created_ns: int = 0
+
+
+class NewUser(Message, frozen=True):
+    """For admins."""
+
+    name: str
+    password: str
+    admin: bool = False
+
+
+class NewPassword(Message, frozen=True):
+    """One's own, or anyone's for admins. All of the user's devices stay logged in."""
+
+    password: str
+
+
+class Device(Message, frozen=True):
+    """A token's holder."""
+
+    id: DeviceId
+    name: str
+    user: str
+    created_ns: int = 0
+    seen_ns: int = 0
+    revoked: bool = False
+
+
+class Workspace(Message, frozen=True):
+    """A tree that the asking user is a member of. ``name`` is unique per owner."""
+
+    id: WorkspaceId
+    name: str
+    owner: str
+    role: Role
+    quota_bytes: int | None = None
+    used_bytes: int = 0
+    seq: Seq = Seq(0)
+    key: bytes = b""
+    """The workspace key, only in the answer to a question for one workspace."""
+    key_id: int = 1
+    default: bool = False
+    """This is the one that is mounted where none is named."""
+
+
+class NewWorkspace(Message, frozen=True):
+    """Its owner is who asks."""
+
+    name: str
+    quota_bytes: int | None = None
+
+
+class Share(Message, frozen=True):
+    """Make a user a member with a role, or (role None) no longer one."""
+
+    user: str
+    role: Role | None
+
+
+class Users(Message, frozen=True):
+    """A list."""
+
+    users: list[User]
+
+
+class Devices(Message, frozen=True):
+    """A list."""
+
+    devices: list[Device]
+
+
+class Workspaces(Message, frozen=True):
+    """A list."""
+
+    workspaces: list[Workspace]
