@@ -105,12 +105,13 @@ class Outbox:
         reach: Reach,
         apart: Apart,
         absorb: Callable[[Notices], Awaitable[None]],
-        answered: Callable[[AnyChange, AnyAnswer, Seq], None],
+        answered: Callable[[AnyChange, AnyAnswer, Seq | None], None],
         renamed: Callable[[], Awaitable[None]],
         rejoin: Callable[[], Awaitable[None]],
         trouble_apart: Callable[[DriveError], Awaitable[None]],
     ) -> None:
-        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does.
+        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does: with
+        the change that it is true at, or None where it was given here, apart from the server.
 
         ``renamed`` is called in between where something that the kernel was told the name of has another, or none.
         ``rejoin`` is called when all that was done apart is at the server, and ends that; ``trouble_apart`` is told why
@@ -250,7 +251,7 @@ class Outbox:
             pending.settle(outcome)
             return
         seq = outcome.seq if isinstance(outcome, Applied) else Seq(0)
-        self._answered(pending.change, outcome, seq)
+        self._answered(pending.change, outcome, None)
         pending.settle((outcome, seq))
 
     def _next_batch(self) -> list[Pending]:

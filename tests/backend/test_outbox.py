@@ -110,7 +110,7 @@ class World:
     async def absorb(self, notices: Notices) -> None:
         self.told.append(f"notices {notices.seq}")
 
-    def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq) -> None:
+    def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq | None) -> None:
         self.told.append(f"answer {change.node}")
 
 
