@@ -121,6 +121,7 @@ class Drive:
             apart,
             self.session.absorb_answer,
             self._answered,
+            partial(self._listen, Outdated(names=True)),
             self._rejoin,
             self.session.note_apart,
         )
@@ -611,8 +612,11 @@ class Drive:
                 return row
         return await self._names.attributes(node)
 
-    def _answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq) -> None:
-        """Take what an answer says into the caches; no checkpoint, and before anybody who waits sees it."""
+    def _answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq | None) -> None:
+        """Take what an answer says into the caches; no checkpoint, and before anybody who waits sees it.
+
+        Without ``seq`` it was given apart, by what is cached.
+        """
         if isinstance(change, Create):
             self._names.creating.pop((change.parent, change.name), None)
         if not isinstance(answer, Applied):
@@ -620,14 +624,16 @@ class Drive:
         if isinstance(change, SetAttributes) and (file := self._files.get(change.node)) is not None:
             file.settled(change)
         for row in answer.nodes:
-            self._tree.keep_node(row, seq)
+            if seq is not None:
+                self._tree.keep_node(row, seq)
             file = self._files.get(row.id)
             if file is None or isinstance(change, Commit):
                 continue
             file.refresh(row)
             if row.nlink == 0 and isinstance(change, Unlink | Rename):
                 file.unlinked_here()
-        self._names.learn(change, answer, seq)
+        if seq is not None:
+            self._names.learn(change, answer, seq)
 
     def _detach(self, what: Outdated) -> None:
         self._new_versions += 1

@@ -105,12 +105,15 @@ class Outbox:
         reach: Reach,
         apart: Apart,
         absorb: Callable[[Notices], Awaitable[None]],
-        answered: Callable[[AnyChange, AnyAnswer, Seq], None],
+        answered: Callable[[AnyChange, AnyAnswer, Seq | None], None],
+        renamed: Callable[[], Awaitable[None]],
         rejoin: Callable[[], Awaitable[None]],
         trouble_apart: Callable[[DriveError], Awaitable[None]],
     ) -> None:
-        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does.
+        """``absorb`` applies the notices of a reply; ``answered`` then takes each answer, before its waiter does: with
+        the change that it is true at, or None where it was given here, apart from the server.
 
+        ``renamed`` is called in between where something that the kernel was told the name of has another, or none.
         ``rejoin`` is called when all that was done apart is at the server, and ends that; ``trouble_apart`` is told why
         it isn't there yet.
         """
@@ -126,6 +129,7 @@ class Outbox:
         self._last_number = 0
         self._absorb = absorb
         self._answered = answered
+        self._renamed = renamed
         self._queue: deque[Pending] = deque()
         self._urgent = trio.Event()
         self._any = trio.Event()
@@ -247,7 +251,7 @@ class Outbox:
             pending.settle(outcome)
             return
         seq = outcome.seq if isinstance(outcome, Applied) else Seq(0)
-        self._answered(pending.change, outcome, seq)
+        self._answered(pending.change, outcome, None)
         pending.settle((outcome, seq))
 
     def _next_batch(self) -> list[Pending]:
@@ -306,10 +310,14 @@ class Outbox:
         # The answers of a batch that is sent again are of its first time: what others did since is not in them.
         seq = max((answer.seq for answer in reply.answers if isinstance(answer, Applied)), default=Seq(0))
         diversions = Diversions()
-        for pending, answer in zip(batch, reply.answers, strict=True):
+        answered = list(zip(batch, reply.answers, strict=True))
+        for pending, answer in answered:
             done = diversions.follow(pending.change)  # As the server followed it, within the batch.
             diversions.learn(pending.change, answer)
             self._answered(pending.change if isinstance(done, Create) else done, answer, seq)
+        if any(pending.kept and _is_renamed(pending.change, answer) for pending, answer in answered):
+            await self._renamed()
+        for pending, answer in answered:
             pending.settle((answer, seq))
 
     async def _has_parted(self, error: DriveError) -> bool:
@@ -325,3 +333,8 @@ class Outbox:
         for pending in waiting:
             if not pending.kept:
                 pending.settle(error)
+
+
+def _is_renamed(change: AnyChange, answer: AnyAnswer) -> bool:
+    """Whether what was created isn't where it was to be."""
+    return isinstance(change, Create) and (not isinstance(answer, Applied) or answer.conflict is not None)

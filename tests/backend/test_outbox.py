@@ -75,6 +75,7 @@ class World:
             self.apart,
             self.absorb,
             self.answered,
+            self.renamed,
             self.rejoin,
             self.note,
         )
@@ -99,13 +100,17 @@ class World:
         await trio.lowlevel.checkpoint()
         self.told.append("rejoined")
 
+    async def renamed(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.told.append("renamed")
+
     async def note(self, error: DriveError) -> None:
         self.troubles.append(error)
 
     async def absorb(self, notices: Notices) -> None:
         self.told.append(f"notices {notices.seq}")
 
-    def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq) -> None:
+    def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq | None) -> None:
         self.told.append(f"answer {change.node}")
 
 

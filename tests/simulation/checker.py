@@ -8,10 +8,10 @@ agree with the state are taken at once: to take them later could make nothing po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.simulation.history import FOREVER_S, Commit, Create, Event, List, Look, Open, Outcome
+from tests.simulation.history import ABSENT, FOREVER_S, UNREAD, Commit, Create, Event, List, Look, Open, Outcome
 from tests.simulation.model import Model, State
 
 CONFIGURATIONS_MAX: Final = 200_000
@@ -51,8 +51,8 @@ def check(history: Sequence[Event], trees: Sequence[Tree], mark: str) -> None:
 def check_order(history: Sequence[Event], conflicts: frozenset[str] = frozenset()) -> None:
     """Raises Broken where the events have no order that the model allows; ``conflicts`` as ``Model`` has it."""
     commits = {event.what.handle: event.what.content for event in history if isinstance(event.what, Commit)}
-    model = Model(conflicts, commits)
-    events = _superseded(sorted(history, key=lambda event: (event.call_s, event.return_s)))
+    model = Model(conflicts, commits, _seen(history))
+    events = _bounded(_superseded(sorted(history, key=lambda event: (event.call_s, event.return_s))))
     try:
         _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS).run()
     except Broken:
@@ -69,6 +69,7 @@ class _Search:
             for event in events
         ]
         self._optional = sum(1 << at for at, event in enumerate(events) if event.outcome is Outcome.UNKNOWN)
+        self._before, self._behind = _made_apart(events)
         self._all = (1 << len(events)) - 1
         self._best = (0, State(), 0)
         """The most events taken, the state then, and which they were."""
@@ -99,6 +100,7 @@ class _Search:
     def _next(self, taken: int) -> list[int]:
         """Events that no other must precede."""
         found: list[int] = []
+        awaited = ~taken & ~self._optional
         limit_s = FOREVER_S
         rest = ~taken & self._all
         while rest:
@@ -109,7 +111,11 @@ class _Search:
             found.append(at)
             limit_s = min(limit_s, event.return_s)
             rest &= rest - 1
-        return [at for at in found if self._events[at].call_s <= limit_s]
+        return [
+            at
+            for at in found
+            if self._events[at].call_s <= limit_s and not self._before[at] & awaited and not self._behind[at] & taken
+        ]
 
     def _look(self, taken: int, state: State) -> tuple[int, State]:
         """Take what only looks and agrees, as long as there is any."""
@@ -156,6 +162,15 @@ def _without_unseen(events: Sequence[Event], conflicts: frozenset[str]) -> list[
     ]
 
 
+def _seen(events: Sequence[Event]) -> dict[str, frozenset[str]]:
+    """The paths at which each content was read."""
+    seen: dict[str, frozenset[str]] = {}
+    for event in events:
+        if isinstance(event.what, Open) and not event.excused and event.result not in (UNREAD, ABSENT, ""):
+            seen[event.result] = seen.get(event.result, frozenset()) | {event.what.path}
+    return seen
+
+
 def _superseded(events: Sequence[Event]) -> list[Event]:
     """Bytes that are kept need not come to light where their own machine later wrote over them or removed them."""
     handles = {event.what.handle: event.what.path for event in events if isinstance(event.what, Create | Open)}
@@ -186,13 +201,43 @@ def _is_superseded(event: Event, events: Sequence[Event], handles: dict[int, str
 
 
 def _as_unknown(event: Event) -> Event:
-    return Event(
-        event.process,
-        event.machine,
-        event.what,
-        event.call_s,
-        FOREVER_S,
-        event.result,
-        Outcome.UNKNOWN,
-        event.excused,
-    )
+    return replace(event, return_s=FOREVER_S, outcome=Outcome.UNKNOWN)
+
+
+def _bounded(events: Sequence[Event]) -> list[Event]:
+    """With earlier ends of the changes that somebody saw: each content is of one commit, which was before its reads."""
+    seen_s: dict[str, float] = {}
+    for event in events:
+        if isinstance(event.what, Open) and not event.excused:
+            seen_s[event.result] = min(seen_s.get(event.result, FOREVER_S), event.return_s)
+    until_s = {
+        event.what.handle: seen_s[event.what.content]
+        for event in events
+        if isinstance(event.what, Commit) and event.what.content in seen_s
+    }
+
+    def bounded(event: Event) -> Event:
+        if not isinstance(event.what, Commit | Create) or event.what.handle not in until_s:
+            return event
+        return_s = min(event.return_s, until_s[event.what.handle])
+        return replace(
+            event, return_s=return_s, outcome=Outcome.KEPT if event.outcome is Outcome.UNKNOWN else event.outcome
+        )
+
+    return [bounded(event) for event in events]
+
+
+def _made_apart(events: Sequence[Event]) -> tuple[list[int], list[int]]:
+    """Of each event, those of its machine that are before it and those that are behind it, as all were made apart."""
+    before, behind = [0] * len(events), [0] * len(events)
+    apart = [at for at, event in enumerate(events) if event.told_s < FOREVER_S]
+    for first in apart:
+        for second in apart:
+            if (
+                events[first].machine == events[second].machine
+                and events[first].told_s <= events[second].call_s
+                and first != second
+            ):
+                before[second] |= 1 << first
+                behind[first] |= 1 << second
+    return before, behind

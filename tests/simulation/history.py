@@ -119,6 +119,9 @@ class Event:
     excused: bool = False
     """What it saw may have been this machine's own and not committed yet, or was answered offline. A commit: to a file
     of which an earlier mount of this machine may have left a commit whose answer it never got."""
+    told_s: float = FOREVER_S
+    """When the program was told, of a change made apart from the server: all of these of one machine take effect in
+    order."""
 
     def __str__(self) -> str:
         until = "…" if self.return_s == FOREVER_S else f"{self.return_s:.6f}"

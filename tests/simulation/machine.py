@@ -28,6 +28,7 @@ from protocol.ids import JOURNAL_ID_BYTES, SESSION_ID_BYTES, NodeId, SessionId
 from tests.simulation.clock import Clock
 from tests.simulation.conditions import MachineConditions
 from tests.simulation.disk import ROOT, Crashed, SimDisk
+from tests.simulation.history import FOREVER_S
 from tests.simulation.kernel import Kernel, reply_entry
 from tests.simulation.network import Link, Wire
 from tests.simulation.parts import Parts
@@ -44,19 +45,23 @@ NextDisk = Callable[[SimDisk, Callable[[], None]], SimDisk]
 class RecordingReach(Reach):
     """Records when a mount worked apart from its server."""
 
-    def __init__(self, spells: list[tuple[float, float]], *, strict: bool) -> None:
+    def __init__(self, spells: list[tuple[float, float]], rejoined: list[float], *, strict: bool) -> None:
         super().__init__(strict=strict)
+        self.apart_since_s = FOREVER_S
         self._spells = spells
+        self._rejoined = rejoined
 
     def part(self) -> None:
         """See ``Reach``."""
         if not self.apart:
-            self._spells.append((trio.current_time(), float("inf")))
+            self.apart_since_s = trio.current_time()
+            self._spells.append((self.apart_since_s, FOREVER_S))
         super().part()
 
     def join(self) -> None:
         """See ``Reach``."""
         self.end()
+        self._rejoined.append(trio.current_time())
         super().join()
 
     def end(self) -> None:
@@ -64,6 +69,7 @@ class RecordingReach(Reach):
         if self.apart:
             began_s, _ = self._spells.pop()
             self._spells.append((began_s, trio.current_time()))
+            self.apart_since_s = FOREVER_S
 
 
 class Machine:
@@ -89,6 +95,7 @@ class Machine:
         self._has_epoch = conditions.has_epoch
         self._strict = conditions.strict
         self._spells: list[tuple[float, float]] = []
+        self._rejoined: list[float] = []
         self._link: Link | None = None
         self._reach: RecordingReach | None = None
         self._life = trio.CancelScope()
@@ -96,6 +103,15 @@ class Machine:
     def was_apart(self, since_s: float) -> bool:
         """Whether a mount of this machine has worked apart from its server since."""
         return any(until_s >= since_s for _, until_s in self._spells)
+
+    @property
+    def apart_since_s(self) -> float:
+        """Since when the mount works apart; FOREVER_S where it doesn't."""
+        return FOREVER_S if self._reach is None else self._reach.apart_since_s
+
+    def rejoined_s(self, since_s: float) -> float:
+        """When all that was made apart by then was at the server; now, where it is only now."""
+        return min((at_s for at_s in self._rejoined if at_s >= since_s), default=trio.current_time())
 
     async def run(self) -> None:
         """Mount, and mount again after each crash, until cancelled."""
@@ -111,7 +127,7 @@ class Machine:
 
     async def _mounted(self) -> None:
         link = self._link = self.wire.link()
-        reach = self._reach = RecordingReach(self._spells, strict=self._strict)
+        reach = self._reach = RecordingReach(self._spells, self._rejoined, strict=self._strict)
         for name in FOLDERS:
             make_folders(self._disk, CACHE / name)
         if not any(entry.name == "id" for entry in self._disk.entries(CACHE / "journal")):

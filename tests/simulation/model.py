@@ -67,6 +67,8 @@ class Handle(NamedTuple):
     node: int
     version: int
     path: str
+    base: str = ""
+    """Of a loose one: the label of what was opened; UNREAD where nobody knows."""
 
 
 class State(NamedTuple):
@@ -124,11 +126,14 @@ class State(NamedTuple):
 
 class Model:
     """The promises. ``conflicts`` are the labels of all conflict copies in the end; ``commits`` what each descriptor
-    commits."""
+    commits; ``seen`` where each content was read, as far as there are names for it."""
 
-    def __init__(self, conflicts: frozenset[str], commits: Mapping[int, str]) -> None:
+    def __init__(
+        self, conflicts: frozenset[str], commits: Mapping[int, str], seen: Mapping[str, frozenset[str]]
+    ) -> None:
         self._conflicts = conflicts
         self._commits = commits
+        self._seen = seen
 
     def after(self, state: State, number: int, event: Event) -> Iterator[State]:
         """The states that an event, which is the history's ``number``-th, may lead to."""
@@ -175,9 +180,9 @@ class Model:
             if not what.handle:
                 yield state
                 return
-            if node not in (None, _FOLDER_NODE):
+            if node not in (None, _FOLDER_NODE) and event.result == UNREAD:
                 yield state.hold(Handle(what.handle, event.machine, node, state.file(node).version, what.path))
-            yield state.hold(Handle(what.handle, event.machine, _LOOSE, 0, what.path))
+            yield state.hold(Handle(what.handle, event.machine, _LOOSE, 0, what.path, event.result))
         elif event.result == ABSENT:
             if event.excused or node is None:
                 yield state
@@ -227,40 +232,42 @@ class Model:
             return
         file = state.file(handle.node)
         if file.version != handle.version:
-            if kept or what.content == file.content:
+            if kept:
+                yield from _copied(state, file.path)
+            elif what.content == file.content:
                 yield state
             return
         if event.excused and kept:
-            yield state
+            yield from _copied(state, file.path)
         new = file._replace(content=what.content, version=file.version + 1)
-        state = state._replace(
-            handles=tuple(
-                one._replace(version=new.version)
-                if (one.machine, one.node, one.version) == (handle.machine, file.node, file.version)
-                else one
-                for one in state.handles
-            )
-        )
+        state = _rebased(state, handle.machine, file, new)
         if not file.removed_by:
             yield state.keep(new)
         elif file.removed_by == ASIDE:
             if kept:
-                yield state.keep(new)
+                yield from _copied(state.keep(new), file.path)
         else:
             if file.removed_by == handle.machine:
                 yield state
             yield from _brought_back(state, new, kept=kept)
 
     def _loose_commit(self, state: State, copy: int, handle: Handle, what: Commit) -> Iterator[State]:
-        node = state.node(handle.path)
+        """To what its machine opened, told by the label: others may have renamed, changed or removed it since."""
+        for file in state.files:
+            if handle.base in (UNREAD, file.content) and file.removed_by != ASIDE:
+                new = file._replace(content=what.content, version=file.version + 1)
+                after = _rebased(state, handle.machine, file, new)
+                if file.removed_by:
+                    yield from _brought_back(after, new, kept=False)
+                else:
+                    yield after.keep(new)
+        elsewhere = File(copy, what.content, 1, handle.path, "")
+        state = _rebased(state, handle.machine, File(_LOOSE, handle.base, 0, handle.path, ""), elsewhere)
         if what.content in self._conflicts:
-            yield state
-        if node is None and state.has_folder(handle.path):
-            yield state.keep(File(copy, what.content, 1, handle.path, "")).enter(handle.path, copy)
-        for _, other in state.entries:  # The file may have been renamed by others since its machine last heard of it.
-            if other != _FOLDER_NODE:
-                file = state.file(other)
-                yield state.keep(file._replace(content=what.content, version=file.version + 1))
+            yield from _copied(state, handle.path)
+        for path in {handle.path, *self._seen.get(what.content, ())}:  # It was removed, and comes back.
+            if state.node(path) is None:
+                yield from _brought_back(state, elsewhere._replace(path=path), kept=False)
 
     def _rename(self, state: State, event: Event, what: Rename) -> Iterator[State]:
         node, over = state.node(what.path), state.node(what.new_path)
@@ -322,6 +329,28 @@ def _unlink(state: State, event: Event, path: str) -> Iterator[State]:
                 yield state
         case _:
             yield state
+
+
+def _rebased(state: State, machine: str, before: File, after: File) -> State:
+    """A machine's descriptors share what it commits: they are of the new version where they were of the one before."""
+
+    def rebased(one: Handle) -> Handle:
+        if one.machine != machine:
+            return one
+        if (one.node, one.version) == (before.node, before.version) != (_LOOSE, 0):
+            return one._replace(version=after.version)
+        if one.node == _LOOSE and one.base == before.content not in (UNREAD, ""):
+            return one._replace(base=after.content)
+        return one
+
+    return state._replace(handles=tuple(sorted(rebased(one) for one in state.handles)))
+
+
+def _copied(state: State, path: str) -> Iterator[State]:
+    """With a conflict copy beside a path: its folder comes back for it, or else it is in the root."""
+    yield state
+    if not state.has_folder(path):
+        yield state.enter(path.rpartition("/")[0], _FOLDER_NODE)
 
 
 def _brought_back(state: State, file: File, *, kept: bool) -> Iterator[State]:

@@ -61,6 +61,8 @@ class _Own:
     path: str
     call_s: float
     return_s: float = FOREVER_S
+    file: tuple[Kernel, int] | None = None
+    """Whose inode has its content."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class _Place:
     busy: dict[str, trio.Lock] = field(default_factory=dict)
     written: dict[int, trio.Event] = field(default_factory=dict)
     """Inodes that somebody here has open for writing, until the event."""
+    contents: dict[object, str] = field(default_factory=dict)
+    """What the kernel's inodes are known to have."""
     left_unknown: bool = False
     """A mount died while a file was being closed."""
 
@@ -83,13 +87,16 @@ class _Place:
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
 
-    def is_excused(self, path: str, since_s: float) -> bool:
-        """Whether a change of one's own to this path, or to something in this folder, may have been seen, or the answer
-        was given apart from the server."""
+    def is_excused(self, path: str, since_s: float, inode: int = 0) -> bool:
+        """Whether a change of one's own to this path, to something in this folder, or, where ``inode`` was seen, to the
+        same file by another name may have been seen, or the answer was given apart from the server."""
         if self.machine.was_apart(since_s):
             return True
-        inside = f"{path}/" if path else ""
-        return any(one.return_s >= since_s and (one.path == path or one.path.startswith(inside)) for one in self.own)
+        inside, file = f"{path}/" if path else "", (self.machine.kernel, inode)
+        return any(
+            one.return_s >= since_s and (one.path == path or one.path.startswith(inside) or one.file == file)
+            for one in self.own
+        )
 
     def has_other_own(self, own: _Own) -> bool:
         """The same for who makes the change ``own``: whether another one may have been seen."""
@@ -183,8 +190,15 @@ class Workload:
     def settled(self) -> None:
         """What was kept has arrived, whatever it was kept from."""
         now_s = trio.current_time()
+        machines = {machine.name: machine for machine in self._world.machines}
         self.history = [
-            replace(event, return_s=now_s) if event.outcome is Outcome.KEPT else event for event in self.history
+            event
+            if event.outcome is not Outcome.KEPT
+            else replace(
+                event,
+                return_s=now_s if event.told_s == FOREVER_S else machines[event.machine].rejoined_s(event.told_s),
+            )
+            for event in self.history
         ]
 
     async def look_at_everything(self, machine: Machine) -> Tree:
@@ -227,7 +241,7 @@ class Workload:
 
     async def look(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> None:
         """stat(2)."""
-        call_s = trio.current_time()
+        call_s, inode = trio.current_time(), 0
         try:
             status = await machine.kernel.stat(path)
         except OSError as error:
@@ -235,8 +249,8 @@ class Workload:
                 return
             result = ABSENT
         else:
-            result = FOLDER if status.is_folder else str(status.size)
-        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s))
+            result, inode = FOLDER if status.is_folder else str(status.size), status.inode
+        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s, inode))
 
     async def _look_without_mount(self, place: _Place, process: str) -> None:
         """The mount is stopped or dead: what the kernel has kept it goes on answering."""
@@ -277,13 +291,15 @@ class Workload:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
             return None
-        opened_s, own = trio.current_time(), place is not None and file.number in place.written
+        opened_s = trio.current_time()
+        undisturbed = place is not None and file.number not in place.written
         try:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
-            own = own or (place is not None and file.number in place.written)
-            excused = own or _excused(place, path, call_s)
             if not is_copy:
+                excused = _excused(place, path, call_s, file.number)
+                if place is not None and undisturbed and file.number not in place.written:
+                    place.contents.setdefault(file.inode, label_of(content))
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
                 )
@@ -351,14 +367,15 @@ class Workload:
             await self._closed_quietly(kernel, file)
             return
         done = place.written[file.number] = trio.Event()
+        own.file = (kernel, file.number)
         if own not in place.own:
             place.own.append(own)
         try:
             content = b""
             if not file.was_created:
                 others = place.has_other_own(own)
-                if flags & os.O_TRUNC:
-                    read = UNREAD
+                if flags & os.O_TRUNC:  # A new version by another machine would have another inode.
+                    read = place.contents.get(file.inode, UNREAD)
                 else:
                     content = await self._whole(kernel, file, slowly=random.random() < 0.2)
                     read = label_of(content)
@@ -403,6 +420,7 @@ class Workload:
     ) -> None:
         """Write and close. ``made``: the create is not known to the server before the close."""
         machine, random = place.machine, self._random
+        place.contents.pop(file.inode, None)
         token = next(self._tokens)
         new = cells(token, random.choice((1, 2, 5, _LONG_CELLS)))
         if content and random.random() < 0.5:
@@ -431,12 +449,15 @@ class Workload:
             if machine.was_apart(call_s):
                 if made:
                     self._unknown(process, machine, Create(path, handle, False), call_s, Outcome.KEPT)
-                self._unknown(process, machine, commit, close_s, Outcome.KEPT)
+                told_s = trio.current_time() if machine.apart_since_s <= close_s else FOREVER_S
+                self._unknown(process, machine, commit, close_s, Outcome.KEPT, told_s)
+                place.contents[file.inode] = commit.content
                 return
             own.return_s = trio.current_time()
             if made:
                 self._record(process, machine, Create(path, handle, False), call_s, OK)
             self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
+            place.contents[file.inode] = commit.content
 
     async def _closed_quietly(self, kernel: Kernel, file: Descriptor) -> None:
         try:
@@ -520,13 +541,14 @@ class Workload:
         what: Operation,
         call_s: float,
         outcome: Outcome = Outcome.UNKNOWN,
+        told_s: float = FOREVER_S,
     ) -> None:
-        self._add(Event(process, machine.name, what, call_s, FOREVER_S, OK, outcome))
+        self._add(Event(process, machine.name, what, call_s, FOREVER_S, OK, outcome, told_s=told_s))
 
     def _add(self, event: Event) -> None:
         self.history.append(event)
         self._world.trace.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
 
 
-def _excused(place: _Place | None, path: str, since_s: float) -> bool:
-    return place is not None and place.is_excused(path, since_s)
+def _excused(place: _Place | None, path: str, since_s: float, inode: int = 0) -> bool:
+    return place is not None and place.is_excused(path, since_s, inode)

@@ -153,3 +153,29 @@ async def test_hundreds_of_small_files_are_bounded_in_memory(world: World, autoj
         await back(desk, one)
         for number in (0, 599):
             assert await read(two, b"%03d" % number) == contents[number]
+
+
+async def test_what_a_name_means_is_not_forgotten_over_a_create_that_is_sent_again(
+    world: World, autojump_clock: object
+) -> None:
+    """Its mount crashed before it heard that the file has another name, and is cut off before it hears it again."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        async with desk.crashing_drive() as one:
+            mine = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+            await mine.write(0, b"mine")
+            theirs = await write(two, b"file", b"theirs")
+            desk.http.lose_changes = True
+            with trio.move_on_after(1):
+                await one.flush(mine)
+        desk.disk = desk.disk.kill()
+        async with desk.drive() as one:
+            assert len(await one.entries(ROOT_NODE)) == 2
+            await cut_off(desk, one)
+            await trio.testing.wait_all_tasks_blocked()
+            desk.http.lose_changes = False
+            for _ in range(2):
+                found = await one.lookup(ROOT_NODE, b"file")
+                assert found is not None
+                assert found.id == theirs
+                await back(desk, one)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 
 import pytest
+import trio
 
 from backend.drive import Drive
 from backend.errors import Refused
+from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages.conflicts import Keep
 from protocol.messages.nodes import Kind
@@ -96,3 +98,29 @@ async def test_a_file_that_got_a_conflict_name_is_removed_and_the_others_is_seen
         await two.release(mine)
         assert await names(two) == [b"file"]
         assert await read(two, b"file") == b"theirs"
+
+
+async def test_the_kernel_drops_the_name_of_a_file_that_was_given_another(world: World) -> None:
+    """It learnt the name from the create, for which nobody asked the server."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        kept: NodeId | None = None
+
+        async def told(outdated: Outdated) -> None:
+            """A kernel that looks up the name again as soon as it has dropped it."""
+            nonlocal kept
+            if outdated.names:
+                kept = None
+                with trio.move_on_after(0):  # What needs the server comes later.
+                    row = await two.lookup(ROOT_NODE, b"file")
+                    kept = None if row is None else row.id
+
+        laptop.when_told = told
+        mine = await two.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        theirs = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        assert kept == mine.node
+        await mine.write(0, b"mine")
+        await two.flush(mine)
+        assert kept in (None, theirs.node)
+        await two.release(mine)
+        await one.release(theirs)

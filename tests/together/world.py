@@ -123,6 +123,8 @@ class Place:
         """After a crash it is replaced by what the next process finds."""
         self.folder = ROOT / "cache"
         self.outdated: list[Outdated] = []
+        self.when_told: Callable[[Outdated], Awaitable[None]] | None = None
+        """Awaited whenever the kernel would be told."""
         self._stirred = trio.Event()
         self.world = world
         self._name = name
@@ -174,6 +176,8 @@ class Place:
 
     async def _note(self, outdated: Outdated) -> None:
         self.outdated.append(outdated)
+        if self.when_told is not None:
+            await self.when_told(outdated)
         self._stirred.set()
         self._stirred = trio.Event()
 
