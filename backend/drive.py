@@ -285,7 +285,7 @@ class Drive:
         if (left := self._files.get(node)) is not None and left.was_left and not self.reach.apart:
             # What is written now has to be over what that commit made, if it had arrived, and not beside it.
             with contextlib.suppress(DriveError):
-                await left.flush()
+                await left.flush_what_was_closed()
         if node in self._files and self.session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._files.get(node)) is None:
