@@ -147,6 +147,7 @@ class Drive:
             now_ns=now_ns,
             committed=self._committed,
             path_of=self._names.path_of,
+            is_shown=lambda file: self._files.get(file.node) is file,
             outdated=self._overtaken,
             moved=self._moved,
         )
@@ -641,10 +642,9 @@ class Drive:
             if (file := self._files.pop(node, None)) is not None:
                 file.detached = True
 
-    async def _overtaken(self, file: OpenFile) -> None:
-        if self._files.get(file.node) is file:
-            node = frozenset({file.node})
-            await self._listen(Outdated(attributes=node, contents=node, names=True))
+    async def _overtaken(self, node: NodeId) -> None:
+        nodes = frozenset({node})
+        await self._listen(Outdated(attributes=nodes, contents=nodes, names=True))
 
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._files.get(before) is file:

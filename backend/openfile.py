@@ -70,8 +70,10 @@ class Services:
     """Called after each commit: the content of the new version is known."""
     path_of: Callable[[NodeId], str]
     """A path for people."""
-    outdated: Callable[[OpenFile], Awaitable[None]]
-    """Called where a commit turns out to have been overtaken by somebody else's: new opens must not get this file."""
+    is_shown: Callable[[OpenFile], bool]
+    """Whether new opens get this file, and the kernel was told its attributes as the node's."""
+    outdated: Callable[[NodeId], Awaitable[None]]
+    """Called where what was shown of a node turns out to be another device's version, or its conflict copy, by now."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -353,9 +355,10 @@ class OpenFile:
                     row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
+                before, was_shown = self.node, self._services.is_shown(self)
                 self._rebase(row, answer.version, commit)
-                if row.version != answer.version:
-                    await self._services.outdated(self)
+                if was_shown and (row.version != answer.version or row.id != before):
+                    await self._services.outdated(before)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)

@@ -61,8 +61,8 @@ class _Own:
     path: str
     call_s: float
     return_s: float = FOREVER_S
-    file: tuple[Kernel, int] | None = None
-    """Whose inode has its content."""
+    node: int = 0
+    """The file that has its content, whatever its name is by then."""
 
 
 @dataclass(slots=True)
@@ -92,9 +92,10 @@ class _Place:
         same file by another name may have been seen, or the answer was given apart from the server."""
         if self.machine.was_apart(since_s):
             return True
-        inside, file = f"{path}/" if path else "", (self.machine.kernel, inode)
+        inside, node = f"{path}/" if path else "", self.machine.node_of(inode)
         return any(
-            one.return_s >= since_s and (one.path == path or one.path.startswith(inside) or one.file == file)
+            one.return_s >= since_s
+            and (one.path == path or one.path.startswith(inside) or (one.node == node and inode != 0))
             for one in self.own
         )
 
@@ -367,7 +368,7 @@ class Workload:
             await self._closed_quietly(kernel, file)
             return
         done = place.written[file.number] = trio.Event()
-        own.file = (kernel, file.number)
+        own.node = machine.node_of(file.number)
         if own not in place.own:
             place.own.append(own)
         try:

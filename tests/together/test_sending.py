@@ -261,3 +261,24 @@ async def test_a_new_file_that_got_another_name_before_a_crash_does_not_hide_wha
             await one.synced()
             assert await read(one, b"file") == b"theirs"
             assert await names(one) == await names(two)
+
+
+async def test_the_kernel_drops_what_an_earlier_mount_left_where_another_device_was_first(
+    world: World, autojump_clock: object
+) -> None:
+    """Until then it was shown as the file's content."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        node = await write(two, b"file", b"before")
+        async with desk.crashing_drive(strict=True) as one:
+            await read(one, b"file")
+            desk.http.cut = True
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        desk.http.cut = False
+        await write(two, b"file", b"theirs is longer")
+        async with desk.drive() as one:
+            assert (await one.attributes(node)).size == len(b"mine")
+            await one.synced()
+            assert any(node in outdated.contents for outdated in desk.outdated)
+            assert await read(one, b"file") == b"theirs is longer"
