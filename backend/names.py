@@ -21,7 +21,7 @@ from backend.reach import Reach
 from backend.session import Session
 from backend.tree import ABSENT, Tree
 from protocol.ids import ROOT_NODE, NodeId, Seq
-from protocol.messages.batches import Applied
+from protocol.messages.batches import AnyAnswer, Applied
 from protocol.messages.changes import AnyChange, Create, Link, Rename, RenameMode, Rmdir, Unlink
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.tree import Entry, ListingReply, LookupReply, NodeReply
@@ -141,8 +141,20 @@ class Names:
                 merged[name] = Entry(name, file.attributes())
         return [merged[name] for name in sorted(merged)]
 
-    def learn(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
-        """What a change of this mount did to names; true at ``seq``. No checkpoint."""
+    def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq | None) -> None:
+        """A change of this mount was answered. No checkpoint.
+
+        What the answer says is true at ``seq``; without, it was given apart, by what is cached.
+        """
+        if isinstance(change, Create):
+            self.creating.pop((change.parent, change.name), None)
+        if isinstance(answer, Applied) and seq is not None:
+            for row in answer.nodes:
+                self._tree.keep_node(row, seq)
+            self._learn(change, answer, seq)
+
+    def _learn(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
+        """What a change did to names."""
         tree = self._tree
         match change:
             case Create(parent=parent, name=name, node=node):

@@ -88,7 +88,7 @@ class _Commit:
 
 
 class OpenFile:
-    """See the head of this module. Made by ``Drive`` alone."""
+    """See the head of this module. Made by ``OpenFiles`` alone."""
 
     def __init__(self, services: Services, row: Node, manifest: Manifest, created: Pending | None = None) -> None:
         """``created`` is the create that has not been answered yet, of a file that was made here."""

@@ -23,12 +23,13 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, LocalFailure, Offline, Unauthorized
+from backend.errors import DriveError, LocalFailure, Offline, Refused, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply
+from protocol.messages.batches import Refused as RefusedAnswer
 from protocol.messages.changes import AnyChange, Commit, Create
 from protocol.messages.notices import Notices
 
@@ -87,6 +88,17 @@ class Pending:
                 raise error
             case final:
                 return final
+
+    async def applied(self) -> tuple[Applied, Seq]:
+        """The same of a change that is no commit; raises Refused where it was refused."""
+        answer, seq = await self.answer()
+        match answer:
+            case Applied():
+                return answer, seq
+            case RefusedAnswer(errno=name, reason=reason):
+                raise Refused.named(name, reason)
+            case _:
+                raise DriveError("the server asks for blocks of a change that has none")
 
     async def end(self) -> tuple[AnyAnswer, Seq]:
         """Like ``answer``, but waits through trouble."""

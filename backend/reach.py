@@ -63,6 +63,17 @@ class Reach:
                     self._calls.discard(scope)
         raise Offline("the server can't be reached")
 
+    async def surely(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call that is made again where the mount turned out to work apart: then what is here answers."""
+        was_apart = self.apart
+        try:
+            return await call()
+        except Offline:
+            if was_apart or self.strict:
+                raise
+            await self.wait_verdict()
+        return await call()
+
     async def wait_parted(self) -> None:
         """Return when the mount works apart."""
         await self._parted.wait()

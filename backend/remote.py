@@ -14,10 +14,10 @@ from backend.caller import IMPATIENT, Caller, M, decode
 from backend.errors import Offline, Unusable
 from backend.http import Lane
 from backend.standing import Standing
-from protocol.ids import BLOCK_ID_BYTES, BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
 from protocol.messages.batches import Batch, BatchReply, JournalReply
-from protocol.messages.blocks import BlockList
+from protocol.messages.blocks import BadFrames, BlockList, unframed
 from protocol.messages.conflicts import ConflictsReply
 from protocol.messages.sessions import Join, JoinReply, PollReply
 from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, UsageReply
@@ -144,7 +144,10 @@ class WorkspaceRemote:
         response = await self.caller.call(
             "POST", f"{self._path}/blocks/read", message=BlockList(list(ids)), lane=Lane.BULK
         )
-        blocks = _framed(response.body)
+        try:
+            blocks = list(unframed(response.body))
+        except BadFrames:
+            raise Unusable("the server's answer was cut short") from None
         if not blocks or [block for block, _ in blocks] != list(ids[: len(blocks)]):
             raise Unusable("the server answered with other blocks than were asked for")
         self.blocks_down += len(blocks)
@@ -154,17 +157,3 @@ class WorkspaceRemote:
 def _quoted(name: bytes) -> str:
     """A name for a path: every byte that is not unreserved, percent-encoded; dots too, or "." would be removed."""
     return quote(name, safe="").replace(".", "%2E")
-
-
-def _framed(body: bytes) -> list[tuple[BlockId, bytes]]:
-    """Each block as 32 bytes of id, 4 bytes of length (big-endian), its bytes."""
-    blocks: list[tuple[BlockId, bytes]] = []
-    at, head = 0, BLOCK_ID_BYTES + 4
-    while at < len(body):
-        length = int.from_bytes(body[at + BLOCK_ID_BYTES : at + head], "big")
-        sealed = body[at + head : at + head + length]
-        if len(sealed) != length or at + head > len(body):
-            raise Unusable("the server's answer was cut short")
-        blocks.append((BlockId(body[at : at + BLOCK_ID_BYTES]), sealed))
-        at += head + length
-    return blocks

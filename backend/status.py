@@ -1,4 +1,4 @@
-"""What ``samedrive status`` shows of a mount: a snapshot as a message."""
+"""What people are shown of a mount: where a file's content is, and ``samedrive status``, a snapshot as a message."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import msgspec
 from backend.apart import Apart
 from backend.blocks import Blocks
 from backend.errors import Unauthorized
+from backend.openfile import OpenFile
 from backend.outbox import Outbox
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.tree import Tree
+from protocol.messages.nodes import Node, State
 
 
 class FileState(StrEnum):
@@ -25,6 +27,17 @@ class FileState(StrEnum):
     SYNCED = "synced"
     CONFLICT = "conflict"
     """Committed as the second of two changes of one version: a copy beside the first."""
+
+
+def state_of(row: Node, file: OpenFile | None, apart: Apart) -> FileState:
+    """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""
+    if file is not None and file.is_dirty:
+        return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
+    if row.id in apart.nodes():
+        return FileState.UPLOADING if apart.is_sending else FileState.LOCAL
+    if row.conflict_of is not None:
+        return FileState.CONFLICT
+    return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
 
 
 class Unsent(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.drive import CACHE_TIMEOUT_MARGIN_S
+from backend.attachment import CACHE_TIMEOUT_MARGIN_S
 from fs.clock import MachineClock
 from fs.notices import Notices
 

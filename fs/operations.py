@@ -15,8 +15,9 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
-from backend.drive import LAST_TRY_S, Drive
+from backend.drive import Drive
 from backend.openfile import OpenFile
+from backend.openfiles import LAST_TRY_S
 from fs.answering import Deadlines, answering, answering_content, by_number
 from fs.attributes import kind_of
 from fs.entries import Entries

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES
 from protocol.limits import KIB, MISSING_QUERY_BLOCKS, READ_MANY_BLOCKS, READ_MANY_BYTES, SEALED_MAX_BYTES
-from protocol.messages.blocks import BlockList
+from protocol.messages.blocks import BlockList, frame_head
 from protocol.messages.wire import OCTETS
 from server.http import block_of, body, declared_bytes, message, no_content, reply, workspace_of
 from server.metadata.store import Transaction
@@ -92,7 +92,7 @@ async def get(request: Request) -> Response:
 
 
 async def read_many(request: Request) -> Response:
-    """The first of those asked for that fit and are there: 32 bytes of id, 4 of length (big-endian), the bytes."""
+    """The first of those asked for that fit and are there, in frames."""
     service, workspace = service_of(request), workspace_of(request)
     asked = await message(request, BlockList)
     _check(asked, READ_MANY_BLOCKS)
@@ -103,7 +103,7 @@ async def read_many(request: Request) -> Response:
         )
         if not found:
             raise Trouble(problems.NOT_FOUND, f"there is no block {asked.blocks[0].hex()}")
-        return [piece for block, sealed in found for piece in (block + len(sealed).to_bytes(4, "big"), sealed)]
+        return [piece for block, sealed in found for piece in (frame_head(block, len(sealed)), sealed)]
 
     return Octets(fetch, service.places.bulk)
 

@@ -7,7 +7,7 @@ import pytest
 
 from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Conflict, MissingBlocks, Refused
-from protocol.messages.blocks import SealedBlock
+from protocol.messages.blocks import BadFrames, SealedBlock, frame_head, unframed
 from protocol.messages.changes import (
     AnyChange,
     Commit,
@@ -210,3 +210,16 @@ def test_the_json_form_of_a_session_is_frozen() -> None:
         b'{"notices":{"seq":4},"first_number":1,"last_number":0,"lease_s":9.5}'
     )
     assert msgspec.json.encode(PollReply(Notices(Seq(4), reset=True))) == b'{"notices":{"seq":4,"reset":true}}'
+
+
+def test_blocks_come_out_of_their_frames_in_order() -> None:
+    other = BlockId(bytes(32))
+    run = frame_head(BLOCK, 6) + b"sealed" + frame_head(other, 0)
+    assert list(unframed(run)) == [(BLOCK, b"sealed"), (other, b"")]
+
+
+@pytest.mark.parametrize("missing", [1, 6, 7, 20])
+def test_a_run_of_frames_that_is_cut_is_refused(missing: int) -> None:
+    run = frame_head(BLOCK, 6) + b"sealed"
+    with pytest.raises(BadFrames):
+        list(unframed(run[:-missing]))

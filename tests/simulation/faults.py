@@ -148,4 +148,4 @@ class Faults:
 
     async def _shrink(self) -> None:
         await trio.lowlevel.checkpoint()
-        self._machine().kernel.shrink()
+        self._machine().kernel.caches.shrink()

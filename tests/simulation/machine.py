@@ -27,9 +27,10 @@ from fs.operations import Operations
 from protocol.ids import JOURNAL_ID_BYTES, SESSION_ID_BYTES, NodeId, SessionId
 from tests.simulation.clock import Clock
 from tests.simulation.conditions import MachineConditions
+from tests.simulation.device import reply_entry
 from tests.simulation.disk import ROOT, Crashed, SimDisk
 from tests.simulation.history import FOREVER_S
-from tests.simulation.kernel import Kernel, reply_entry
+from tests.simulation.kernel import Kernel
 from tests.simulation.network import Link, Wire
 from tests.simulation.parts import Parts
 from tests.simulation.server import WORKSPACE
@@ -154,13 +155,13 @@ class Machine:
                 kernel = Kernel(self._clock.boottime_s, self._random, has_epoch=self._has_epoch)
                 entries = Entries(inodes, None)
                 operations = Operations(drive, inodes, entries, deadlines, reply_entry)
-                notices = Notices(kernel, inodes, Threads(self._random), drive.cache_timeout_s, use_epoch=True)
+                notices = Notices(kernel.caches, inodes, Threads(self._random), drive.cache_timeout_s, use_epoch=True)
                 keeping = self._parts.keeping(drive, notices, self._clock)
                 entries.begin(notices, keeping)
                 await nursery.start(drive.run, notices.tell)
                 nursery.start_soon(notices.run)
                 nursery.start_soon(keeping.run)
-                kernel.connect(operations, nursery)
+                kernel.device.connect(operations, nursery)
                 self.kernel, self.drive = kernel, drive
                 self._trace.note(self.name, "mounted")
                 self.up.set()
@@ -203,7 +204,7 @@ class Machine:
         if self._link is not None and self._reach is not None:
             self._link.die()
             self._reach.end()
-        self.kernel.disconnect()
+        self.kernel.device.disconnect()
         self.drive = None
         self.up = trio.Event()
         self._life.cancel()
@@ -212,13 +213,13 @@ class Machine:
         """SIGSTOP to the mount's process."""
         if self._link is not None:
             self._link.stop()
-            self.kernel.stop()
+            self.kernel.device.stop()
 
     def go_on(self) -> None:
         """SIGCONT."""
         if self._link is not None:
             self._link.go_on()
-            self.kernel.go_on()
+            self.kernel.device.go_on()
 
     def _assembled(self, link: Link, journal: Journal, reach: Reach) -> Drive:
         threads = Threads(self._random)

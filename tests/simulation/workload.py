@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from tests.simulation.caches import PAGE_BYTES
 from tests.simulation.checker import Tree
 from tests.simulation.history import (
     ABSENT,
@@ -39,7 +40,7 @@ from tests.simulation.history import (
     cells,
     label_of,
 )
-from tests.simulation.kernel import PAGE_BYTES, Descriptor, Kernel
+from tests.simulation.kernel import Descriptor, Kernel
 from tests.simulation.machine import Machine
 from tests.simulation.profiles import WATCHING
 from tests.simulation.world import World

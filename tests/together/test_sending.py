@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from backend.caller import Caller
+from backend.drive import Drive
 from backend.errors import NoSpace, Offline
 from backend.journal import Journal
 from backend.records import Flushed
@@ -185,18 +186,23 @@ async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World
         assert await names(drive) == []
 
 
+async def overtaken(desk: Place, two: Drive) -> None:
+    """desk's "mine" arrived and its mount crashed before it knew; "theirs" came after it."""
+    async with desk.crashing_drive(strict=True) as one:
+        await one.entries(ROOT_NODE)
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await write(one, b"file", b"mine")
+    desk.http.lose_changes = False
+    await write(two, b"file", b"theirs")
+
+
 async def test_a_commit_that_had_arrived_makes_no_conflict_with_what_came_after_it(
     world: World, autojump_clock: object
 ) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with laptop.drive() as two:
-        async with desk.crashing_drive(strict=True) as one:
-            await one.entries(ROOT_NODE)
-            desk.http.lose_changes = True
-            with pytest.raises(Offline):
-                await write(one, b"file", b"mine")
-        desk.http.lose_changes = False
-        await write(two, b"file", b"theirs")
+        await overtaken(desk, two)
         async with desk.drive() as one:
             await one.synced()
             assert await names(one) == [b"file"]
@@ -227,13 +233,7 @@ async def test_a_commit_that_turns_out_to_be_overtaken_is_not_opened_any_more(
 ) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with laptop.drive() as two:
-        async with desk.crashing_drive(strict=True) as one:
-            await one.entries(ROOT_NODE)
-            desk.http.lose_changes = True
-            with pytest.raises(Offline):
-                await write(one, b"file", b"mine")
-        desk.http.lose_changes = False
-        await write(two, b"file", b"theirs")
+        await overtaken(desk, two)
         async with desk.drive() as one:
             (found,) = await one.entries(ROOT_NODE)
             file = await one.open(found.node.id)

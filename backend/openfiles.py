@@ -1,0 +1,286 @@
+"""The regular files that programs have open on one mount, and those that are still to be committed.
+
+Owns which ``OpenFile`` stands for a node: opening, making, committing and closing files, and what an earlier mount left
+to be committed.
+
+Invariants:
+
+- ``_present`` holds the one ``OpenFile`` of a node's present version while it has handles or is dirty; a file whose
+  node got a new version by somebody else is taken out (*detached*) and lives on with its handles;
+- a file that could not be committed stays in ``_unsent`` (``unsent``) until it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Set
+from typing import Final
+
+import trio
+
+from backend.attachment import Moved
+from backend.blocks import Blocks
+from backend.contents import Contents
+from backend.errors import Deferred, DriveError, Offline, Refused
+from backend.journal import Journal
+from backend.names import Names
+from backend.openfile import OpenFile, Services
+from backend.outbox import Outbox, Pending
+from backend.overlay import Overlay
+from backend.reach import Reach
+from backend.records import Flushed
+from backend.session import Session
+from backend.siblings import Siblings
+from backend.tree import Outdated
+from backend.unsent import UnsentFiles
+from backend.upload import Uploader
+from protocol.ids import NodeId, VersionNumber
+from protocol.manifest import EMPTY, BadManifest, Manifest
+from protocol.messages.batches import Applied
+from protocol.messages.changes import AnyChange, Commit, Create, OnClash, Rename, SetAttributes, Unlink
+from protocol.messages.nodes import Kind, Node, State
+
+LAST_TRY_S: Final = 1.0
+"""For what is still to be sent of a file that failed to be, when its only handle is given up."""
+
+log = logging.getLogger(__name__)
+
+
+class OpenFiles:
+    """One mount's."""
+
+    def __init__(
+        self,
+        names: Names,
+        session: Session,
+        outbox: Outbox,
+        reach: Reach,
+        contents: Contents,
+        siblings: Siblings,
+        blocks: Blocks,
+        uploads: Uploader,
+        journal: Journal,
+        new_overlay: Callable[[Manifest], Overlay],
+        now_ns: Callable[[], int],
+        tell: Callable[[Outdated], Awaitable[None]],
+    ) -> None:
+        """``tell`` detaches what is outdated and tells the kernel."""
+        self._names = names
+        self._session = session
+        self._outbox = outbox
+        self._reach = reach
+        self._contents = contents
+        self._siblings = siblings
+        self._journal = journal
+        self._tell = tell
+        self._present: dict[NodeId, OpenFile] = {}
+        self._all: set[OpenFile] = set()
+        """Every file that has handles or is dirty, detached ones too."""
+        self._unsent = UnsentFiles(reach, names.path_of, self._close_if_unused)
+        self._new_versions = 0
+        """Counts what may have made one: what was being opened meanwhile may be the version before."""
+        self._services = Services(
+            blocks=blocks,
+            outbox=outbox,
+            uploads=uploads,
+            journal=journal,
+            new_overlay=new_overlay,
+            now_ns=now_ns,
+            committed=self._committed,
+            path_of=names.path_of,
+            is_shown=lambda file: self._present.get(file.node) is file,
+            outdated=self._overtaken,
+            moved=self._moved,
+        )
+
+    async def run(self) -> None:
+        """Try again what could not be sent, until cancelled."""
+        await self._unsent.run()
+
+    def present(self, node: NodeId) -> OpenFile | None:
+        """The file of a node's present version, where it is open or still to be committed."""
+        return self._present.get(node)
+
+    def dirty(self) -> list[OpenFile]:
+        """Those with bytes that are in no committed version."""
+        return [file for file in self._all if file.is_dirty]
+
+    # ── handles ──
+
+    async def open(self, node: NodeId) -> OpenFile:
+        """A handle of the node's present version; needs a ``release``."""
+        if (left := self._present.get(node)) is not None and left.was_left and not self._reach.apart:
+            # What is written now has to be over what that commit made, if it had arrived, and not beside it.
+            with contextlib.suppress(DriveError):
+                await left.flush_what_was_closed()
+        if node in self._present and self._session.lease_left_s() == 0:
+            await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
+        while (file := self._present.get(node)) is None:
+            seen = self._new_versions
+            row = await self._names.attributes(node)
+            if row.kind is not Kind.FILE:
+                raise Refused.named("EISDIR" if row.kind is Kind.FOLDER else "EINVAL", "not a regular file")
+            manifest = await self._contents.of(row)
+            if node not in self._present and seen == self._new_versions:
+                self._add(OpenFile(self._services, row, manifest))
+                self._siblings.opened(row)
+        file.handles += 1
+        return file
+
+    async def create(self, change: Create) -> OpenFile:
+        """Make a file and open it. Unless another of its name is refused, nobody waits before the first flush."""
+        exclusive = change.on_clash is OnClash.REFUSE
+        row = Node(
+            id=change.node,
+            kind=Kind.FILE,
+            mode=change.mode,
+            uid=change.uid,
+            gid=change.gid,
+            nlink=1,
+            mtime_ns=change.time_ns,
+            ctime_ns=change.time_ns,
+            atime_ns=change.time_ns,
+            state=State.PENDING,
+        )
+        pending = self._outbox.submit(change) if exclusive else self._outbox.submit_later(change)
+        file = OpenFile(self._services, row, EMPTY, created=pending)
+        self._present[row.id] = file  # Before the answer: a commit by another device to what was made detaches it.
+        if exclusive:
+            try:
+                await pending.applied()
+                file.refresh(await self._names.attributes(row.id))
+            except BaseException:
+                if self._present.get(row.id) is file:
+                    del self._present[row.id]
+                raise
+        else:
+            self._names.creating[change.parent, change.name] = file
+        self._all.add(file)
+        file.handles += 1
+        return file
+
+    async def release(self, file: OpenFile) -> None:
+        """A handle is gone. What was dirtied after the last close (through a mapping) is committed."""
+        file.handles -= 1
+        if file.handles == 0 and file.is_dirty:
+            try:
+                await self._reach.surely(file.flush)
+            except DriveError as error:
+                self._unsent.keep(file, error)
+            except trio.Cancelled:
+                self._unsent.keep(file, Offline("it took too long"))
+                raise
+        self._close_if_unused(file)
+
+    async def give_up(self, file: OpenFile) -> None:
+        """The same for a handle that no program has got, in the time that is left."""
+        with trio.move_on_after(LAST_TRY_S, shield=True):
+            await self.release(file)
+
+    async def flush(self, file: OpenFile) -> None:
+        """Commit what was written; on an error it is kept and sent later."""
+        try:
+            await self._reach.surely(file.flush)
+        except Deferred as error:
+            self._unsent.keep(file, error)
+            return
+        except DriveError as error:
+            self._unsent.keep(file, error)
+            raise
+        except trio.Cancelled:
+            self._unsent.keep(file, Offline("it took too long"))
+            raise
+        self._unsent.sent(file)
+
+    async def flush_all(self) -> None:
+        """Commit all that is dirty now; raises the first error when all have been tried."""
+        trouble: DriveError | None = None
+        for file in self.dirty():
+            try:
+                await self.flush(file)
+            except DriveError as error:
+                trouble = trouble or error
+            self._close_if_unused(file)
+        if trouble is not None:
+            raise trouble
+
+    def are_deferred(self) -> bool:
+        """Whether any that is dirty waits for the server to say what becomes of it."""
+        return self._unsent.are_deferred(self.dirty())
+
+    # ── what the server says ──
+
+    def answered(self, change: AnyChange, answer: Applied) -> None:
+        """A change of this mount was applied. No checkpoint."""
+        if isinstance(change, SetAttributes) and (file := self._present.get(change.node)) is not None:
+            file.settled(change)
+        for row in answer.nodes:
+            file = self._present.get(row.id)
+            if file is None or isinstance(change, Commit):
+                continue
+            file.refresh(row)
+            if row.nlink == 0 and isinstance(change, Unlink | Rename):
+                file.unlinked_here()
+
+    def detach(self, what: Outdated) -> None:
+        """Somebody else made new versions: who opens them from now on gets those. No checkpoint."""
+        self._new_versions += 1
+        for node in list(self._present) if what.everything else what.contents:
+            if (file := self._present.pop(node, None)) is not None:
+                file.detached = True
+
+    def rejoined(self, moved: Moved, stranded: Set[NodeId]) -> None:
+        """All that was done apart is at the server, and this became of it: see ``Apart``. No checkpoint."""
+        for file in list(self._all):
+            if file.node in stranded:
+                file.strand()
+            version, copy = moved.get(file.node, (None, None))
+            if copy is not None and file.base == version:  # Others may have an older version of it open.
+                file.become(copy)
+
+    def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
+        self._new_versions += 1
+        self._contents.keep(node, version, manifest)
+
+    async def _overtaken(self, node: NodeId) -> None:
+        nodes = frozenset({node})
+        await self._tell(Outdated(attributes=nodes, contents=nodes, names=True))
+
+    def _moved(self, file: OpenFile, before: NodeId) -> None:
+        if self._present.get(before) is file:
+            del self._present[before]
+        self._present[file.node] = file
+
+    def _add(self, file: OpenFile) -> None:
+        self._present[file.node] = file
+        self._all.add(file)
+
+    def _close_if_unused(self, file: OpenFile) -> None:
+        if file.handles == 0 and not file.is_dirty:
+            self._all.discard(file)
+            if self._present.get(file.node) is file:
+                del self._present[file.node]
+            file.close()
+
+    # ── what an earlier mount left ──
+
+    def recover(self) -> None:
+        """Take up the commits that an earlier mount of this cache folder left in its journal."""
+        for number, record in self._journal.live():
+            path = self._names.path_of(record.row.id)
+            if not record.synced and record.boot != self._journal.boot:
+                # Its close never returned, and which of its bytes survived the power loss nobody knows.
+                log.warning("%s: what was being sent when the power went is given up", path)
+                self._journal.end(number)
+                continue
+            try:
+                file = OpenFile.recovered(self._services, record, number, self._create_again(record))
+            except (OSError, BadManifest, DriveError) as error:
+                log.error("%s: what an earlier mount left can't be taken up, its record is kept: %s", path, error)
+                continue
+            self._add(file)
+            self._unsent.take_up(file)
+
+    def _create_again(self, record: Flushed) -> Pending | None:
+        return None if record.create is None else self._outbox.submit_later(record.create)
