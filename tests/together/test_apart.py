@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from backend.apart import HELD_MAX_BYTES
+from backend.apart import HELD_MAX_BYTES, REPLAY_BATCH
 from backend.drive import Drive
 from backend.errors import DriveError, Offline, Refused
 from backend.status import FileState
@@ -763,3 +763,37 @@ async def test_hundreds_of_small_files_are_bounded_in_memory(world: World, autoj
         await back(desk, one)
         for number in (0, 599):
             assert await read(two, b"%03d" % number) == contents[number]
+
+
+async def _lose_the_next_answer(place: Place) -> None:
+    async def lose_this() -> None:
+        place.http.lose_changes = True
+
+    place.http.before_answer = lose_this
+
+
+async def test_a_drive_that_crashed_while_it_was_sending_shows_all_that_was_done(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"old", b"before")
+        await one.entries(ROOT_NODE)
+    desk.http.cut = True
+    async with desk.crashing_drive() as one:
+        folder = await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        await write(one, b"old", b"after")
+        for number in range(REPLAY_BATCH):
+            await one.make(folder.id, b"%d" % number, Kind.FOLDER, 0o755, 0, 0)
+        desk.http.before_answer = partial(_lose_the_next_answer, desk)
+        desk.http.cut = False
+        await desk.http.lost.wait()
+    desk.http.cut, desk.http.lose_changes = True, False
+    async with desk.crashing_drive() as one:
+        assert await names(one) == [b"folder", b"old"]
+        assert await read(one, b"old") == b"after"
+        assert len(await one.entries(folder.id)) == REPLAY_BATCH
+        await write(one, b"old", b"later")
+        await back(desk, one)
+        assert await names(one) == [b"folder", b"old"]
+        assert await read(one, b"old") == b"later"
