@@ -641,7 +641,9 @@ class Drive:
                 file.detached = True
 
     async def _overtaken(self, file: OpenFile) -> None:
-        if self._files.get(file.node) is file:
+        """New opens must get neither this file, if it is theirs, nor an older version than it has committed."""
+        present = self._files.get(file.node)
+        if present is None or present is file or present.base < file.base:
             node = frozenset({file.node})
             await self._listen(Outdated(attributes=node, contents=node, names=True))
 

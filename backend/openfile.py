@@ -68,7 +68,7 @@ class Services:
     path_of: Callable[[NodeId], str]
     """A path for people."""
     outdated: Callable[[OpenFile], Awaitable[None]]
-    """Called where a commit turns out to have been overtaken by somebody else's: new opens must not get this file."""
+    """Called after the commit of a file that new opens don't get: what they get may be older than that, or this file."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -340,7 +340,7 @@ class OpenFile:
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 self._rebase(row, answer.version, commit)
-                if row.version != answer.version:
+                if self.detached:
                     await self._services.outdated(self)
                 return True
             case MissingBlocks(blocks=blocks):

@@ -14,7 +14,7 @@ from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refu
 from backend.journal import Flushed, Journal
 from backend.remote import Caller, Standing, WorkspaceRemote
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
-from protocol.messages import Kind, NodeReply, RenameMode, State, XattrMode
+from protocol.messages import Notices, Kind, NodeReply, RenameMode, State, XattrMode
 from tests.together.world import Place, World
 
 
@@ -632,3 +632,27 @@ async def test_a_new_file_that_got_another_name_before_a_crash_does_not_hide_wha
             await one.synced()
             assert await read(one, b"file") == b"theirs"
             assert await names(one) == await names(two)
+
+
+async def test_what_is_written_by_who_opened_it_before_a_reset_is_seen_by_who_opens_it_after(
+    world: World, autojump_clock: object
+) -> None:
+    """A mount that is told to drop everything doesn't know whether what it has open is the present version."""
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"file", b"first")
+        found = await one.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        writer = await one.open(found.id)
+        await one.session.absorb(Notices(one.status().seq, reset=True))
+        await writer.write(0, b"again")
+        await one.flush(writer)
+        reader = await one.open(found.id)
+        assert await reader.read(0, 100) == b"again"
+        await writer.write(0, b"later")
+        await one.flush(writer)
+        assert await read(one, b"file") == b"later"
+        assert await reader.read(0, 100) == b"again"
+        assert any(outdated.contents == {found.id} for outdated in desk.outdated)
+        await one.release(reader)
+        await one.release(writer)
