@@ -4,7 +4,8 @@
 
     DriveError                 .errno is what a system call returns
     ├── Offline                the server can't be reached: what was closed is kept and sent later (EIO)
-    │   └── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
+    │   ├── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
+    │   └── OutOfOrder         the server has come to another number of this journal
     ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
     ├── ReadOnly               the member may only read (EROFS)
     ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
@@ -36,6 +37,10 @@ class Offline(DriveError):
 
 class Deferred(Offline):
     """What was written can't be shown under a name before the server is asked: once durable, that is success."""
+
+
+class OutOfOrder(Offline):
+    """A batch's first number is not the one after the last that the server has applied."""
 
 
 class Unauthorized(DriveError):

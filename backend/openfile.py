@@ -68,7 +68,7 @@ class Services:
     path_of: Callable[[NodeId], str]
     """A path for people."""
     outdated: Callable[[OpenFile], Awaitable[None]]
-    """Called after the commit of a file that new opens don't get: what they get may be older than that, or this file."""
+    """Called after the commit of a detached file: new opens must get neither this one nor what is older than it."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 

@@ -10,12 +10,14 @@ a moment for company, and goes at once when a change that somebody waits for is 
 While the mount works apart from its server (``reach``), changes are applied and kept here instead (``apart``), and sent
 in order when the server answers again.
 
-Invariants: numbers are given when a batch is formed, without gaps; a change is answered exactly once, after
+Invariants: numbers are given when a batch is formed, without gaps, and anew where a restored server has forgotten the
+ones before them; a change is answered exactly once, after
 the notices that came with its answer have been applied.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -23,12 +25,12 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, LocalFailure, Offline, Unauthorized
+from backend.errors import DriveError, LocalFailure, Offline, OutOfOrder, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, Notices
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, JournalReply, Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
@@ -36,12 +38,18 @@ COMPANY_S: Final = 0.1
 _RETRY_FIRST_S: Final = 0.25
 _RETRY_MOST_S: Final = 5.0
 
+log = logging.getLogger(__name__)
+
 
 class BatchRemote(Protocol):
     """Where batches go: ``backend.remote.WorkspaceRemote``, or a simulated server."""
 
     async def send(self, batch: Batch) -> BatchReply:
         """Raises DriveError."""
+        ...
+
+    async def journal(self, journal: JournalId) -> JournalReply:
+        """Up to where the server has applied the journal; raises DriveError."""
         ...
 
 
@@ -274,6 +282,9 @@ class Outbox:
                 reply = await self._remote.send(Batch(self._journal, first, changes))
                 break
             except (Offline, Unauthorized) as error:
+                if isinstance(error, OutOfOrder) and (next_one := await self._next_number(first)) < first:
+                    first = next_one
+                    continue
                 trouble: DriveError = error
                 if await self._has_parted(error):
                     try:
@@ -309,6 +320,16 @@ class Outbox:
             diversions.learn(pending.change, answer)
             self._answered(pending.change if isinstance(done, Create) else done, answer, seq)
             pending.settle((answer, seq))
+
+    async def _next_number(self, first: int) -> int:
+        """The number that the server expects, where it has forgotten changes that it had answered; else ``first``."""
+        try:
+            last = (await self._remote.journal(self._journal)).last_number
+        except DriveError:
+            return first
+        if last + 1 < first:
+            log.warning("the server has forgotten changes of this device: was it restored from a backup?")
+        return min(first, last + 1)
 
     async def _has_parted(self, error: DriveError) -> bool:
         """After a batch that got no answer: whether the mount works apart from its server now."""

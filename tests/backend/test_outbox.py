@@ -11,11 +11,22 @@ import trio
 import trio.testing
 
 from backend.apart import Apart
-from backend.errors import DriveError, NoSpace, Offline
+from backend.errors import DriveError, NoSpace, Offline, OutOfOrder
 from backend.outbox import COMPANY_S, Outbox, Pending
 from backend.reach import Reach
-from protocol.ids import NodeId, Seq
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Kind, Node, Notices, SetAttributes
+from protocol.ids import JournalId, NodeId, Seq
+from protocol.messages import (
+    AnyAnswer,
+    AnyChange,
+    Applied,
+    Batch,
+    BatchReply,
+    JournalReply,
+    Kind,
+    Node,
+    Notices,
+    SetAttributes,
+)
 from tests.backend.parting import Device, MemoryReplay
 from tests.simulation.disk import SimDisk
 
@@ -41,7 +52,8 @@ class Server:
     def answer(self, batch: Batch) -> BatchReply:
         for number, change in enumerate(batch.changes, start=batch.first):
             if number > len(self.applied):
-                assert number == len(self.applied) + 1
+                if number != len(self.applied) + 1:
+                    raise OutOfOrder(f"{number} is not the next one")
                 self.applied.append(change.node)
         seq = Seq(len(self.applied))
         return BatchReply([Applied(seq) for _ in batch.changes], Notices(seq))
@@ -84,6 +96,10 @@ class World:
     async def send(self, batch: Batch) -> BatchReply:
         """As a caller does that is cut when the mount parts."""
         return await self.reach.guard(lambda: self.server.send(batch))
+
+    async def journal(self, journal: JournalId) -> JournalReply:
+        await trio.lowlevel.checkpoint()
+        return JournalReply(len(self.server.applied), len(self.server.applied))
 
     def part(self) -> None:
         self.reach.part()
@@ -136,6 +152,16 @@ async def test_numbers_go_on_where_the_server_says_that_the_journal_is(world: Wo
     world.outbox.begin(3)
     await world.outbox.submit(change(4)).answer()
     assert world.server.batches[-1].first == 4
+
+
+async def test_a_server_that_was_restored_from_a_backup_gets_the_numbers_that_it_expects(world: World) -> None:
+    for node in range(1, 4):
+        await world.outbox.submit(change(node)).answer()
+    del world.server.applied[1:]
+    for node in range(4, 6):
+        await world.outbox.submit(change(node)).answer()
+    assert world.server.applied == [1, 4, 5]
+    assert [batch.first for batch in world.server.batches] == [1, 2, 3, 4, 2, 3]
 
 
 async def test_what_queues_up_shares_a_round_trip(world: World) -> None:

@@ -14,7 +14,7 @@ from backend.errors import Corrupt, DriveError, NoSpace, NotFound, Offline, Refu
 from backend.journal import Flushed, Journal
 from backend.remote import Caller, Standing, WorkspaceRemote
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
-from protocol.messages import Notices, Kind, NodeReply, RenameMode, State, XattrMode
+from protocol.messages import Kind, NodeReply, Notices, RenameMode, State, XattrMode
 from tests.together.world import Place, World
 
 
