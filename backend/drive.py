@@ -75,6 +75,10 @@ from protocol.messages import Refused as RefusedAnswer
 LAST_TRY_S: Final = 1.0
 """For what is still to be sent of a file that failed to be, when its only handle is given up."""
 
+REMEMBERED_EVERY_S: Final = 30.0
+"""What is known of the tree is written down so often while it changes: a mount that begins after a crash and without
+its server shows nothing that is older. With 100,000 nodes it takes 0.2 s."""
+
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
 MANIFEST_PIECES_MAX: Final = 200_000
 """Of the long manifests kept in memory, which never change: about 40 MB."""
@@ -170,6 +174,7 @@ class Drive:
             nursery.start_soon(self._services.blocks.run)
             nursery.start_soon(self._unsent.run)
             nursery.start_soon(self._memory.run)
+            nursery.start_soon(self._remember)
             task_status.started()
 
     async def begin(self, *, reached: bool) -> None:
@@ -186,10 +191,23 @@ class Drive:
             await self._apart.send_all()
             self._apart.settle()
         if reached and len(self._apart) == 0:
-            self.outbox.begin((await self.session.join()).last_number)
-        else:
-            self._apart.take_up()
-            self.reach.part()
+            try:
+                self.outbox.begin((await self.session.join()).last_number)
+                return
+            except Offline:  # It was there a moment ago.
+                if self.reach.strict:
+                    raise
+        self._apart.take_up()
+        self.reach.part()
+
+    async def _remember(self) -> None:
+        """Write down what is known, for a mount after a crash; not what is done apart, which is in the journal."""
+        written: Seq | None = None
+        while True:
+            await trio.sleep(REMEMBERED_EVERY_S)
+            if not self.reach.apart and self._tree.applied != written:
+                written = self._tree.applied
+                self._memory.save_soon(self._tree.snapshot())
 
     async def leave(self) -> None:
         """The kernel holds nothing of the mount any more: remember what is known, and say goodbye to the server."""
