@@ -72,8 +72,8 @@ class Services:
     """A path for people."""
     is_shown: Callable[[OpenFile], bool]
     """Whether new opens get this file, and the kernel was told its attributes as the node's."""
-    outdated: Callable[[NodeId], Awaitable[None]]
-    """Called where what was shown of a node turns out to be another device's version, or its conflict copy, by now."""
+    overtaken: Callable[[NodeId, VersionNumber], Awaitable[None]]
+    """Called after a commit: who opens this node from now on must get that version of it, or a later one."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -357,8 +357,8 @@ class OpenFile:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 before, was_shown = self.node, self._services.is_shown(self)
                 self._rebase(row, answer.version, commit)
-                if was_shown and (row.version != answer.version or row.id != before):
-                    await self._services.outdated(before)
+                if (was_shown and self.node != before) or self.detached:
+                    await self._services.overtaken(before, row.version)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)

@@ -90,7 +90,7 @@ class OpenFiles:
             committed=self._committed,
             path_of=names.path_of,
             is_shown=lambda file: self._present.get(file.node) is file,
-            outdated=self._overtaken,
+            overtaken=self._overtaken,
             moved=self._moved,
         )
 
@@ -243,9 +243,11 @@ class OpenFiles:
         self._new_versions += 1
         self._contents.keep(node, version, manifest)
 
-    async def _overtaken(self, node: NodeId) -> None:
-        nodes = frozenset({node})
-        await self._tell(Outdated(attributes=nodes, contents=nodes, names=True))
+    async def _overtaken(self, node: NodeId, version: VersionNumber) -> None:
+        present = self._present.get(node)
+        if present is None or present.base < version:
+            nodes = frozenset({node})
+            await self._tell(Outdated(attributes=nodes, contents=nodes, names=True))
 
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._present.get(before) is file:
