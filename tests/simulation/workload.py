@@ -218,6 +218,8 @@ class Workload:
                     ahead.append(path)
                     continue
                 content = await self.read(machine, f"{machine.name}/end", path)
+                if content is None:  # It shared a fetch that was lost before all was healed.
+                    content = await self.read(machine, f"{machine.name}/end", path)
                 paths[path] = "unreadable" if content is None else label_of(content)
         return Tree(machine.name, paths)
 
