@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.simulation.history import ABSENT, FOREVER_S, UNREAD, Commit, Create, Event, List, Look, Open, Outcome
+from tests.simulation.history import (
+    ABSENT,
+    FOREVER_S,
+    UNREAD,
+    Commit,
+    Create,
+    Event,
+    List,
+    Look,
+    Open,
+    Outcome,
+    Rename,
+    Unlink,
+)
 from tests.simulation.model import Model, State
 
 CONFIGURATIONS_MAX: Final = 200_000
@@ -185,17 +198,22 @@ def _superseded(events: Sequence[Event]) -> list[Event]:
 
 def _is_superseded(event: Event, events: Sequence[Event], handles: dict[int, str]) -> bool:
     handle = event.what.handle if isinstance(event.what, Commit | Create) else 0
-    path = handles.get(handle, "")
+    paths = {handles.get(handle, "")}
+    """Where its machine has it by then: a rename may come to nothing later."""
     for other in events:
         if other.machine != event.machine or other.return_s < event.call_s or other is event:
             continue
-        what = other.what
-        touched = {value for name in ("path", "new_path") if isinstance(value := getattr(what, name, None), str)}
-        if isinstance(what, Commit):
-            touched = {handles.get(what.handle, "")} if what.handle != handle else set()
-        elif isinstance(what, Look | List | Open | Create):
-            continue
-        if path in touched:
+        match other.what:
+            case Commit(other_handle):
+                gone = other_handle != handle and handles.get(other_handle, "") in paths
+            case Unlink(path):
+                gone = path in paths
+            case Rename(path, new_path):
+                gone = new_path in paths
+                paths |= {new_path} if path in paths else set()
+            case _:
+                gone = False
+        if gone:
             return True
     return False
 

@@ -82,11 +82,6 @@ class _Place:
     left_unknown: bool = False
     """A mount died while a file was being closed."""
 
-    @property
-    def is_apart(self) -> bool:
-        """What is renamed and removed apart from the server is not in the model yet."""
-        return self.machine.drive is not None and self.machine.drive.is_apart
-
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
 
@@ -483,16 +478,12 @@ class Workload:
 
     async def _unlink(self, place: _Place, process: str) -> None:
         path = self._file()
-        if place.is_apart:
-            return
         async with place.lock(path):
             await self._change(place, process, Unlink(path), lambda: place.machine.kernel.unlink(path), path)
 
     async def _rename(self, place: _Place, process: str) -> None:
         path, new_path = sorted(self._random.sample(self._files, 2))
         back = self._random.random() < 0.5
-        if place.is_apart:
-            return
         async with place.lock(path), place.lock(new_path):
             if back:
                 path, new_path = new_path, path
@@ -511,8 +502,6 @@ class Workload:
 
     async def _rmdir(self, place: _Place, process: str) -> None:
         path = self._random.choice(FOLDERS)
-        if place.is_apart:
-            return
         await self._change(place, process, Rmdir(path), lambda: place.machine.kernel.rmdir(path), path)
 
     async def _change(
@@ -522,13 +511,16 @@ class Workload:
         try:
             await change()
         except OSError as error:
-            if error.errno not in _SAYS or place.machine.was_apart(call_s):
+            if error.errno not in _SAYS:
                 self._unknown(process, place.machine, what, call_s)
+            elif place.machine.was_apart(call_s):
+                return
             elif not any(place.is_excused(path, call_s) for path in paths):
                 self._record(process, place.machine, what, call_s, errno.errorcode[error.errno])
         else:
             if place.machine.was_apart(call_s):
-                self._unknown(process, place.machine, what, call_s)
+                told_s = trio.current_time() if place.machine.apart_since_s <= call_s else FOREVER_S
+                self._unknown(process, place.machine, what, call_s, told_s=told_s)
             else:
                 self._record(process, place.machine, what, call_s, OK)
 
