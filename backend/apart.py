@@ -78,15 +78,23 @@ class Apart:
         return self._branch.nodes
 
     def take_up(self) -> None:
-        """Apply what an earlier mount kept to what is cached, as far as that is known here."""
+        """Apply what an earlier mount did apart to what is cached, as far as that is known here.
+
+        What is at the server already too: what is cached is from before it.
+        """
         self.replay.take_up()
+        for change, _ in self._journal.past():
+            self._show_again(change)
         for _, change in self._journal.kept():
             self._hold_blocks(change)
-            try:
-                self._branch.apply(change)
-            except DriveError as error:
-                log.info("a change that an earlier mount kept can't be shown here: %s", error)
+            self._show_again(change)
         self._branch.keep()
+
+    def _show_again(self, change: AnyChange) -> None:
+        try:
+            self._branch.apply(change)
+        except DriveError as error:
+            log.info("a change that an earlier mount kept can't be shown here: %s", error)
 
     async def keep(self, changes: Sequence[AnyChange]) -> list[AnyAnswer | DriveError]:
         """Apply changes here and make them durable; returns each one's outcome. One call at a time."""

@@ -17,7 +17,10 @@ from collections.abc import Awaitable, Callable, Mapping, Set
 from functools import partial
 from typing import Final
 
+import trio
+
 from backend.apart import Apart
+from backend.errors import Offline
 from backend.outbox import Outbox
 from backend.reach import Reach
 from backend.remote import WorkspaceRemote
@@ -30,6 +33,10 @@ from protocol.messages.changes import AnyChange
 from protocol.messages.nodes import Node
 
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
+
+REMEMBERED_EVERY_S: Final = 30.0
+"""What is known of the tree is written down so often while it changes: a mount that begins after a crash and without
+its server shows nothing that is older. With 100,000 nodes it takes 0.2 s."""
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +102,23 @@ class Attachment:
             await self._apart.replay.send_all()
             self._apart.settle()
         if reached and len(self._apart) == 0:
-            self.outbox.begin((await self.session.join()).last_number)
-        else:
-            self._apart.take_up()
-            self._reach.part()
+            try:
+                self.outbox.begin((await self.session.join()).last_number)
+                return
+            except Offline:  # It was there a moment ago.
+                if self._reach.strict:
+                    raise
+        self._apart.take_up()
+        self._reach.part()
+
+    async def remember(self) -> None:
+        """Until cancelled, write down what is known, for a mount after a crash. What is done apart the journal has."""
+        written: Seq | None = None
+        while True:
+            await trio.sleep(REMEMBERED_EVERY_S)
+            if not self._reach.apart and self._tree.applied != written:
+                written = self._tree.applied
+                self._memory.save_soon(self._tree.snapshot())
 
     async def leave(self) -> None:
         """The kernel holds nothing of the mount any more: remember what is known, and say goodbye to the server."""

@@ -124,6 +124,7 @@ class Drive:
             nursery.start_soon(self._outbox.run)
             nursery.start_soon(self._blocks.run)
             nursery.start_soon(self._files.run)
+            nursery.start_soon(self._attachment.remember)
             nursery.start_soon(self._memory.run)
             task_status.started()
 

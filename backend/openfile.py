@@ -27,7 +27,7 @@ from backend.blocks import Blocks, ReadAhead
 from backend.errors import Corrupt, DriveError, Offline, Refused
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
-from backend.overlay import FromBase, Local, Mark, Overlay
+from backend.overlay import UNWRITTEN, FromBase, Local, Mark, Overlay
 from backend.records import Flushed
 from backend.upload import Uploaded
 from protocol import manifest as manifests
@@ -70,8 +70,10 @@ class Services:
     """Called after each commit: the content of the new version is known."""
     path_of: Callable[[NodeId], str]
     """A path for people."""
-    outdated: Callable[[OpenFile], Awaitable[None]]
-    """Called where a commit turns out to have been overtaken by somebody else's: new opens must not get this file."""
+    is_shown: Callable[[OpenFile], bool]
+    """Whether new opens get this file, and the kernel was told its attributes as the node's."""
+    overtaken: Callable[[NodeId, VersionNumber], Awaitable[None]]
+    """Called after a commit: who opens this node from now on must get that version of it, or a later one."""
     moved: Callable[[OpenFile, NodeId], None]
     """Called after a commit that became a conflict copy, with the node that the file was before."""
 
@@ -105,6 +107,8 @@ class OpenFile:
         self._mtime_ns: int | None = None
         self._unlinked = False
         self._commit: _Commit | None = None
+        self._mark = UNWRITTEN
+        """What was written by then has been closed."""
         self._flushing: trio.Event | None = None
         self._record: int | None = None
         self._refused_tries = 0
@@ -127,7 +131,7 @@ class OpenFile:
         )
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
-        file._mtime_ns, file._record = flushed.mtime_ns, record
+        file._mtime_ns, file._record, file._mark = flushed.mtime_ns, record, file._overlay.mark()
         file.was_left = True
         return file
 
@@ -281,6 +285,15 @@ class OpenFile:
             self._flushing.set()
             self._flushing = None
 
+    async def flush_what_was_closed(self) -> bool:
+        """The same, unless who has it open has written since the last close: that is for their close to commit."""
+        while self._flushing is not None:
+            await self._flushing.wait()
+        if self.handles > 0 and self._overlay is not None and self._overlay.changed_since(self._mark):
+            return False
+        await self.flush()
+        return True
+
     async def _settle_earlier(self) -> None:
         """Learn what became of a commit whose answer was not waited for to the end."""
         if self._commit is not None:
@@ -290,7 +303,7 @@ class OpenFile:
         """Commit what is dirty now, not what is written meanwhile; False where it has to be done again."""
         services = self._services
         overlay = self._writable()
-        mark = overlay.mark()
+        mark = self._mark = overlay.mark()
         self._remember()
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
@@ -342,9 +355,10 @@ class OpenFile:
                     row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
+                before, was_shown = self.node, self._services.is_shown(self)
                 self._rebase(row, answer.version, commit)
-                if row.version != answer.version:
-                    await self._services.outdated(self)
+                if (was_shown and self.node != before) or self.detached:
+                    await self._services.overtaken(before, row.version)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)

@@ -89,7 +89,8 @@ class OpenFiles:
             now_ns=now_ns,
             committed=self._committed,
             path_of=names.path_of,
-            outdated=self._overtaken,
+            is_shown=lambda file: self._present.get(file.node) is file,
+            overtaken=self._overtaken,
             moved=self._moved,
         )
 
@@ -112,7 +113,7 @@ class OpenFiles:
         if (left := self._present.get(node)) is not None and left.was_left and not self._reach.apart:
             # What is written now has to be over what that commit made, if it had arrived, and not beside it.
             with contextlib.suppress(DriveError):
-                await left.flush()
+                await left.flush_what_was_closed()
         if node in self._present and self._session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._present.get(node)) is None:
@@ -242,10 +243,11 @@ class OpenFiles:
         self._new_versions += 1
         self._contents.keep(node, version, manifest)
 
-    async def _overtaken(self, file: OpenFile) -> None:
-        if self._present.get(file.node) is file:
-            node = frozenset({file.node})
-            await self._tell(Outdated(attributes=node, contents=node, names=True))
+    async def _overtaken(self, node: NodeId, version: VersionNumber) -> None:
+        present = self._present.get(node)
+        if present is None or present.base < version:
+            nodes = frozenset({node})
+            await self._tell(Outdated(attributes=nodes, contents=nodes, names=True))
 
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._present.get(before) is file:

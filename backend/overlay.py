@@ -66,6 +66,10 @@ class Mark(NamedTuple):
     size_bytes: int
 
 
+UNWRITTEN: Final = Mark(0, 0)
+"""Before the first write."""
+
+
 class Layout(NamedTuple):
     """A range of the file as it stands, for planning: ``source`` says where its bytes are."""
 

@@ -2,7 +2,8 @@
 
 Owns which they are, and why. Their bytes and the records of the journal are each file's own affair.
 
-Invariant: a file that could not be committed stays here until it is, whoever commits it.
+Invariants: a file that could not be committed stays here until it is, whoever commits it; what a program is in the
+middle of writing isn't committed from here.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class UnsentFiles:
 
     async def _try_again(self, file: OpenFile) -> None:
         try:
-            await file.flush()
+            if not await file.flush_what_was_closed():
+                return
         except DriveError as error:
             self._why[file] = error
             return

@@ -185,16 +185,23 @@ def umount_command(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def status_command(folder: Path | None, as_json: bool) -> None:
     """Show what the mount at DIR (every mount, without DIR) is doing and did since it was mounted."""
+    answers, silent = [], []
     if folder is not None:
         answers = [_ask(folder, "status")]
     else:
-        answers = [_ask(Path(record.folder), "status") for record in control.records(runtime_folder())]
+        for record in control.records(runtime_folder()):
+            try:
+                answers.append(_ask(Path(record.folder), "status"))
+            except DriveError as error:
+                silent.append(str(error))
     if as_json:
         click.echo(json.dumps(answers[0] if folder is not None else answers, indent=2))
-    elif not answers:
-        click.echo("Nothing is mounted. samedrive mount URL DIR mounts a workspace; samedrive up DIR makes a drive.")
-    else:
+    elif answers:
         click.echo("\n\n".join(_described(answer) for answer in answers))
+    elif not silent:
+        click.echo("Nothing is mounted. samedrive mount URL DIR mounts a workspace; samedrive up DIR makes a drive.")
+    if silent:
+        raise click.ClickException("\n".join(silent))
 
 
 @click.command("wait")
@@ -226,8 +233,9 @@ def _described(status: dict[str, Any]) -> str:
         f"  blocks: {status['blocks_up']} sent, {status['blocks_down']} fetched, "
         f"{status['cache_hits']} from the cache ({written(status['cache_bytes'])} on disk)",
     ]
-    if status["state"] == "offline" and (kept := status["queued_changes"]):
-        lines.append(f"  {kept} change{'s' * (kept > 1)} kept here, to be sent when the server answers")
+    if status["state"] != "online" and (kept := status["queued_changes"]):
+        when = "answers" if status["state"] == "offline" else "accepts this device again"
+        lines.append(f"  {kept} change{'s' * (kept > 1)} kept here, to be sent when the server {when}")
     lines += [f"  trouble: {status['trouble']}"] if status["trouble"] else []
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
     for file in status["sending"]:

@@ -23,6 +23,9 @@ from backend.drive import Drive
 from backend.errors import DriveError
 from protocol.messages.conflicts import Keep
 
+_STATUS_S: Final = 5.0
+"""For the answer to ``status``, which waits for nothing: later, the mount's process is stopped."""
+
 _REQUEST_MAX_BYTES: Final = 1 << 16
 """A path has at most 4,096 bytes (PATH_MAX), before base64."""
 
@@ -71,11 +74,15 @@ def ask(registry: Path, folder: Path, question: str | Decision) -> Any:
     with _connected(registry, folder) as channel:
         if channel is None:
             raise FileNotFoundError(str(folder))
+        channel.settimeout(_STATUS_S if question == "status" else None)
         asked = {"ask": question} if isinstance(question, str) else question
         channel.sendall(msgspec.json.encode(asked) + b"\n")
         answer = b""
-        while part := channel.recv(1 << 16):
-            answer += part
+        try:
+            while part := channel.recv(1 << 16):
+                answer += part
+        except TimeoutError:
+            raise DriveError(f"the mount at {folder} doesn't answer: is its process stopped?") from None
     if not answer:
         raise DriveError(f"the mount at {folder} went away")
     decoded = msgspec.json.decode(answer)

@@ -161,6 +161,20 @@ def test_an_unmount_ends(mount: tuple[Mount, Fault]) -> None:
         assert time.monotonic() - began_s < 2 * IN_TIME_S
 
 
+def test_the_status_of_all_mounts_does_not_wait_for_one_that_is_stopped(world: World) -> None:
+    stopped = world.mount("stopped")
+    going = world.mount("going", device=stopped.device)
+    assert stopped.process is not None
+    stopped.process.signal(signal.SIGSTOP)
+    try:
+        said = stopped.device.run("status", check=False, timeout_s=IN_TIME_S)
+    finally:
+        stopped.process.signal(signal.SIGCONT)
+    assert said.returncode == 1
+    assert f"{going.path}: " in said.stdout
+    assert f"the mount at {stopped.path} doesn't answer" in said.stderr
+
+
 @pytest.mark.parametrize("mount", ["packets swallowed"], indirect=True)
 def test_the_mount_is_as_before_when_the_server_is_back(mount: tuple[Mount, Fault]) -> None:
     mounted, fault = mount

@@ -233,11 +233,7 @@ def _made_apart(events: Sequence[Event]) -> tuple[list[int], list[int]]:
     apart = [at for at, event in enumerate(events) if event.told_s < FOREVER_S]
     for first in apart:
         for second in apart:
-            if (
-                events[first].machine == events[second].machine
-                and events[first].told_s <= events[second].call_s
-                and first != second
-            ):
+            if events[first].machine == events[second].machine and events[first].told_s < events[second].call_s:
                 before[second] |= 1 << first
                 behind[first] |= 1 << second
     return before, behind

@@ -97,6 +97,7 @@ class Machine:
         self._strict = conditions.strict
         self._spells: list[tuple[float, float]] = []
         self._rejoined: list[float] = []
+        self._inodes = Inodes()
         self._link: Link | None = None
         self._reach: RecordingReach | None = None
         self._life = trio.CancelScope()
@@ -109,6 +110,13 @@ class Machine:
     def apart_since_s(self) -> float:
         """Since when the mount works apart; FOREVER_S where it doesn't."""
         return FOREVER_S if self._reach is None else self._reach.apart_since_s
+
+    def node_of(self, inode: int) -> int:
+        """Which file a kernel's inode is of; the same for every mount."""
+        try:
+            return self._inodes[inode].node
+        except KeyError:
+            return inode
 
     def rejoined_s(self, since_s: float) -> float:
         """When all that was made apart by then was at the server; now, where it is only now."""
@@ -142,6 +150,7 @@ class Machine:
                 return
             async with trio.open_nursery() as nursery:
                 inodes, deadlines = Inodes(), Deadlines(DEADLINE_S)
+                self._inodes = inodes
                 drive.watch_traffic(deadlines.moved)
                 kernel = Kernel(self._clock.boottime_s, self._random, has_epoch=self._has_epoch)
                 entries = Entries(inodes, None)

@@ -62,8 +62,8 @@ class _Own:
     path: str
     call_s: float
     return_s: float = FOREVER_S
-    file: tuple[Kernel, int] | None = None
-    """Whose inode has its content."""
+    node: int = 0
+    """The file that has its content, whatever its name is by then."""
 
 
 @dataclass(slots=True)
@@ -75,6 +75,8 @@ class _Place:
     busy: dict[str, trio.Lock] = field(default_factory=dict)
     written: dict[int, trio.Event] = field(default_factory=dict)
     """Inodes that somebody here has open for writing, until the event."""
+    cut: set[object] = field(default_factory=set)
+    """Those of ``written`` that were emptied meanwhile, by an open under another name."""
     contents: dict[object, str] = field(default_factory=dict)
     """What the kernel's inodes are known to have."""
     left_unknown: bool = False
@@ -93,9 +95,10 @@ class _Place:
         same file by another name may have been seen, or the answer was given apart from the server."""
         if self.machine.was_apart(since_s):
             return True
-        inside, file = f"{path}/" if path else "", (self.machine.kernel, inode)
+        inside, node = f"{path}/" if path else "", self.machine.node_of(inode)
         return any(
-            one.return_s >= since_s and (one.path == path or one.path.startswith(inside) or one.file == file)
+            one.return_s >= since_s
+            and (one.path == path or one.path.startswith(inside) or (one.node == node and inode != 0))
             for one in self.own
         )
 
@@ -359,16 +362,21 @@ class Workload:
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
             return
-        opened_s, others_done = trio.current_time(), place.written.get(file.number)
-        if (
-            others_done is not None
-        ):  # Under another name somebody here writes to it: to write, or to close now, would mix.
-            await others_done.wait()
-            own.return_s = trio.current_time()
-            await self._closed_quietly(kernel, file)
-            return
+        opened_s = trio.current_time()
+        if (others_done := place.written.get(file.number)) is not None:
+            # Under another name somebody here writes to it: to write, or to close now, would mix.
+            if flags & os.O_TRUNC:
+                place.cut.add(file.inode)
+            while others_done is not None:
+                await others_done.wait()
+                others_done = place.written.get(file.number)
+            if file.inode not in place.cut:  # Else it is empty, and nobody has committed that.
+                own.return_s = trio.current_time()
+                await self._closed_quietly(kernel, file)
+                return
+            place.cut.discard(file.inode)
         done = place.written[file.number] = trio.Event()
-        own.file = (kernel, file.number)
+        own.node = machine.node_of(file.number)
         if own not in place.own:
             place.own.append(own)
         try:
@@ -379,7 +387,7 @@ class Workload:
                     read = place.contents.get(file.inode, UNREAD)
                 else:
                     content = await self._whole(kernel, file, slowly=random.random() < 0.2)
-                    read = label_of(content)
+                    read = UNREAD if file.inode in place.cut else label_of(content)
                 self._record(process, machine, Open(path, handle), call_s, read, return_s=opened_s, excused=others)
             elif exclusive and not machine.was_apart(call_s):
                 self._record(process, machine, Create(path, handle, exclusive), call_s, OK, return_s=opened_s)
@@ -436,6 +444,9 @@ class Workload:
                 await trio.sleep(random.expovariate(1 / 0.5))
             await kernel.write(file, half, new[half:])
             content = new
+        while file.inode in place.cut:
+            place.cut.discard(file.inode)
+            content = await self._whole(kernel, file, slowly=False)
         close_s = trio.current_time()
         commit = Commit(handle, label_of(content))
         try:

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from backend.apart import HELD_MAX_BYTES
+from backend.attachment import REMEMBERED_EVERY_S
 from backend.errors import Offline, Refused
 from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode, XattrMode
@@ -179,3 +180,39 @@ async def test_what_a_name_means_is_not_forgotten_over_a_create_that_is_sent_aga
                 assert found is not None
                 assert found.id == theirs
                 await back(desk, one)
+
+
+async def test_a_drive_that_begins_without_its_server_after_a_crash_shows_what_was_known_of_late(
+    world: World, autojump_clock: object
+) -> None:
+    """Not what was known when a mount last ended or lost its server: an edit of that would be one against itself."""
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"file", b"first")
+        await one.entries(ROOT_NODE)
+    async with desk.crashing_drive() as one:
+        await write(one, b"file", b"second")
+        await write(one, b"new", b"x")
+        await trio.sleep(REMEMBERED_EVERY_S + 1)
+    desk.http.cut = True
+    async with desk.crashing_drive() as one:
+        assert await names(one) == [b"file", b"new"]
+        assert await read(one, b"file") == b"second"
+        await write(one, b"file", b"third")
+        await back(desk, one)
+        assert await names(one) == [b"file", b"new"]
+        assert await read(one, b"file") == b"third"
+
+
+async def test_a_drive_whose_server_goes_while_it_begins_works_apart(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"file", b"x")
+        await one.entries(ROOT_NODE)
+    desk.http.cut_before_join = True
+    async with desk.drive() as one:
+        assert one.reach.apart
+        assert await read(one, b"file") == b"x"
+        await write(one, b"file", b"y")
+        await back(desk, one)
+        assert await read(one, b"file") == b"y"

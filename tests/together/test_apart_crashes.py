@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 
 import pytest
 import trio
 import trio.testing
 
+from backend.apart import REPLAY_BATCH
 from backend.drive import Drive
 from backend.errors import Offline
 from protocol.ids import ROOT_NODE, NodeId
@@ -19,7 +21,7 @@ from protocol.messages.nodes import Kind
 from tests.simulation.disk import Crashed
 from tests.together.parting import back, cut_off
 from tests.together.programs import names, read, write
-from tests.together.world import World
+from tests.together.world import Place, World
 
 LARGE = Random(5).randbytes(600_000)
 
@@ -186,3 +188,37 @@ def suppress_crash() -> Iterator[None]:
         yield
     except* Crashed:
         pass
+
+
+async def _lose_the_next_answer(place: Place) -> None:
+    async def lose_this() -> None:
+        place.http.lose_changes = True
+
+    place.http.before_answer = lose_this
+
+
+async def test_a_drive_that_crashed_while_it_was_sending_shows_all_that_was_done(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"old", b"before")
+        await one.entries(ROOT_NODE)
+    desk.http.cut = True
+    async with desk.crashing_drive() as one:
+        folder = await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        await write(one, b"old", b"after")
+        for number in range(REPLAY_BATCH):
+            await one.make(folder.id, b"%d" % number, Kind.FOLDER, 0o755, 0, 0)
+        desk.http.before_answer = partial(_lose_the_next_answer, desk)
+        desk.http.cut = False
+        await desk.http.lost.wait()
+    desk.http.cut, desk.http.lose_changes = True, False
+    async with desk.crashing_drive() as one:
+        assert await names(one) == [b"folder", b"old"]
+        assert await read(one, b"old") == b"after"
+        assert len(await one.entries(folder.id)) == REPLAY_BATCH
+        await write(one, b"old", b"later")
+        await back(desk, one)
+        assert await names(one) == [b"folder", b"old"]
+        assert await read(one, b"old") == b"later"

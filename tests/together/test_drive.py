@@ -12,6 +12,7 @@ from backend.errors import Corrupt, DriveError, NotFound, Unauthorized
 from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode, XattrMode
 from protocol.messages.nodes import Kind, State
+from protocol.messages.notices import Notices
 from tests.together.programs import names, read, write
 from tests.together.world import World
 
@@ -179,3 +180,27 @@ async def test_a_flush_ends_although_somebody_goes_on_writing(world: World) -> N
         await drive.flush(file)
         await drive.flush(file)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_is_written_by_who_opened_it_before_a_reset_is_seen_by_who_opens_it_after(
+    world: World, autojump_clock: object
+) -> None:
+    """A mount that is told to drop everything doesn't know whether what it has open is the present version."""
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"file", b"first")
+        found = await one.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        writer = await one.open(found.id)
+        await one.session.absorb(Notices(one.status().seq, reset=True))
+        await writer.write(0, b"again")
+        await one.flush(writer)
+        reader = await one.open(found.id)
+        assert await reader.read(0, 100) == b"again"
+        await writer.write(0, b"later")
+        await one.flush(writer)
+        assert await read(one, b"file") == b"later"
+        assert await reader.read(0, 100) == b"again"
+        assert any(outdated.contents == {found.id} for outdated in desk.outdated)
+        await one.release(reader)
+        await one.release(writer)

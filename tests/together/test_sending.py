@@ -6,6 +6,7 @@ import os
 
 import pytest
 import trio
+import trio.testing
 
 from backend.caller import Caller
 from backend.drive import Drive
@@ -14,6 +15,7 @@ from backend.journal import Journal
 from backend.records import Flushed
 from backend.remote import WorkspaceRemote
 from backend.standing import Standing
+from backend.unsent import RETRY_MOST_S
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
 from protocol.messages.tree import NodeReply
 from tests.together.programs import names, read, write
@@ -96,6 +98,48 @@ async def test_a_full_server_is_told_and_tried_again(world: World) -> None:
         await drive.synced()
         assert drive.status().sending == []
         assert await read(drive, b"small") == b"content"
+
+
+async def test_what_a_program_is_writing_is_not_sent_with_what_could_not_be(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await one.entries(ROOT_NODE)
+        with world.full(), pytest.raises(NoSpace):
+            await write(one, b"file", b"content")
+        found = await one.lookup(ROOT_NODE, b"file")
+        assert found is not None
+        writing = await one.open(found.id)
+        await writing.truncate(0)
+        await trio.sleep(2 * RETRY_MOST_S)
+        assert (await two.attributes(found.id)).version == 0
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        assert await read(two, b"file") == b"new"
+        await one.release(writing)
+
+
+async def test_what_is_cut_behind_a_commit_under_way_is_not_sent_by_who_waited_for_it(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        writing = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await writing.write(0, b"content")
+
+        async def wait_for_it() -> None:
+            nursery.start_soon(writing.flush_what_was_closed)
+            await trio.testing.wait_all_tasks_blocked()
+
+        desk.http.before_answer = wait_for_it
+        await writing.flush()
+        await writing.truncate(0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await read(two, b"file") == b"content"
+        await one.flush(writing)
+        await one.release(writing)
 
 
 async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: World) -> None:
@@ -217,3 +261,24 @@ async def test_a_new_file_that_got_another_name_before_a_crash_does_not_hide_wha
             await one.synced()
             assert await read(one, b"file") == b"theirs"
             assert await names(one) == await names(two)
+
+
+async def test_the_kernel_drops_what_an_earlier_mount_left_where_another_device_was_first(
+    world: World, autojump_clock: object
+) -> None:
+    """Until then it was shown as the file's content."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with laptop.drive() as two:
+        node = await write(two, b"file", b"before")
+        async with desk.crashing_drive(strict=True) as one:
+            await read(one, b"file")
+            desk.http.cut = True
+            with pytest.raises(Offline):
+                await write(one, b"file", b"mine")
+        desk.http.cut = False
+        await write(two, b"file", b"theirs is longer")
+        async with desk.drive() as one:
+            assert (await one.attributes(node)).size == len(b"mine")
+            await one.synced()
+            assert any(node in outdated.contents for outdated in desk.outdated)
+            assert await read(one, b"file") == b"theirs is longer"

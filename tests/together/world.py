@@ -53,6 +53,8 @@ class AsgiHttp:
         """So many requests from now on arrive, and their answers don't."""
         self.cut_after_next = False
         """Cut when the next request that isn't a poll has arrived: its answer is lost."""
+        self.cut_before_join = False
+        """Cut when a mount asks to join."""
         self.lose_changes = False
         """Changes arrive, and their answers don't."""
         self.lost = trio.Event()
@@ -77,6 +79,8 @@ class AsgiHttp:
         wait_s: float = 0.0,
     ) -> Response:
         await trio.lowlevel.checkpoint()
+        if self.cut_before_join and path.endswith("/join"):
+            self.cut, self.cut_before_join = True, False
         if self.cut or (self.cut_polls and lane is Lane.POLL):
             raise Offline("cut")
         if lane is not Lane.POLL:
