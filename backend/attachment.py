@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 Moved = Mapping[NodeId, tuple[VersionNumber, Node]]
-"""See ``Apart.moved``."""
+"""See ``Replay.moved``."""
 
 
 class Attachment:
@@ -99,7 +99,7 @@ class Attachment:
             self.session.take_up(snapshot)
         if reached and not self._apart.is_settled and (self._reach.strict or len(self._apart) == 0):
             self._apart.take_up()
-            await self._apart.send_all()
+            await self._apart.replay.send_all()
             self._apart.settle()
         if reached and len(self._apart) == 0:
             try:
@@ -149,7 +149,7 @@ class Attachment:
 
     async def _rejoin(self) -> None:
         """All that was done apart is at the server. No checkpoint before its word goes again."""
-        moved, stranded = self._apart.moved, self._apart.stranded
+        moved, stranded = self._apart.replay.moved, self._apart.replay.stranded
         self._rejoined(moved, stranded)
         touched = self._apart.settle()
         self._reach.join()

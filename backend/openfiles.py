@@ -231,7 +231,7 @@ class OpenFiles:
                 file.detached = True
 
     def rejoined(self, moved: Moved, stranded: Set[NodeId]) -> None:
-        """All that was done apart is at the server, and this became of it: see ``Apart``. No checkpoint."""
+        """All that was done apart is at the server, and this became of it: see ``Replay``. No checkpoint."""
         for file in list(self._all):
             if file.node in stranded:
                 file.strand()

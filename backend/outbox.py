@@ -231,7 +231,7 @@ class Outbox:
             pause_s = _RETRY_FIRST_S
             while True:
                 try:
-                    self._last_number = await self._apart.send_all()
+                    self._last_number = await self._apart.replay.send_all()
                 except DriveError as error:
                     await self._trouble_apart(error)
                     await trio.sleep(pause_s)

@@ -34,7 +34,7 @@ def state_of(row: Node, file: OpenFile | None, apart: Apart) -> FileState:
     if file is not None and file.is_dirty:
         return FileState.UPLOADING if file.is_being_sent else FileState.LOCAL
     if row.id in apart.nodes():
-        return FileState.UPLOADING if apart.is_sending else FileState.LOCAL
+        return FileState.UPLOADING if apart.replay.is_sending else FileState.LOCAL
     if row.conflict_of is not None:
         return FileState.CONFLICT
     return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
-from backend.apart import HELD_MAX_BYTES, REPLAY_BATCH
+from backend.apart import HELD_MAX_BYTES
 from backend.errors import Deferred, DriveError, LocalFailure, NoSpace, Offline, Refused
+from backend.replay import REPLAY_BATCH
 from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, NodeId, Seq, VersionNumber
@@ -51,7 +52,7 @@ class World:
 
     async def send_all(self) -> list[AnyChange]:
         """Returns what the server has applied so far."""
-        await self.device.apart.send_all()
+        await self.device.apart.replay.send_all()
         assert len(self.device.apart) == 0
         return self.server.applied
 
@@ -185,7 +186,7 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_as_it_was(world: Worl
     await world.keep(chmod(FILE))
     world.server.lose_replies = 1
     with pytest.raises(Offline):
-        await world.device.apart.send_all()
+        await world.device.apart.replay.send_all()
     await world.keep(chmod(OTHER))
     world.restart()
     assert [change.node for change in await world.send_all()] == [FILE, OTHER]
@@ -243,7 +244,7 @@ async def test_trouble_keeps_everything(world: World, trouble: DriveError) -> No
     await world.keep(chmod(FILE), chmod(OTHER))
     world.server.failure = trouble
     with pytest.raises(type(trouble)):
-        await world.device.apart.send_all()
+        await world.device.apart.replay.send_all()
     world.server.failure = None
     assert [change.node for change in await world.send_all()] == [FILE, OTHER]
 
@@ -270,7 +271,7 @@ async def test_a_server_that_has_forgotten_a_batch_gets_it_under_other_numbers(w
     await world.keep(chmod(FILE))
     world.server.lose_replies = 1
     with pytest.raises(Offline):
-        await world.device.apart.send_all()
+        await world.device.apart.replay.send_all()
     world.server = MemoryReplay()  # A backup of before.
     world.server.last = 5
     world.restart()
@@ -287,7 +288,7 @@ async def test_later_changes_follow_what_became_of_earlier_ones_across_a_restart
     ]
     world.server.refusal = lambda batch: Offline("cut") if len(world.server.batches) == 2 else None
     with pytest.raises(Offline):
-        await world.device.apart.send_all()
+        await world.device.apart.replay.send_all()
     world.restart()
     last = (await world.send_all())[-1]
     assert isinstance(last, Commit)

@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from backend.apart import REPLAY_BATCH
 from backend.drive import Drive
 from backend.errors import Offline
+from backend.replay import REPLAY_BATCH
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages.changes import RenameMode
 from protocol.messages.nodes import Kind

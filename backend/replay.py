@@ -1,0 +1,320 @@
+"""The changes that were kept while the server was away, on their way to it when it answers again.
+
+Owns how far they have been sent, and what became of them (``protocol.diversions``). Sent, they are ordinary batches, so
+other mounts see prefixes of what was done here; a batch whose answer was lost, across a restart too, is sent again as
+it was.
+
+Invariants: a change is sent only when it is durable here, and after all that were kept before it. It leaves the queue
+when the server has answered it, and else only when it can never be sent (its bytes are damaged on this disk): that is
+an error in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from backend.blockcache import BlockCache
+from backend.errors import DriveError, NotFound, Refused
+from backend.journal import Journal
+from backend.ownblocks import OwnBlocks
+from backend.records import Sending
+from backend.threads import Threads
+from backend.tree import Tree
+from backend.upload import PUTS
+from protocol import manifest as manifests
+from protocol.diversions import Diversions
+from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber
+from protocol.keys import WorkspaceKeys
+from protocol.limits import BATCH_MAX_INLINE_BYTES, MISSING_QUERY_BLOCKS
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
+from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.changes import AnyChange, Commit, Create, OnClash
+from protocol.messages.nodes import Kind, Node
+from protocol.messages.sessions import JoinReply
+from protocol.sealing import CorruptBlock, unseal
+
+REPLAY_BATCH: Final = 64
+"""Changes sent at once: what is lost with a lost answer, and how soon others see the first of many."""
+
+log = logging.getLogger(__name__)
+
+
+class ReplayRemote(Protocol):
+    """The server, for what was kept: ``backend.remote.WorkspaceRemote`` on a caller that is never cut."""
+
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        """The last batch that the server applied; no earlier mount's comes after it."""
+        ...
+
+    async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
+        """Make the journal known."""
+        ...
+
+    async def leave(self) -> None:
+        """End the session that came with that."""
+        ...
+
+    async def replay(self, batch: Batch) -> BatchReply:
+        """Numbered changes, outside of any session."""
+        ...
+
+    async def missing(self, ids: Sequence[BlockId]) -> list[BlockId]:
+        """Those that the server lacks."""
+        ...
+
+    async def put(self, block: BlockId, sealed: bytes | bytearray) -> None:
+        """Store."""
+        ...
+
+
+class Replay:
+    """One mount's."""
+
+    def __init__(
+        self,
+        remote: ReplayRemote,
+        tree: Tree,
+        journal: Journal,
+        own: OwnBlocks,
+        cache: BlockCache,
+        keys: WorkspaceKeys,
+        threads: Threads,
+        durable: Callable[[int], Iterable[tuple[int, AnyChange]]],
+    ) -> None:
+        """``durable`` gives so many of the first of the kept changes, by their records, up to one that isn't yet."""
+        self.is_sending = False
+        """Whether the server answers, and takes what is kept."""
+        self.moved: dict[NodeId, tuple[VersionNumber, Node]] = {}
+        """Files whose content, written here, became a conflict copy: which version it is here, and the copy's row.
+
+        By the node that it was for.
+        """
+        self.stranded: set[NodeId] = set()
+        """Files of which a version that was written here is none of the server's."""
+        self._remote = remote
+        self._tree = tree
+        self._journal = journal
+        self._own = own
+        self._cache = cache
+        self._keys = keys
+        self._threads = threads
+        self._durable = durable
+        self._diversions = Diversions()
+        self._followed: dict[int, AnyChange] = {}
+        """Kept changes as they have to be sent, by their record."""
+        self._rescued: set[NodeId] = set()
+        """Files that were made anew, of which the server knew nothing."""
+        self._alone = 0
+        """So many of the next changes go one by one: together they were refused."""
+
+    def take_up(self) -> None:
+        """Learn what became of changes that an earlier mount had sent."""
+        for change, answer in self._journal.past():
+            self._diversions.follow(change)
+            self._diversions.learn(change, answer)
+
+    async def send_all(self) -> int:
+        """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
+        last = (await self._remote.take_journal(self._journal.id)).last_number
+        self.is_sending = True
+        try:
+            if last == 0 and self._journal.kept_count > 0:  # It may never have joined, at this server or in its backup.
+                await self._remote.join(self._journal.id, None)
+                await self._remote.leave()
+            sending = self._journal.sending
+            if sending is not None and sending.first > last + 1:
+                log.warning("the server has forgotten changes of this device: was it restored from a backup?")
+                self._journal.send_anew()
+            while self._journal.sending is not None or self._next_batch():
+                last = await self._send_batch(last)
+        finally:
+            self.is_sending = False
+        return last
+
+    async def _send_batch(self, last: int) -> int:
+        """Send the first of what is kept, as it was sent before where it may have been; returns the last number."""
+        again = self._journal.sending
+        sending = again or Sending(last + 1, self._next_batch())
+        self._alone = max(0, self._alone - 1)
+        changes = dict(zip(sending.numbers, self._journal.kept_as(sending.numbers), strict=True))
+        batch = [self._as_sent(number, change) for number, change in changes.items()]
+        lost = await self._put_blocks(batch)
+        if again is None:
+            unsendable = [number for number, change in zip(changes, batch, strict=True) if _names_any(change, lost)]
+            if unsendable:
+                await self._give_up(unsendable, "blocks of it are damaged on this device, and the server lacks them")
+                return last
+            self._journal.send(sending)
+            await self._threads.run(self._journal.sync)
+        try:
+            reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch))
+        except NotFound:
+            raise
+        except Refused as error:
+            # Refused as a whole: nothing of it was applied, its numbers are free.
+            self._journal.send_anew()
+            self._alone = len(batch)
+            if len(batch) == 1:
+                await self._give_up(sending.numbers, str(error))
+            return last
+        await self._take_answers(sending, changes, reply.answers)
+        return sending.first + len(batch) - 1
+
+    async def _give_up(self, numbers: Sequence[int], why: str) -> None:
+        """These can never be sent."""
+        for change in self._journal.kept_as(numbers):
+            self._strand(change)
+            path = self._tree.path_of(change.node)
+            log.error("%s: a change that was made while the server was away can't be sent: %s", path, why)
+        self._journal.answered(list(numbers), [RefusedAnswer("EIO", why) for _ in numbers])
+        await self._threads.run(self._journal.sync)
+
+    def _next_batch(self) -> list[int]:
+        numbers: list[int] = []
+        size_bytes = 0
+        for number, change in self._durable(1 if self._alone else REPLAY_BATCH):
+            if isinstance(change, Commit):
+                size_bytes += len(change.manifest) + sum(len(block.sealed) for block in change.blocks)
+                if numbers and size_bytes > BATCH_MAX_INLINE_BYTES:
+                    break
+            numbers.append(number)
+        return numbers
+
+    def _as_sent(self, number: int, change: AnyChange) -> AnyChange:
+        if number not in self._followed:
+            self._followed[number] = self._diversions.follow(change)
+        return self._followed[number]
+
+    async def _put_blocks(self, batch: Sequence[AnyChange]) -> set[BlockId]:
+        """Let the server have all blocks of these commits, before they come; returns those that nobody has.
+
+        It is asked about each block: a commit that it answered with missing ones would be overtaken by later changes.
+        """
+        lost: set[BlockId] = set()
+        ids = list(dict.fromkeys(block for change in batch for block in _blocks_of(change)))
+        for at in range(0, len(ids), MISSING_QUERY_BLOCKS):
+            lost |= await self._put_all(await self._remote.missing(ids[at : at + MISSING_QUERY_BLOCKS]))
+        return lost
+
+    async def _put_all(self, missing: Sequence[BlockId]) -> set[BlockId]:
+        """Put these, several at once; returns those that this device doesn't have. Raises the first trouble."""
+        lost: set[BlockId] = set()
+        troubles: list[DriveError] = []
+        places = trio.CapacityLimiter(PUTS)
+
+        async def put(block: BlockId) -> None:
+            try:
+                async with places:
+                    sealed = await self._threads.run(partial(self._sealed, block))
+                    if sealed is None:
+                        lost.add(block)
+                    else:
+                        await self._remote.put(block, sealed)
+            except DriveError as error:
+                troubles.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for block in missing:
+                nursery.start_soon(put, block)
+        if troubles:
+            raise troubles[0]
+        return lost
+
+    def _sealed(self, block: BlockId) -> bytes | None:
+        """A block that this device has, undamaged."""
+        for source in (self._own.find, self._cache.get):
+            if (sealed := source(block)) is not None:
+                try:
+                    unseal(self._keys, block, sealed)
+                except CorruptBlock as error:
+                    log.error("block %s on this device is damaged: %s", block.hex(), error)
+                else:
+                    return sealed
+        return None
+
+    async def _take_answers(
+        self, sending: Sending, changes: dict[int, AnyChange], answers: Sequence[AnyAnswer]
+    ) -> None:
+        done: dict[int, AnyAnswer] = {}
+        for (number, change), answer in zip(changes.items(), answers, strict=True):
+            if isinstance(answer, MissingBlocks) or (isinstance(answer, RefusedAnswer) and sending.adopted):
+                continue  # It is sent again: with its blocks, or as it is kept, and not as one who asks would send it.
+            if isinstance(answer, RefusedAnswer):
+                self._note_refusal(change, answer)
+            self._diversions.learn(change, answer)
+            if isinstance(change, Commit) and isinstance(answer, Applied):
+                self._note_copy(change, answer)
+            done[number] = _without_rows(answer)
+            self._followed.pop(number, None)
+        if done:
+            self._journal.answered(list(done), list(done.values()))
+        else:
+            self._journal.send_anew()  # Nothing of it is done, and its numbers are used up.
+        await self._threads.run(self._journal.sync)
+
+    def _strand(self, change: AnyChange) -> None:
+        if isinstance(change, Commit):
+            self.stranded.add(change.node)
+
+    def _note_refusal(self, change: AnyChange, answer: RefusedAnswer) -> None:
+        """It can't be done any more. Content is never given up for that: its file is made anew, in the root."""
+        self._strand(change)
+        path = self._tree.path_of(change.node)
+        if not isinstance(change, Commit) or answer.errno != "ENOENT" or change.node in self._rescued:
+            log.warning("%s: what was done while the server was away can't be done: %s", path, answer.reason)
+            return
+        log.warning("%s: the server knows nothing of this file: it is put into the root folder", path)
+        self._rescued.add(change.node)
+        row, place = self._tree.node(change.node), self._tree.place_of(change.node)
+        self._journal.keep(
+            Create(
+                time_ns=change.time_ns,
+                parent=ROOT_NODE,
+                name=b"recovered %d" % change.node if place is None else place[1],
+                node=change.node,
+                kind=Kind.FILE,
+                mode=0o600 if row is None else row.mode,
+                uid=0 if row is None else row.uid,
+                gid=0 if row is None else row.gid,
+                on_clash=OnClash.KEEP_BOTH,
+            )
+        )
+        self._journal.keep(msgspec.structs.replace(change, base=NO_VERSION))
+
+    def _note_copy(self, change: Commit, answer: Applied) -> None:
+        copy = None if answer.conflict is None else answer.conflict.node
+        at = self.moved.get(change.node)
+        for row in answer.nodes:
+            if row.id == copy or (at is not None and row.id == at[1].id):
+                self.moved[change.node] = (VersionNumber(change.base + 1), row)
+
+    def settle(self) -> None:
+        """All is at the server: nothing builds on what became of it any more."""
+        self._diversions = Diversions()
+        self._followed.clear()
+        self._rescued.clear()
+        self.moved = {}
+        self.stranded = set()
+
+
+def _blocks_of(change: AnyChange) -> list[BlockId]:
+    """Those of a commit that don't travel in it."""
+    if not isinstance(change, Commit):
+        return []
+    inline = {block.id for block in change.blocks}
+    return [block for block in manifests.decode(change.manifest).blocks() if block not in inline]
+
+
+def _names_any(change: AnyChange, blocks: set[BlockId]) -> bool:
+    return not blocks.isdisjoint(_blocks_of(change))
+
+
+def _without_rows(answer: AnyAnswer) -> AnyAnswer:
+    return msgspec.structs.replace(answer, nodes=[]) if isinstance(answer, Applied) else answer
