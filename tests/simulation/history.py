@@ -117,8 +117,7 @@ class Event:
     result: str
     outcome: Outcome = Outcome.KNOWN
     excused: bool = False
-    """What it saw may have been this machine's own and not committed yet, or was answered offline. A commit: to a file
-    of which an earlier mount of this machine may have left a commit whose answer it never got."""
+    """What it saw may have been this machine's own and not committed yet, or was answered offline."""
     told_s: float = FOREVER_S
     """When the program was told, of a change made apart from the server: all of these of one machine take effect in
     order."""

@@ -121,7 +121,8 @@ class State(NamedTuple):
     def tidy(self) -> State:
         """Without files that nobody can reach."""
         reached = {node for _, node in self.entries} | {handle.node for handle in self.handles}
-        return self._replace(files=tuple(file for file in self.files if file.node in reached))
+        bases = {handle.base for handle in self.handles if handle.base}
+        return self._replace(files=tuple(file for file in self.files if file.node in reached or file.content in bases))
 
 
 class Model:
@@ -237,8 +238,6 @@ class Model:
             elif what.content == file.content:
                 yield state
             return
-        if event.excused and kept:
-            yield from _copied(state, file.path)
         new = file._replace(content=what.content, version=file.version + 1)
         state = _rebased(state, handle.machine, file, new)
         if not file.removed_by:
@@ -261,6 +260,8 @@ class Model:
                     yield from _brought_back(after, new, kept=False)
                 else:
                     yield after.keep(new)
+                if file.removed_by == handle.machine:
+                    yield state
         elsewhere = File(copy, what.content, 1, handle.path, "")
         state = _rebased(state, handle.machine, File(_LOOSE, handle.base, 0, handle.path, ""), elsewhere)
         if what.content in self._conflicts:

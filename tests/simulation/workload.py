@@ -79,8 +79,6 @@ class _Place:
     """Those of ``written`` that were emptied meanwhile, by an open under another name."""
     contents: dict[object, str] = field(default_factory=dict)
     """What the kernel's inodes are known to have."""
-    left_unknown: bool = False
-    """A mount died while a file was being closed."""
 
     def lock(self, path: str) -> trio.Lock:
         return self.busy.setdefault(path, trio.Lock())
@@ -450,7 +448,6 @@ class Workload:
             await kernel.close(file)
         except OSError as error:
             outcome = Outcome.UNKNOWN if error.errno in _GONE else Outcome.KEPT
-            place.left_unknown = place.left_unknown or error.errno in _GONE
             if made:
                 self._unknown(process, machine, Create(path, handle, False), call_s, outcome)
             self._unknown(process, machine, commit, close_s, outcome)
@@ -465,7 +462,7 @@ class Workload:
             own.return_s = trio.current_time()
             if made:
                 self._record(process, machine, Create(path, handle, False), call_s, OK)
-            self._record(process, machine, commit, close_s, OK, excused=place.left_unknown)
+            self._record(process, machine, commit, close_s, OK)
             place.contents[file.inode] = commit.content
 
     async def _closed_quietly(self, kernel: Kernel, file: Descriptor) -> None:
