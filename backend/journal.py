@@ -35,7 +35,7 @@ from blake3 import blake3
 
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
-from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
+from protocol.ids import JOURNAL_ID_BYTES, BatchId, JournalId, new_journal_id
 from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node
 
 MAGIC: Final = b"SDJ1\0\0\0\0"
@@ -98,6 +98,8 @@ class Sending(msgspec.Struct, frozen=True, tag="sending"):
     numbers: list[int]
     adopted: bool = False
     """They may have been sent before the mount parted, as those who asked for them wanted them answered."""
+    batch: BatchId = BatchId(b"")
+    """What the batch is called at the server."""
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

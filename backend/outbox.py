@@ -1,7 +1,8 @@
 """The changes of this mount on their way to the server: numbered, in order, one batch at a time.
 
 Owns the numbers of the journal's changes. A batch is sent again, unchanged, until it is answered, so that no number
-ever stands for two changes: the server answers a repeated batch with what it answered first. Whatever queues up
+ever stands for two changes: the server answers a repeated batch with what it answered first. Only where its numbers
+turn out to be those of a killed mount's batch, which came late, does it go under others. Whatever queues up
 meanwhile goes into the next batch, so concurrent programs share round trips.
 
 A change that nobody waits for (``submit_later``: the create of a file that is about to be written) waits
@@ -16,6 +17,7 @@ the notices that came with its answer have been applied.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -23,12 +25,12 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, LocalFailure, Offline, Unauthorized
+from backend.errors import DriveError, JournalTaken, LocalFailure, Offline, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
-from protocol.ids import JournalId, Seq
+from protocol.ids import JournalId, Seq, new_batch_id
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, Notices
+from protocol.messages import AnyAnswer, AnyChange, Applied, Batch, BatchReply, Commit, Create, JournalReply, Notices
 
 COMPANY_S: Final = 0.1
 """How long a change that nobody waits for may stay, so that the write that follows shares its round trip."""
@@ -36,12 +38,18 @@ COMPANY_S: Final = 0.1
 _RETRY_FIRST_S: Final = 0.25
 _RETRY_MOST_S: Final = 5.0
 
+log = logging.getLogger(__name__)
+
 
 class BatchRemote(Protocol):
     """Where batches go: ``backend.remote.WorkspaceRemote``, or a simulated server."""
 
     async def send(self, batch: Batch) -> BatchReply:
-        """Raises DriveError."""
+        """Raises DriveError, JournalTaken among them."""
+        ...
+
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        """From now on this mount sends for the journal; raises DriveError."""
         ...
 
 
@@ -266,18 +274,26 @@ class Outbox:
 
     async def _deliver(self, batch: list[Pending]) -> None:
         """Send one batch until it is answered. Whoever waits is told of trouble; the batch stays."""
-        first = self._last_number + 1
+        first, name = self._last_number + 1, new_batch_id()
         changes = [pending.change for pending in batch]
-        pause_s, failures = _RETRY_FIRST_S, 0
+        pause_s, failures, takes, is_ours = _RETRY_FIRST_S, 0, 0, True
         while True:
             try:
-                reply = await self._remote.send(Batch(self._journal, first, changes))
+                if not is_ours:
+                    first = (await self._remote.take_journal(self._journal)).number_for(name, first)
+                    is_ours = True
+                reply = await self._remote.send(Batch(self._journal, first, changes, id=name))
                 break
             except (Offline, Unauthorized) as error:
                 trouble: DriveError = error
-                if await self._has_parted(error):
+                if isinstance(error, JournalTaken):
+                    log.warning("a request of an earlier mount came late (%s): the journal is taken again", error)
+                    is_ours, takes = False, takes + 1
+                    if takes == 1:
+                        continue  # Should that go on, it goes on with pauses.
+                elif await self._has_parted(error):
                     try:
-                        outcomes = await self._apart.adopt(first, changes)
+                        outcomes = await self._apart.adopt(first, name, changes)
                     except LocalFailure as full:
                         trouble, failures = full, self._told_after
                     else:

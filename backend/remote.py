@@ -20,7 +20,17 @@ from urllib.parse import quote
 import msgspec
 import trio
 
-from backend.errors import DriveError, NoSpace, NotFound, Offline, ReadOnly, Refused, Unauthorized, Unusable
+from backend.errors import (
+    DriveError,
+    JournalTaken,
+    NoSpace,
+    NotFound,
+    Offline,
+    ReadOnly,
+    Refused,
+    Unauthorized,
+    Unusable,
+)
 from backend.http import Http, HttpxClient, Lane, Response, Traffic
 from backend.reach import Reach
 from protocol import problems
@@ -222,7 +232,9 @@ def problem_of(response: Response) -> DriveError:
             return Refused.named("EAGAIN", text)
         case problems.BAD_REQUEST | problems.BODY_TOO_LARGE:
             return Refused.named("EINVAL", text)
-        case problems.UNAVAILABLE | problems.INTERNAL | problems.OUT_OF_ORDER:
+        case problems.OUT_OF_ORDER:
+            return JournalTaken(text)
+        case problems.UNAVAILABLE | problems.INTERNAL:
             return Offline(text)
         case _:
             return Unusable(f"{problem.title}: {text}")

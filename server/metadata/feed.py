@@ -91,7 +91,7 @@ def take(
 def last_batch(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> JournalReply:
     """The numbers of a journal's last batch; of one that never joined, as if none had come yet."""
     row = tx.one(
-        "SELECT first_number, last_number FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
+        "SELECT first_number, last_number, batch FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
         (workspace, device, journal),
     )
     return JournalReply(1, 0) if row is None else JournalReply(*row)

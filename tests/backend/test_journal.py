@@ -11,7 +11,7 @@ from blake3 import blake3
 from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.journal import MAGIC, Flushed, Journal, Sending
-from protocol.ids import BlockId, NodeId, Seq, VersionNumber
+from protocol.ids import BatchId, BlockId, NodeId, Seq, VersionNumber
 from protocol.messages import Applied, Commit, Create, Kind, Node, SealedBlock, SetAttributes
 
 ROW = Node(
@@ -305,11 +305,11 @@ KEPT_GOLDEN = bytes.fromhex(
     "616e6765a6636f6d6d6974a774696d655f6e7301a46e6f646509a46261736503a473697a6505a86d616e6966657374c40101"
     "a86d74696d655f6e7302a6626c6f636b739192c4206262626262626262626262626262626262626262626262626262626262"
     "626262c4067365616c65640000003df7cefecbc5e994fb83a474797065a46b657074a66e756d62657202a66368616e676584"
-    "a66368616e6765a3736574a774696d655f6e7301a46e6f646501a46d6f6465cd01800000002986d5817271b6793484a47479"
-    "7065a773656e64696e67a5666972737407a76e756d62657273920102a761646f70746564c3000000400ab72d7e4011abc983"
-    "a474797065a8616e737765726564a76e756d626572739101a7616e73776572739183a6616e73776572a76170706c696564a3"
-    "73657105a776657273696f6e04000000280d806f6e8bc0bdb184a474797065a773656e64696e67a5666972737409a76e756d"
-    "626572739102a761646f70746564c2"
+    "a66368616e6765a3736574a774696d655f6e7301a46e6f646501a46d6f6465cd018000000031e7e384b4aa6b59c985a47479"
+    "7065a773656e64696e67a5666972737407a76e756d62657273920102a761646f70746564c3a56261746368c400000000400a"
+    "b72d7e4011abc983a474797065a8616e737765726564a76e756d626572739101a7616e73776572739183a6616e73776572a7"
+    "6170706c696564a373657105a776657273696f6e0400000040a0b16f325fb73fba85a474797065a773656e64696e67a56669"
+    "72737409a76e756d626572739102a761646f70746564c2a56261746368c410746865207365636f6e64206261746368"
 )
 
 
@@ -317,7 +317,7 @@ def _write_kept(journal: Journal) -> None:
     first, second = journal.keep(COMMIT), journal.keep(kept_change(1))
     journal.send(Sending(7, [first, second], adopted=True))
     journal.answered([first], [Applied(Seq(5), version=VersionNumber(4))])
-    journal.send(Sending(9, [second]))
+    journal.send(Sending(9, [second], batch=BatchId(b"the second batch")))
 
 
 def test_the_format_of_kept_changes_is_frozen(tmp_path: Path) -> None:
@@ -335,4 +335,4 @@ def test_frozen_kept_changes_can_be_read(tmp_path: Path) -> None:
         assert journal.past() == [
             (msgspec.structs.replace(COMMIT, blocks=[]), Applied(Seq(5), version=VersionNumber(4)))
         ]
-        assert journal.sending == Sending(9, [2])
+        assert journal.sending == Sending(9, [2], batch=BatchId(b"the second batch"))

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
+from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
 from protocol.messages import (
     AnyAnswer,
     AnyChange,
@@ -18,6 +18,7 @@ from protocol.messages import (
     Entry,
     Join,
     JoinReply,
+    JournalReply,
     Keep,
     Kind,
     Link,
@@ -228,3 +229,30 @@ def test_the_json_form_of_a_session_is_frozen() -> None:
         b'{"notices":{"seq":4},"first_number":1,"last_number":0,"lease_s":9.5}'
     )
     assert msgspec.json.encode(PollReply(Notices(Seq(4), reset=True))) == b'{"notices":{"seq":4,"reset":true}}'
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "expected"),
+    [
+        (("mine", 4, 6), 7, 7),
+        (("mine", 4, 6), 4, 4),
+        (("unknown", 4, 6), 4, 4),
+        (("other", 4, 6), 7, 7),
+        (("other", 4, 6), 4, 7),
+        (("mine", 4, 6), 9, 7),
+    ],
+    ids=[
+        "not applied",
+        "applied",
+        "perhaps applied",
+        "behind another's",
+        "instead of another's",
+        "in a backup's future",
+    ],
+)
+def test_a_batch_that_may_have_been_sent_goes_under_numbers_that_are_its_own(
+    last: tuple[str, int, int], first: int, expected: int
+) -> None:
+    ids = {"mine": BatchId(b"mine"), "other": BatchId(b"other"), "unknown": BatchId(b"")}
+    name, first_number, last_number = last
+    assert JournalReply(first_number, last_number, ids[name]).number_for(ids["mine"], first) == expected

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any, Final
@@ -63,6 +64,9 @@ class AsgiHttp:
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
         """Such a put is waiting."""
+        self.withheld = ""
+        """POSTs to paths with this end don't arrive; empty: all do."""
+        self._last_posts: dict[str, Callable[[], Awaitable[Response]]] = {}
         self._full = False
         self._app = app
 
@@ -84,6 +88,10 @@ class AsgiHttp:
         if self._full and method == "POST" and path.endswith("/changes"):
             problem = Problem(title="no space", status=507, code=problems.NO_SPACE)
             return Response(507, PROBLEM_JSON, msgspec.json.encode(problem))
+        if method == "POST":
+            self._last_posts[path.rpartition("/")[2]] = partial(self._call, method, path, headers or {}, bytes(body))
+            if self.withheld and path.endswith(self.withheld):
+                raise Offline("it takes long")
         if self.hold is not None and method == "PUT":
             self.held.set()
             await self.hold.wait()
@@ -103,6 +111,10 @@ class AsgiHttp:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
         return response
+
+    def last_post(self, end: str) -> Callable[[], Awaitable[Response]]:
+        """The last POST to a path with this last part, to let it arrive late or once more: nobody waits for it."""
+        return self._last_posts[end]
 
     @contextmanager
     def no_space(self) -> Iterator[None]:
@@ -159,6 +171,8 @@ class Place:
         """After a crash it is replaced by what the next process finds."""
         self.folder = ROOT / "cache"
         self.outdated: list[Outdated] = []
+        self.token: str | None = None
+        """Of a login that several mounts share; else each logs in anew, which voids what its predecessor has."""
         self._stirred = trio.Event()
         self.world = world
         self._name = name
@@ -176,7 +190,7 @@ class Place:
     @asynccontextmanager
     async def crashing_drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
         """The workspace, mounted, as it was remembered where the network is cut. The block's end is its crash."""
-        token = await self.world.issue_token(self._name)
+        token = self.token or await self.world.issue_token(self._name)
         reached = not self.http.cut
         if reached:
             caller = Caller(self.http, token, IMPATIENT)
