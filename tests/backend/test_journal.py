@@ -278,6 +278,65 @@ def test_a_log_is_not_emptied_while_changes_are_kept(tmp_path: Path) -> None:
         assert journal.kept() == [(number, kept_change(1))]
 
 
+def test_what_is_obsolete_goes_while_changes_are_kept(tmp_path: Path) -> None:
+    """A mount that is apart for long: each file is recorded, kept as a change, and done as a record."""
+    with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
+        for number in range(200):
+            begun = journal.begin(record(b"x" * 1000))
+            if number < 5:
+                journal.keep(kept_change(number + 1))
+            journal.sync()
+            journal.end(begun)
+        assert (tmp_path / "log").stat().st_size < 8000
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert [change for _, change in journal.kept()] == [kept_change(number + 1) for number in range(5)]
+        assert journal.live() == []
+
+
+def test_changes_that_were_sent_go_while_others_are_kept(tmp_path: Path) -> None:
+    """The server is lost again and again while a long queue is sent."""
+    with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
+        numbers = [journal.keep(large_commit(node)) for node in range(1, 101)]
+        journal.sync()
+        for number in numbers[:99]:
+            journal.send(Sending(number, [number]))
+            journal.sync()
+            journal.answered([number], [Applied(Seq(number))])
+            journal.sync()
+        assert (tmp_path / "log").stat().st_size < 45_000
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(numbers[-1], large_commit(100))]
+        assert [change.node for change, _ in journal.past()] == list(range(1, 100))
+
+
+def test_what_is_live_is_not_written_again_and_again(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        for node in range(1, 200):
+            journal.keep(large_commit(node))
+            journal.sync()
+            if node == 100:
+                before = os.stat(tmp_path / "log").st_ino
+        assert os.stat(tmp_path / "log").st_ino == before
+
+
+def test_a_batch_that_may_have_been_sent_is_known_after_what_is_obsolete_went(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        number = journal.keep(kept_change(1))
+        sending = Sending(7, [number], adopted=True, batch=BatchId(b"the only batch !"))
+        journal.send(sending)
+        for _ in range(9):
+            journal.end(journal.begin(record(b"x" * 1000)))
+        before = (tmp_path / "log").stat().st_size
+        journal.sync()
+        assert (tmp_path / "log").stat().st_size < before / 9
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.sending == sending
+
+
+def large_commit(node: int) -> Commit:
+    return msgspec.structs.replace(COMMIT, node=NodeId(node), blocks=[SealedBlock(BlockId(b"b" * 32), b"x" * 1000)])
+
+
 def test_records_that_are_appended_while_a_worker_syncs_are_not_lost(tmp_path: Path) -> None:
     """The log is replaced meanwhile, too: ``end`` does so when nothing is live."""
     with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:

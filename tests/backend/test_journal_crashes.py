@@ -254,6 +254,20 @@ def test_kept_changes_whose_sync_returned_are_there_after_a_failure_at_any_chang
             check_kept(after, told)
 
 
+def test_a_disk_without_room_for_a_second_log_goes_on_with_the_first() -> None:
+    disk = SimDisk(Random(0))
+    journal = Journal(disk, FOLDER, compact_bytes=1)
+    journal.sync()
+    journal.keep(change(1))
+    for _ in range(9):
+        journal.end(journal.begin(flushed("a")))
+    disk.fail_at(disk.steps + 2, errno.ENOSPC)
+    journal.sync()
+    assert "log.new" not in [entry.name for entry in disk.entries(FOLDER)]
+    with Journal(disk.power_loss(), FOLDER) as journal:
+        assert [one.node for _, one in journal.kept()] == [1]
+
+
 # ── overlays ──
 
 CONTENT = Random(3).randbytes(IN_MEMORY_MAX_BYTES + 1000)
