@@ -538,7 +538,7 @@ class Drive:
             for file in self._dirty_files()
         ]
         return status_of(
-            self._remote, self._tree, self.session, self.outbox, self._apart, self._services.blocks, unsent
+            self._remote, self._tree, self.session, self.reach, self.outbox, self._apart, self._services.blocks, unsent
         )
 
     def _dirty_files(self) -> list[OpenFile]:
