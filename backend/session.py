@@ -188,7 +188,8 @@ class Session:
                 if not self._joined:
                     await self.join()
                 else:
-                    await self._poll(self._lease_s / POLLS_A_LEASE)
+                    # After trouble at once: until it is answered there may be no lease, and status says that it waits.
+                    await self._poll(0 if self.trouble is not None else self._lease_s / POLLS_A_LEASE)
             except SessionEnded:
                 self._joined = False
                 continue
