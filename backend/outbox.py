@@ -25,7 +25,7 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, JournalTaken, LocalFailure, Offline, Unauthorized
+from backend.errors import DriveError, JournalTaken, LocalFailure, NotFound, Offline, ReadOnly, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq, new_batch_id
@@ -37,6 +37,8 @@ COMPANY_S: Final = 0.1
 
 _RETRY_FIRST_S: Final = 0.25
 _RETRY_MOST_S: Final = 5.0
+_REFUSED_MOST_S: Final = 60.0
+"""Between two tries to send what was kept where the device or its user may not: only a person changes that."""
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +227,8 @@ class Outbox:
                 except DriveError as error:
                     await self._trouble_apart(error)
                     await trio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _RETRY_MOST_S)
+                    is_refused = isinstance(error, Unauthorized | ReadOnly | NotFound)
+                    pause_s = min(2 * pause_s, _REFUSED_MOST_S if is_refused else _RETRY_MOST_S)
                     continue
                 async with self._keeping:
                     if not self._queue and len(self._apart) == 0:

@@ -30,7 +30,7 @@ from backend.threads import InlineThreads
 from backend.tree import Outdated
 from backend.treefile import TreeFile
 from protocol import problems
-from protocol.messages import PROBLEM_JSON, Problem, Workspace
+from protocol.messages import PROBLEM_JSON, Problem, Role, Workspace
 from server.blockstore.memory import MemoryBlockStore
 from tests.simulation.disk import ROOT, SimDisk
 
@@ -240,18 +240,31 @@ class World:
     def __init__(
         self,
         app: Starlette,
-        issue_token: Callable[[str], Awaitable[str]],
+        issue_token: Callable[..., Awaitable[str]],
+        share: Callable[[Role | None], Awaitable[None]],
+        prune: Callable[[], Awaitable[None]],
         store: MemoryBlockStore,
         workspace: Workspace,
     ) -> None:
-        """``issue_token`` takes a device's name."""
+        """``issue_token`` takes a device's name, and whose it is: the owner's, or the member's."""
         self.app = app
+        self.share = share
+        """Give the member a role, or take it."""
+        self.prune = prune
+        """Of the change log only the last change is left."""
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
 
     def place(self, name: str) -> Place:
         return Place(self, name)
+
+    async def place_of_member(self, name: str) -> Place:
+        """A device of the member, who may edit."""
+        await self.share(Role.EDITOR)
+        place = self.place(name)
+        place.token = await self.issue_token(name, is_owner=False)
+        return place
 
     def damage_blocks(self) -> None:
         """Change a byte of each stored object."""
