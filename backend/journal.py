@@ -37,7 +37,7 @@ from blake3 import blake3
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from protocol.ids import JOURNAL_ID_BYTES, BatchId, JournalId, new_journal_id
-from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node
+from protocol.messages import AnyAnswer, AnyChange, Commit, Create, Node, Refused
 
 MAGIC: Final = b"SDJ1\0\0\0\0"
 _HEAD: Final = struct.Struct(">I8s")
@@ -218,13 +218,19 @@ class Journal:
             return number
 
     def give_up(self, numbers: Sequence[int]) -> None:
-        """These changes, just kept, were refused after all. The next ``sync`` writes a log without them."""
+        """These changes, just kept, were refused after all. The next ``sync`` writes a log without them.
+
+        Until then a process that is killed leaves the word that they were; where that can't be written either, or the
+        power goes, the next one may find them as if they had been kept.
+        """
         with self._turn:
             for number in numbers:
                 del self._kept[number], self._sizes_bytes[number]
             if self._sending is not None and not self._kept.keys() >= set(self._sending.numbers):
                 self._sending = None
             self._in_doubt = True
+            with contextlib.suppress(LocalFailure):
+                self._append(Answered(list(numbers), [Refused("EIO", "it could not be kept")] * len(numbers)))
 
     def send(self, sending: Sending) -> None:
         """These are about to be sent as one batch, or may have been; ``sync`` it before that."""
@@ -383,7 +389,8 @@ class Journal:
                     self._past.append((number, change, answer))
                     records = Kept(number, change), Answered([number], [answer])
                     self._sizes_bytes[number] = sum(len(_encoded(one)) for one in records)
-                self._sending = None
+                if self._sending is not None and not set(numbers).isdisjoint(self._sending.numbers):
+                    self._sending = None
             case Settled():
                 self._forget_past()
                 self._sending = None
