@@ -299,6 +299,7 @@ class Outbox:
                         outcomes = await self._apart.adopt(first, name, changes)
                     except LocalFailure as full:
                         trouble, failures = full, self._told_after
+                        await self._return_with_nothing_kept()
                     else:
                         for pending, outcome in zip(batch, outcomes, strict=True):
                             self._settle_apart(pending, outcome)
@@ -328,6 +329,15 @@ class Outbox:
             diversions.learn(pending.change, answer)
             self._answered(pending.change if isinstance(done, Create) else done, answer, seq)
             pending.settle((answer, seq))
+
+    async def _return_with_nothing_kept(self) -> None:
+        """There is no room to keep anything here: work with the server again as soon as it answers."""
+        try:
+            await self._apart.send_all()  # Nothing is: the mount had not kept a change before it parted.
+        except DriveError as error:
+            await self._trouble_apart(error)
+        else:
+            await self._rejoin()
 
     async def _has_parted(self, error: DriveError) -> bool:
         """After a batch that got no answer: whether the mount works apart from its server now."""

@@ -364,6 +364,26 @@ async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(
     assert [sent.node for sent in parting.replay.applied] == [1, 2]
 
 
+async def test_a_server_that_is_back_before_the_disk_has_room_gets_the_batch_under_way(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.server.gate = trio.Event()
+    pending = parting.outbox.submit(change(1))
+    await trio.testing.wait_all_tasks_blocked()
+    parting.disk.is_full = True
+    parting.part()
+    with pytest.raises(DriveError):
+        await pending.answer()
+    await trio.sleep(10)
+    assert parting.reach.apart
+    parting.server.gate, parting.replay.failure = None, None
+    await parting.reach.wait_joined()
+    await pending.end()
+    await parting.outbox.submit(change(2)).answer()
+    assert parting.server.applied == [1, 2]
+    assert parting.replay.applied == []
+
+
 async def test_trouble_with_sending_is_told_and_does_not_end_the_tries(parting: World, autojump_clock: object) -> None:
     parting.part()
     await parting.outbox.submit(change(1)).answer()
