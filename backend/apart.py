@@ -33,7 +33,7 @@ from backend.tree import Tree
 from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.diversions import Diversions
-from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber
+from protocol.ids import NO_VERSION, ROOT_NODE, BatchId, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
 from protocol.keys import WorkspaceKeys
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
@@ -187,7 +187,7 @@ class Apart:
             self._hold_blocks(change)
         return outcomes
 
-    async def adopt(self, first: int, changes: Sequence[AnyChange]) -> list[AnyAnswer | DriveError]:
+    async def adopt(self, first: int, batch: BatchId, changes: Sequence[AnyChange]) -> list[AnyAnswer | DriveError]:
         """The same for a batch that may have reached the server under numbers from ``first`` on.
 
         Raises LocalFailure, and has adopted nothing: its changes may be done or not, and nobody must be told either.
@@ -200,7 +200,7 @@ class Apart:
                 lenient = self._lenient(change)  # By what the changes before it did.
                 outcomes.append(self._applied_here(lenient))
                 kept[self._journal.keep(lenient)] = lenient
-            self._journal.send(Sending(first, list(kept), adopted=True))
+            self._journal.send(Sending(first, list(kept), adopted=True, batch=batch))
             await self._threads.run(self._journal.sync)
         except LocalFailure:
             self._branch.undo(began)
@@ -257,15 +257,16 @@ class Apart:
 
     async def send_all(self) -> int:
         """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
-        last = (await self._remote.take_journal(self._journal.id)).last_number
+        taken = await self._remote.take_journal(self._journal.id)
+        last = taken.last_number
         self.is_sending = True
         try:
             if last == 0 and len(self) > 0:  # It may never have joined, at this server or in its backup.
                 await self._remote.join(self._journal.id, None)
                 await self._remote.leave()
             sending = self._journal.sending
-            if sending is not None and sending.first > last + 1:
-                log.warning("the server has forgotten changes of this device: was it restored from a backup?")
+            if sending is not None and taken.number_for(sending.batch, sending.first) != sending.first:
+                log.warning("the server has other changes under the numbers of those that were being sent")
                 self._journal.send_anew()
             while self._journal.sending is not None or self._next_batch():
                 last = await self._send_batch(last)
@@ -276,7 +277,7 @@ class Apart:
     async def _send_batch(self, last: int) -> int:
         """Send the first of what is kept, as it was sent before where it may have been; returns the last number."""
         again = self._journal.sending
-        sending = again or Sending(last + 1, self._next_batch())
+        sending = again or Sending(last + 1, self._next_batch(), batch=new_batch_id())
         self._alone = max(0, self._alone - 1)
         changes = dict(zip(sending.numbers, self._journal.kept_as(sending.numbers), strict=True))
         batch = [self._as_sent(number, change) for number, change in changes.items()]
@@ -289,7 +290,7 @@ class Apart:
             self._journal.send(sending)
             await self._threads.run(self._journal.sync)
         try:
-            reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch))
+            reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch, id=sending.batch))
         except NotFound:
             raise
         except Refused as error:
