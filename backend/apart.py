@@ -28,7 +28,7 @@ from backend.records import Sending
 from backend.replay import Replay, ReplayRemote
 from backend.threads import Threads
 from backend.tree import Tree
-from protocol.ids import NO_VERSION, NodeId, VersionNumber
+from protocol.ids import NO_VERSION, BatchId, NodeId, VersionNumber
 from protocol.keys import WorkspaceKeys
 from protocol.limits import MIB
 from protocol.messages.batches import AnyAnswer, Applied
@@ -129,7 +129,7 @@ class Apart:
             self._hold_blocks(change)
         return outcomes
 
-    async def adopt(self, first: int, changes: Sequence[AnyChange]) -> list[AnyAnswer | DriveError]:
+    async def adopt(self, first: int, batch: BatchId, changes: Sequence[AnyChange]) -> list[AnyAnswer | DriveError]:
         """The same for a batch that may have reached the server under numbers from ``first`` on.
 
         Raises LocalFailure, and has adopted nothing: its changes may be done or not, and nobody must be told either.
@@ -142,7 +142,7 @@ class Apart:
                 lenient = self._lenient(change)  # By what the changes before it did.
                 outcomes.append(self._applied_here(lenient))
                 kept[self._journal.keep(lenient)] = lenient
-            self._journal.send(Sending(first, list(kept), adopted=True))
+            self._journal.send(Sending(first, list(kept), adopted=True, batch=batch))
             await self._threads.run(self._journal.sync)
         except LocalFailure:
             self._branch.undo(began)

@@ -20,6 +20,7 @@ import trio
 
 from backend.errors import (
     DriveError,
+    JournalTaken,
     ListingChanged,
     NoSpace,
     NotFound,
@@ -179,7 +180,9 @@ def problem_of(response: Response) -> DriveError:
             return Refused.named("EAGAIN", text)
         case problems.BAD_REQUEST | problems.BODY_TOO_LARGE:
             return Refused.named("EINVAL", text)
-        case problems.UNAVAILABLE | problems.INTERNAL | problems.OUT_OF_ORDER:
+        case problems.OUT_OF_ORDER:
+            return JournalTaken(text)
+        case problems.UNAVAILABLE | problems.INTERNAL:
             return Offline(text)
         case _:
             return Unusable(f"{problem.title}: {text}")

@@ -308,7 +308,9 @@ class Drive:
             )
             for file in self._files.dirty()
         ]
-        return status_of(self._remote, self._tree, self.session, self._outbox, self._apart, self._blocks, unsent)
+        return status_of(
+            self._remote, self._tree, self.session, self.reach, self._outbox, self._apart, self._blocks, unsent
+        )
 
     # ── what parts say to parts that are made after them ──
 

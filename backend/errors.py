@@ -4,6 +4,7 @@
 
     DriveError                 .errno is what a system call returns
     ├── Offline                the server can't be reached: what was closed is kept and sent later (EIO)
+    │   ├── JournalTaken       another session sends for this journal: take it again, then send (EIO)
     │   └── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
     ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
     ├── ReadOnly               the member may only read (EROFS)
@@ -38,6 +39,14 @@ class Offline(DriveError):
 
 class Deferred(Offline):
     """What was written can't be shown under a name before the server is asked: once durable, that is success."""
+
+
+class JournalTaken(Offline):
+    """The journal's numbers at the server are not those that this mount knows: another session took it since.
+
+    That can only be an earlier mount of the same folder, whose requests arrive late; or the server was restored from a
+    backup. Who holds the folder's lock takes the journal again, and learns its numbers by that.
+    """
 
 
 class Unauthorized(DriveError):

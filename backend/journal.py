@@ -7,8 +7,9 @@ Owns the journal folder: the journal's id, the lock that keeps a second mount ou
 folder of overlay files that records name.
 
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
-another that holds all that is live; when nothing is live and it is long, it is replaced by an empty one. What ``sync``
-promised holds whichever process comes next, and whatever that one's crash undoes.
+another that holds all that is live; that happens when nothing is live and it is long, and when most of it is obsolete:
+so it is not much longer than twice what is live. What ``sync`` promised holds whichever process comes next, and
+whatever that one's crash undoes.
 
 ``sync`` may run in a worker while records are appended: ``_turn`` guards the log and what is live, and is not held
 while the disk syncs; ``_sync_turn`` lets one sync run at a time, since a failed one is told to one caller alone.
@@ -31,11 +32,12 @@ from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from backend.records import MAGIC, Answered, Begun, Done, Flushed, Kept, Record, Sending, Settled, encoded, records
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
-from protocol.messages.batches import AnyAnswer
+from protocol.messages.batches import AnyAnswer, Refused
 from protocol.messages.changes import AnyChange, Commit
 
 _COMPACT_BYTES: Final = 4 << 20
-"""A log with nothing live is emptied when it is at least this long, not after each commit."""
+"""A log with nothing live is emptied when it is at least this long, not after each commit; and what is obsolete in one
+that holds something goes when it is this much more than the rest."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,10 @@ class Journal:
         self._sending: Sending | None = None
         self._next = 1
         self._log: File | None = None
+        self._sizes_bytes: dict[int, int] = {}
+        """How much a new log would have of each record that is live, kept or past, by number."""
+        self._rewritten_from_bytes = 0
+        """After it could not be rewritten: from which length on it is tried again."""
         self._log_bytes = 0
         """Where the next record goes; what lies behind is the rest of one that could not be written."""
         self._in_doubt = False
@@ -87,7 +93,7 @@ class Journal:
         """Append a record; returns its number. ``sync`` makes it survive a power loss."""
         with self._turn:
             number, self._next = self._next, self._next + 1
-            self._append(Begun(number, flushed))
+            self._sizes_bytes[number] = self._append(Begun(number, flushed))
             self._live[number] = flushed
             return number
 
@@ -95,6 +101,7 @@ class Journal:
         """A record is committed. Where that can't be written, the next mount commits it again, which does no harm."""
         with self._turn:
             if self._live.pop(number, None) is not None:
+                del self._sizes_bytes[number]
                 self._tidy(Done(number))
 
     def _tidy(self, record: Record) -> None:
@@ -130,18 +137,24 @@ class Journal:
         """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""
         with self._turn:
             number, self._next = self._next, self._next + 1
-            self._append(Kept(number, change))
+            self._sizes_bytes[number] = self._append(Kept(number, change))
             self._kept[number] = change
             return number
 
     def give_up(self, numbers: Sequence[int]) -> None:
-        """These changes, just kept, were refused after all. The next ``sync`` writes a log without them."""
+        """These changes, just kept, were refused after all. The next ``sync`` writes a log without them.
+
+        Until then a process that is killed leaves the word that they were; where that can't be written either, or the
+        power goes, the next one may find them as if they had been kept.
+        """
         with self._turn:
             for number in numbers:
-                del self._kept[number]
+                del self._kept[number], self._sizes_bytes[number]
             if self._sending is not None and not self._kept.keys() >= set(self._sending.numbers):
                 self._sending = None
             self._in_doubt = True
+            with contextlib.suppress(LocalFailure):
+                self._append(Answered(list(numbers), [Refused("EIO", "it could not be kept")] * len(numbers)))
 
     def send(self, sending: Sending) -> None:
         """These are about to be sent as one batch, or may have been; ``sync`` it before that."""
@@ -167,9 +180,14 @@ class Journal:
     def settle(self) -> None:
         """Everything kept is at the server. Where that can't be written, the next mount finds that out again."""
         with self._turn:
-            self._past.clear()
+            self._forget_past()
             self._sending = None
             self._tidy(Settled())
+
+    def _forget_past(self) -> None:
+        for number, _, _ in self._past:
+            del self._sizes_bytes[number]
+        self._past.clear()
 
     def sync(self) -> None:
         """Return when everything appended before survives a power loss; raises LocalFailure. For any thread.
@@ -179,14 +197,34 @@ class Journal:
         with self._sync_turn:
             try:
                 with self._turn:
+                    log_file = self._opened_log()
                     if self._in_doubt:
                         self._begin_log()
                         return
-                    log_file = self._being_synced = self._opened_log()
+                    if self._is_mostly_obsolete() and self._compacted():
+                        return
+                    self._being_synced = log_file
                 self._sync_file(log_file)
             except OSError as error:
                 self._in_doubt = True  # The next fsync would not say what this one lost: fsync(2).
                 raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+
+    def _is_mostly_obsolete(self) -> bool:
+        if self._log_bytes < max(self._compact_bytes, self._rewritten_from_bytes):
+            return False
+        return self._log_bytes - self._compact_bytes >= 2 * sum(self._sizes_bytes.values())
+
+    def _compacted(self) -> bool:
+        """Whether the log could be rewritten: on a full disk the present one goes on. Raises OSError."""
+        try:
+            self._begin_log()
+        except OSError as error:
+            if self._in_doubt:
+                raise
+            log.warning("%s: what is obsolete in it stays for now: %s", self._folder, error)
+            self._rewritten_from_bytes = 2 * self._log_bytes
+            return False
+        return True
 
     def _sync_file(self, log_file: File) -> None:
         try:
@@ -246,6 +284,8 @@ class Journal:
         self._log_bytes = len(MAGIC)
         self._in_doubt = True  # Whether the earlier process could sync the log and its name, nobody knows.
         for record, stop in records(self._log):
+            if isinstance(record, Begun | Kept):
+                self._sizes_bytes[record.number] = stop - self._log_bytes
             self._log_bytes = stop
             self._take_up(record)
         if (torn := size - self._log_bytes) > 0:
@@ -261,6 +301,7 @@ class Journal:
                 self._next = number + 1
             case Done(number=number):
                 self._live.pop(number, None)
+                self._sizes_bytes.pop(number, None)
             case Kept(number=number, change=change):
                 self._kept[number] = change
                 self._next = number + 1
@@ -268,10 +309,14 @@ class Journal:
                 self._sending = record
             case Answered(numbers=numbers, answers=answers):
                 for number, answer in zip(numbers, answers, strict=True):
-                    self._past.append((number, _without_blocks(self._kept.pop(number)), answer))
-                self._sending = None
+                    change = _without_blocks(self._kept.pop(number))
+                    self._past.append((number, change, answer))
+                    remain = Kept(number, change), Answered([number], [answer])
+                    self._sizes_bytes[number] = sum(len(encoded(one)) for one in remain)
+                if self._sending is not None and not set(numbers).isdisjoint(self._sending.numbers):
+                    self._sending = None
             case Settled():
-                self._past.clear()
+                self._forget_past()
                 self._sending = None
 
     def _live_records(self) -> list[Record]:
@@ -288,7 +333,7 @@ class Journal:
         """Replace the log by a new one that holds what is live. Raises OSError; what is live is in either log then."""
         content = MAGIC + b"".join(map(encoded, self._live_records()))
         replaced, self._log = self._log, self._replace(self._folder / "log", content)
-        self._log_bytes = len(content)
+        self._log_bytes, self._rewritten_from_bytes = len(content), 0
         self._in_doubt = True  # Until its name is safe, a power loss brings the replaced one back.
         if replaced is not None and replaced is not self._being_synced:
             replaced.close()
@@ -305,10 +350,13 @@ class Journal:
             self.disk.rename(temporary, path)
         except OSError:
             file.close()
+            with contextlib.suppress(OSError):
+                self.disk.remove(temporary)  # It would fill a disk that is full already.
             raise
         return file
 
-    def _append(self, record: Record) -> None:
+    def _append(self, record: Record) -> int:
+        """Returns how long the record is. Raises LocalFailure."""
         data = encoded(record)
         log_file = self._opened_log()
         try:
@@ -318,6 +366,7 @@ class Journal:
                 log_file.truncate(self._log_bytes)
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
         self._log_bytes += len(data)
+        return len(data)
 
     def _opened_log(self) -> File:
         if self._log is None:

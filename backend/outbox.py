@@ -1,8 +1,10 @@
 """The changes of this mount on their way to the server: numbered, in order, one batch at a time.
 
 Owns the numbers of the journal's changes. A batch is sent again, unchanged, until it is answered, so that no number
-ever stands for two changes: the server answers a repeated batch with what it answered first. Whatever queues up
-meanwhile goes into the next batch, so concurrent programs share round trips.
+ever stands for two changes: the server answers a repeated batch with what it answered first. Only where its numbers
+turn out to be those of a killed mount's batch, which came late, or to follow on some that a server which was restored
+from a backup has forgotten, does it go under others. Whatever queues up meanwhile goes into the next batch, so
+concurrent programs share round trips.
 
 A change that nobody waits for (``submit_later``: the create of a file that is about to be written) waits
 a moment for company, and goes at once when a change that somebody waits for is queued behind it.
@@ -16,6 +18,7 @@ the notices that came with its answer have been applied.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -23,12 +26,12 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, LocalFailure, Offline, Refused, Unauthorized
+from backend.errors import DriveError, JournalTaken, LocalFailure, NotFound, Offline, ReadOnly, Refused, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
-from protocol.ids import JournalId, Seq
+from protocol.ids import JournalId, Seq, new_batch_id
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES
-from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply
 from protocol.messages.batches import Refused as RefusedAnswer
 from protocol.messages.changes import AnyChange, Commit, Create
 from protocol.messages.notices import Notices
@@ -38,13 +41,21 @@ COMPANY_S: Final = 0.1
 
 _RETRY_FIRST_S: Final = 0.25
 _RETRY_MOST_S: Final = 5.0
+_REFUSED_MOST_S: Final = 60.0
+"""Between two tries to send what was kept where the device or its user may not: only a person changes that."""
+
+log = logging.getLogger(__name__)
 
 
 class BatchRemote(Protocol):
     """Where batches go: ``backend.remote.WorkspaceRemote``, or a simulated server."""
 
     async def send(self, batch: Batch) -> BatchReply:
-        """Raises DriveError."""
+        """Raises DriveError, JournalTaken among them."""
+        ...
+
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        """From now on this mount sends for the journal; raises DriveError."""
         ...
 
 
@@ -235,7 +246,8 @@ class Outbox:
                 except DriveError as error:
                     await self._trouble_apart(error)
                     await trio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _RETRY_MOST_S)
+                    is_refused = isinstance(error, Unauthorized | ReadOnly | NotFound)
+                    pause_s = min(2 * pause_s, _REFUSED_MOST_S if is_refused else _RETRY_MOST_S)
                     continue
                 async with self._keeping:
                     if not self._queue and len(self._apart) == 0:
@@ -284,20 +296,29 @@ class Outbox:
 
     async def _deliver(self, batch: list[Pending]) -> None:
         """Send one batch until it is answered. Whoever waits is told of trouble; the batch stays."""
-        first = self._last_number + 1
+        first, name = self._last_number + 1, new_batch_id()
         changes = [pending.change for pending in batch]
-        pause_s, failures = _RETRY_FIRST_S, 0
+        pause_s, failures, takes, is_ours = _RETRY_FIRST_S, 0, 0, True
         while True:
             try:
-                reply = await self._remote.send(Batch(self._journal, first, changes))
+                if not is_ours:
+                    first = (await self._remote.take_journal(self._journal)).number_for(name, first)
+                    is_ours = True
+                reply = await self._remote.send(Batch(self._journal, first, changes, id=name))
                 break
             except (Offline, Unauthorized) as error:
                 trouble: DriveError = error
-                if await self._has_parted(error):
+                if isinstance(error, JournalTaken):
+                    log.warning("the journal is taken again: %s", error)
+                    is_ours, takes = False, takes + 1
+                    if takes == 1:
+                        continue  # Should that go on, it goes on with pauses.
+                elif await self._has_parted(error):
                     try:
-                        outcomes = await self._apart.adopt(first, changes)
+                        outcomes = await self._apart.adopt(first, name, changes)
                     except LocalFailure as full:
                         trouble, failures = full, self._told_after
+                        await self._return_with_nothing_kept()
                     else:
                         for pending, outcome in zip(batch, outcomes, strict=True):
                             self._settle_apart(pending, outcome)
@@ -331,6 +352,15 @@ class Outbox:
             await self._renamed()
         for pending, answer in answered:
             pending.settle((answer, seq))
+
+    async def _return_with_nothing_kept(self) -> None:
+        """There is no room to keep anything here: work with the server again as soon as it answers."""
+        try:
+            await self._apart.replay.send_all()  # Nothing is: the mount had not kept a change before it parted.
+        except DriveError as error:
+            await self._trouble_apart(error)
+        else:
+            await self._rejoin()
 
     async def _has_parted(self, error: DriveError) -> bool:
         """After a batch that got no answer: whether the mount works apart from its server now."""

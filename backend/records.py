@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from backend.disk import File
 from backend.errors import LocalFailure
+from protocol.ids import BatchId
 from protocol.messages.batches import AnyAnswer
 from protocol.messages.changes import AnyChange, Create
 from protocol.messages.nodes import Node
@@ -76,6 +77,8 @@ class Sending(msgspec.Struct, frozen=True, tag="sending"):
     numbers: list[int]
     adopted: bool = False
     """They may have been sent before the mount parted, as those who asked for them wanted them answered."""
+    batch: BatchId = BatchId(b"")
+    """What the batch is called at the server."""
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

@@ -29,7 +29,7 @@ from backend.tree import Tree
 from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.diversions import Diversions
-from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber
+from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
 from protocol.keys import WorkspaceKeys
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MISSING_QUERY_BLOCKS
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
@@ -121,15 +121,16 @@ class Replay:
 
     async def send_all(self) -> int:
         """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
-        last = (await self._remote.take_journal(self._journal.id)).last_number
+        taken = await self._remote.take_journal(self._journal.id)
+        last = taken.last_number
         self.is_sending = True
         try:
             if last == 0 and self._journal.kept_count > 0:  # It may never have joined, at this server or in its backup.
                 await self._remote.join(self._journal.id, None)
                 await self._remote.leave()
             sending = self._journal.sending
-            if sending is not None and sending.first > last + 1:
-                log.warning("the server has forgotten changes of this device: was it restored from a backup?")
+            if sending is not None and taken.number_for(sending.batch, sending.first) != sending.first:
+                log.warning("the server has other changes under the numbers of those that were being sent")
                 self._journal.send_anew()
             while self._journal.sending is not None or self._next_batch():
                 last = await self._send_batch(last)
@@ -140,7 +141,7 @@ class Replay:
     async def _send_batch(self, last: int) -> int:
         """Send the first of what is kept, as it was sent before where it may have been; returns the last number."""
         again = self._journal.sending
-        sending = again or Sending(last + 1, self._next_batch())
+        sending = again or Sending(last + 1, self._next_batch(), batch=new_batch_id())
         self._alone = max(0, self._alone - 1)
         changes = dict(zip(sending.numbers, self._journal.kept_as(sending.numbers), strict=True))
         batch = [self._as_sent(number, change) for number, change in changes.items()]
@@ -153,7 +154,7 @@ class Replay:
             self._journal.send(sending)
             await self._threads.run(self._journal.sync)
         try:
-            reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch))
+            reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch, id=sending.batch))
         except NotFound:
             raise
         except Refused as error:

@@ -96,6 +96,7 @@ class Session:
     ) -> None:
         """``part`` is called when the lease is over and the server can't be reached: the mount works apart then."""
         self.trouble: DriveError | None = None
+        """Why the last poll, or the last sending of what was kept apart, failed."""
         self._reach = reach
         self._part = part
         self._remote = remote
@@ -116,11 +117,6 @@ class Session:
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
         return max(0.0, self._lease_until_s - self._clock())
-
-    @property
-    def is_with_server(self) -> bool:
-        """Whether the server answered last, and what was done apart from it is there."""
-        return self.trouble is None and not self._reach.apart
 
     async def absorb(self, notices: Notices) -> None:
         """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped.
@@ -194,7 +190,8 @@ class Session:
                 if not self._joined:
                     await self.join()
                 else:
-                    await self._poll(self._lease_s / POLLS_A_LEASE)
+                    # After trouble at once: until it is answered there may be no lease, and status says that it waits.
+                    await self._poll(0 if self.trouble is not None else self._lease_s / POLLS_A_LEASE)
             except SessionEnded:
                 self._joined = False
                 continue

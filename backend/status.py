@@ -8,9 +8,10 @@ import msgspec
 
 from backend.apart import Apart
 from backend.blocks import Blocks
-from backend.errors import Unauthorized
+from backend.errors import DriveError, NotFound, ReadOnly, Unauthorized
 from backend.openfile import OpenFile
 from backend.outbox import Outbox
+from backend.reach import Reach
 from backend.remote import WorkspaceRemote
 from backend.session import Session
 from backend.tree import Tree
@@ -40,6 +41,33 @@ def state_of(row: Node, file: OpenFile | None, apart: Apart) -> FileState:
     return FileState.UPLOADING if row.state is State.PENDING else FileState.SYNCED
 
 
+class MountState(StrEnum):
+    """Whether a mount works with its server."""
+
+    ONLINE = "online"
+    """The server answered last."""
+    WAITING = "waiting"
+    """It did not, and may in a moment: what is known under the lease is answered, and the rest waits."""
+    OFFLINE = "offline"
+    """The mount works apart: what is cached is shown, what is done is kept, until all of it is at the server. A strict
+    mount never does: it refuses what the server doesn't vouch for."""
+    REFUSED = "refused"
+    """The server answers that this device, or this user, may not: what was done here is kept."""
+
+
+def mount_state(trouble: DriveError | None, *, is_apart: bool, is_strict: bool, has_lease: bool) -> MountState:
+    """``trouble`` is what the last answer, or its absence, was."""
+    match trouble:
+        case Unauthorized() | ReadOnly() | NotFound():
+            return MountState.REFUSED
+        case _ if is_apart or (is_strict and trouble is not None and not has_lease):
+            return MountState.OFFLINE
+        case None:
+            return MountState.ONLINE
+        case _:
+            return MountState.WAITING
+
+
 class Unsent(msgspec.Struct, frozen=True):
     """A file with bytes that are in no committed version yet."""
 
@@ -52,10 +80,9 @@ class Unsent(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """One mount. Counters are since the mount began; bytes are those of request and answer bodies."""
 
-    state: str
-    """online, offline (the server can't be reached: what is cached is shown, what is done is kept, unless the mount is
-    strict) or refused (it doesn't accept the token)."""
+    state: MountState
     trouble: str
+    """Why the mount is not online: what the server answered last, or that it did not; else empty."""
     seq: int
     queued_changes: int
     """Not at the server yet, those that are kept from while it was away among them."""
@@ -76,6 +103,7 @@ def status_of(
     remote: WorkspaceRemote,
     tree: Tree,
     session: Session,
+    reach: Reach,
     outbox: Outbox,
     apart: Apart,
     blocks: Blocks,
@@ -83,10 +111,9 @@ def status_of(
 ) -> Status:
     """The present state of a mount's parts."""
     trouble = session.trouble
-    state = "online" if session.is_with_server else "refused" if isinstance(trouble, Unauthorized) else "offline"
     traffic = remote.caller.traffic
     return Status(
-        state=state,
+        state=mount_state(trouble, is_apart=reach.apart, is_strict=reach.strict, has_lease=session.lease_left_s() > 0),
         trouble="" if trouble is None else str(trouble),
         seq=tree.applied,
         queued_changes=len(outbox) + len(apart),

@@ -197,7 +197,7 @@ def status_command(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answers[0] if folder is not None else answers, indent=2))
     elif answers:
-        click.echo("\n\n".join(_described(answer) for answer in answers))
+        click.echo("\n\n".join(described(answer) for answer in answers))
     elif not silent:
         click.echo("Nothing is mounted. samedrive mount URL DIR mounts a workspace; samedrive up DIR makes a drive.")
     if silent:
@@ -225,7 +225,8 @@ def _ask(folder: Path, question: str) -> dict[str, Any]:
     return answer
 
 
-def _described(status: dict[str, Any]) -> str:
+def described(status: dict[str, Any]) -> str:
+    """A mount's status for people, in lines."""
     lines = [
         f"{status['folder']}: {status['workspace']} at {status['url']}, {status['state']}",
         f"  change {status['seq']}; {status['requests']} requests, "
@@ -233,9 +234,11 @@ def _described(status: dict[str, Any]) -> str:
         f"  blocks: {status['blocks_up']} sent, {status['blocks_down']} fetched, "
         f"{status['cache_hits']} from the cache ({written(status['cache_bytes'])} on disk)",
     ]
-    if status["state"] != "online" and (kept := status["queued_changes"]):
-        when = "answers" if status["state"] == "offline" else "accepts this device again"
-        lines.append(f"  {kept} change{'s' * (kept > 1)} kept here, to be sent when the server {when}")
+    if status["state"] == "waiting":
+        lines.append("  the server did not answer last: what needs it waits")
+    elif status["state"] != "online" and (kept := status["queued_changes"]):
+        what, them = ("change", "it") if kept == 1 else ("changes", "them")
+        lines.append(f"  {kept} {what} kept here, to be sent when the server takes {them}")
     lines += [f"  trouble: {status['trouble']}"] if status["trouble"] else []
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
     for file in status["sending"]:

@@ -26,6 +26,9 @@ JournalId = NewType("JournalId", bytes)
 SessionId = NewType("SessionId", bytes)
 """16 random bytes: one mount of one workspace, from its start to its end; holds a lease."""
 
+BatchId = NewType("BatchId", bytes)
+"""16 random bytes: numbered changes that are sent together, each time that they are; empty: unknown."""
+
 Seq = NewType("Seq", int)
 """The number of a change of a workspace, from 1, without gaps; 0 is the empty workspace."""
 
@@ -38,6 +41,7 @@ NO_VERSION: Final = VersionNumber(0)
 BLOCK_ID_BYTES: Final = 32
 JOURNAL_ID_BYTES: Final = 16
 SESSION_ID_BYTES: Final = 16
+BATCH_ID_BYTES: Final = 16
 
 
 def new_node_id() -> NodeId:
@@ -57,6 +61,11 @@ def new_journal_id() -> JournalId:
 def new_session_id() -> SessionId:
     """A random id of a mount's run: a mount that crashed and its successor are two sessions."""
     return SessionId(secrets.token_bytes(SESSION_ID_BYTES))
+
+
+def new_batch_id() -> BatchId:
+    """A random id of changes that are sent together."""
+    return BatchId(secrets.token_bytes(BATCH_ID_BYTES))
 
 
 def new_hex_id() -> str:

@@ -8,7 +8,7 @@ the mount drops what they outdate first, then keeps the nodes that the answers c
 
 from __future__ import annotations
 
-from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
+from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
 from protocol.messages.changes import AnyChange
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notices
@@ -18,13 +18,15 @@ from protocol.messages.wire import Message
 class Batch(Message, frozen=True):
     """Changes ``first`` to ``first + len(changes) - 1`` of a journal, in order.
 
-    A mount names its session: refused are those of one whose journal another session has taken since.
+    A mount names its session: refused are those of one whose journal another session has taken since. ``id`` tells the
+    batch from one of a killed mount that took its numbers.
     """
 
     journal: JournalId
     first: int
     changes: list[AnyChange]
     session: SessionId = SessionId(b"")
+    id: BatchId = BatchId(b"")
 
 
 class Answer(Message, tag_field="answer", frozen=True):
@@ -82,3 +84,14 @@ class JournalReply(Message, frozen=True):
 
     first_number: int
     last_number: int
+    batch: BatchId = BatchId(b"")
+
+    def number_for(self, batch: BatchId, first: int) -> int:
+        """From which number on a batch goes that may have been sent from ``first`` on; by who has taken the journal.
+
+        Another where it surely was not applied and its numbers stand for other changes: those of a batch that a killed
+        mount had sent, or those of a server that was restored from a backup.
+        """
+        is_free = first == self.last_number + 1
+        is_applied = first <= self.last_number and (not batch or not self.batch or batch == self.batch)
+        return first if is_free or is_applied else self.last_number + 1

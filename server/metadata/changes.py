@@ -79,22 +79,24 @@ def apply_batch(
     """
     key = (workspace, caller.device, batch.journal)
     row = tx.one(
-        "SELECT last_number, first_number, answers, session FROM journals"
+        "SELECT last_number, first_number, answers, session, batch FROM journals"
         " WHERE workspace = ? AND device = ? AND journal = ?",
         key,
     )
     if row is None:
         raise OutOfOrder("this journal has not joined the workspace", 0)
-    last, first, answers, session = row
+    last, first, answers, session, applied_batch = row
     if batch.session and session is not None and batch.session != session:
         raise OutOfOrder("a later mount has taken this journal", last)
     if batch.first == last + 1:
         kept = _apply_all(tx, workspace, caller, batch, verified, now_ns)
         tx.execute(
-            "UPDATE journals SET last_number = ?, first_number = ?, answers = ?"
+            "UPDATE journals SET last_number = ?, first_number = ?, answers = ?, batch = ?"
             " WHERE workspace = ? AND device = ? AND journal = ?",
-            (last + len(batch.changes), batch.first, _encode(kept), *key),
+            (last + len(batch.changes), batch.first, _encode(kept), batch.id, *key),
         )
+    elif batch.id and applied_batch and batch.id != applied_batch:
+        raise OutOfOrder("an earlier mount's changes have these numbers", last)
     elif (batch.first, batch.first + len(batch.changes) - 1) == (first, last):
         kept = _decode(answers)
     else:

@@ -68,6 +68,7 @@ def join(
     tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, after: Seq, now_ns: int
 ) -> JournalReply:
     """A mount begins: it has nothing cached that changes up to ``after`` outdated."""
+    _inherit(tx, workspace, device, journal)
     tx.execute(
         "INSERT INTO journals (workspace, device, journal, last_number, first_number, answers, acknowledged)"
         " VALUES (?, ?, ?, 0, 1, ?, ?)"
@@ -82,6 +83,7 @@ def take(
     tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId, session: SessionId
 ) -> JournalReply:
     """From now on this session sends the journal's changes, and no earlier one; returns its last batch."""
+    _inherit(tx, workspace, device, journal)
     tx.execute(
         "UPDATE journals SET session = ? WHERE workspace = ? AND device = ? AND journal = ?",
         (session, workspace, device, journal),
@@ -89,10 +91,28 @@ def take(
     return last_batch(tx, workspace, device, journal)
 
 
+def _inherit(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> None:
+    """A journal goes where its folder goes: to another device of the same user, whose login it is now.
+
+    What the old one sent must not be applied again. Another user's journals stay: anybody can name them.
+    """
+    row = tx.one(
+        "SELECT j.device FROM journals j JOIN devices had ON had.id = j.device"
+        " JOIN devices has ON has.user_id = had.user_id"
+        " WHERE j.workspace = ? AND j.journal = ? AND has.id = ? ORDER BY j.device = has.id DESC, j.last_number DESC",
+        (workspace, journal, device),
+    )
+    if row is not None and row[0] != device:
+        tx.execute(
+            "UPDATE journals SET device = ? WHERE workspace = ? AND device = ? AND journal = ?",
+            (device, workspace, row[0], journal),
+        )
+
+
 def last_batch(tx: Transaction, workspace: WorkspaceId, device: DeviceId, journal: JournalId) -> JournalReply:
     """The numbers of a journal's last batch; of one that never joined, as if none had come yet."""
     row = tx.one(
-        "SELECT first_number, last_number FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
+        "SELECT first_number, last_number, batch FROM journals WHERE workspace = ? AND device = ? AND journal = ?",
         (workspace, device, journal),
     )
     return JournalReply(1, 0) if row is None else JournalReply(*row)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId
+from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import Commit
@@ -75,6 +75,8 @@ def _journal_in(request: Request) -> JournalId:
 
 def _check_batch(batch: Batch) -> None:
     check_journal(batch.journal)
+    if len(batch.id) not in (0, BATCH_ID_BYTES):
+        raise Trouble(problems.BAD_REQUEST, f"a batch id has {BATCH_ID_BYTES} bytes")
     if not 0 < len(batch.changes) <= BATCH_MAX_CHANGES:
         raise Trouble(problems.BAD_REQUEST, f"a batch has 1 to {BATCH_MAX_CHANGES} changes")
     commits = [change for change in batch.changes if isinstance(change, Commit)]

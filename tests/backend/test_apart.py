@@ -13,7 +13,7 @@ from backend.errors import Deferred, DriveError, LocalFailure, NoSpace, Offline,
 from backend.replay import REPLAY_BATCH
 from backend.upload import PUTS
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, NodeId, Seq, VersionNumber
+from protocol.ids import ROOT_NODE, BatchId, BlockId, NodeId, Seq, VersionNumber
 from protocol.manifest import Manifest, Piece
 from protocol.messages.batches import AnyAnswer, Applied, Batch, Conflict, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
@@ -26,6 +26,7 @@ from tests.backend.parting import KEYS, Device, MemoryReplay
 from tests.simulation.disk import ROOT, SimDisk
 
 FILE, OTHER, NEW = NodeId(7), NodeId(8), NodeId(99)
+BATCH = BatchId(b"a batch's name  ")
 
 
 class World:
@@ -300,7 +301,7 @@ async def test_later_changes_follow_what_became_of_earlier_ones_across_a_restart
 
 async def test_an_adopted_batch_is_applied_here_and_sent_again_under_its_numbers(world: World) -> None:
     await world.server.replay(batch_of(world, 1, create()))
-    outcomes = await world.device.apart.adopt(1, [create()])
+    outcomes = await world.device.apart.adopt(1, BATCH, [create()])
     assert [isinstance(outcome, Applied) for outcome in outcomes] == [True]
     world.restart()
     assert [change.node for change in await world.send_all()] == [NEW]
@@ -312,7 +313,7 @@ async def test_an_adopted_change_that_was_refused_is_sent_again_as_it_is_kept(wo
     """Whoever asked for it has been told that it is done."""
     world.server.script = [RefusedAnswer("EEXIST", "the name is taken")]
     await world.server.replay(batch_of(world, 1, create()))
-    await world.device.apart.adopt(1, [create()])
+    await world.device.apart.adopt(1, BATCH, [create()])
     if restarts:
         world.restart()
     (made,) = await world.send_all()
@@ -322,7 +323,7 @@ async def test_an_adopted_change_that_was_refused_is_sent_again_as_it_is_kept(wo
 
 
 async def test_of_a_batch_each_change_is_adopted_by_what_those_before_it_did(world: World) -> None:
-    await world.device.apart.adopt(1, [commit(), Unlink(time_ns=1, parent=ROOT_NODE, name=b"file", node=FILE)])
+    await world.device.apart.adopt(1, BATCH, [commit(), Unlink(time_ns=1, parent=ROOT_NODE, name=b"file", node=FILE)])
     _, removed = await world.send_all()
     assert isinstance(removed, Unlink)
     assert removed.version == 2
@@ -332,17 +333,17 @@ async def test_of_a_batch_each_change_is_adopted_by_what_those_before_it_did(wor
 async def test_a_batch_that_can_not_be_adopted_has_not_been(world: World, step: int) -> None:
     world.disk.fail_at(world.disk.steps + step, errno.ENOSPC)
     with pytest.raises(LocalFailure):
-        await world.device.apart.adopt(1, [create(), chmod(FILE)])
+        await world.device.apart.adopt(1, BATCH, [create(), chmod(FILE)])
     assert len(world.device.apart) == 0
     assert world.device.journal.sending is None
     assert world.device.tree.node(NEW) is None
-    outcomes = await world.device.apart.adopt(1, [create(), chmod(FILE)])
+    outcomes = await world.device.apart.adopt(1, BATCH, [create(), chmod(FILE)])
     assert all(isinstance(outcome, Applied) for outcome in outcomes)
     assert [change.node for change in await world.send_all()] == [NEW, FILE]
 
 
 def batch_of(world: World, first: int, *changes: AnyChange) -> Batch:
-    return Batch(world.device.journal.id, first, list(changes))
+    return Batch(world.device.journal.id, first, list(changes), id=BATCH)
 
 
 # ── when all is there ──

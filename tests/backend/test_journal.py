@@ -12,7 +12,7 @@ from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.journal import Journal
 from backend.records import MAGIC, Flushed, Sending
-from protocol.ids import BlockId, NodeId, Seq, VersionNumber
+from protocol.ids import BatchId, BlockId, NodeId, Seq, VersionNumber
 from protocol.messages.batches import Applied
 from protocol.messages.blocks import SealedBlock
 from protocol.messages.changes import Commit, Create, SetAttributes
@@ -282,6 +282,65 @@ def test_a_log_is_not_emptied_while_changes_are_kept(tmp_path: Path) -> None:
         assert journal.kept() == [(number, kept_change(1))]
 
 
+def test_what_is_obsolete_goes_while_changes_are_kept(tmp_path: Path) -> None:
+    """A mount that is apart for long: each file is recorded, kept as a change, and done as a record."""
+    with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
+        for number in range(200):
+            begun = journal.begin(record(b"x" * 1000))
+            if number < 5:
+                journal.keep(kept_change(number + 1))
+            journal.sync()
+            journal.end(begun)
+        assert (tmp_path / "log").stat().st_size < 8000
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert [change for _, change in journal.kept()] == [kept_change(number + 1) for number in range(5)]
+        assert journal.live() == []
+
+
+def test_changes_that_were_sent_go_while_others_are_kept(tmp_path: Path) -> None:
+    """The server is lost again and again while a long queue is sent."""
+    with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
+        numbers = [journal.keep(large_commit(node)) for node in range(1, 101)]
+        journal.sync()
+        for number in numbers[:99]:
+            journal.send(Sending(number, [number]))
+            journal.sync()
+            journal.answered([number], [Applied(Seq(number))])
+            journal.sync()
+        assert (tmp_path / "log").stat().st_size < 45_000
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.kept() == [(numbers[-1], large_commit(100))]
+        assert [change.node for change, _ in journal.past()] == list(range(1, 100))
+
+
+def test_what_is_live_is_not_written_again_and_again(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        for node in range(1, 200):
+            journal.keep(large_commit(node))
+            journal.sync()
+            if node == 100:
+                before = os.stat(tmp_path / "log").st_ino
+        assert os.stat(tmp_path / "log").st_ino == before
+
+
+def test_a_batch_that_may_have_been_sent_is_known_after_what_is_obsolete_went(tmp_path: Path) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
+        number = journal.keep(kept_change(1))
+        sending = Sending(7, [number], adopted=True, batch=BatchId(b"the only batch !"))
+        journal.send(sending)
+        for _ in range(9):
+            journal.end(journal.begin(record(b"x" * 1000)))
+        before = (tmp_path / "log").stat().st_size
+        journal.sync()
+        assert (tmp_path / "log").stat().st_size < before / 9
+    with Journal(RealDisk(), tmp_path) as journal:
+        assert journal.sending == sending
+
+
+def large_commit(node: int) -> Commit:
+    return msgspec.structs.replace(COMMIT, node=NodeId(node), blocks=[SealedBlock(BlockId(b"b" * 32), b"x" * 1000)])
+
+
 def test_records_that_are_appended_while_a_worker_syncs_are_not_lost(tmp_path: Path) -> None:
     """The log is replaced meanwhile, too: ``end`` does so when nothing is live."""
     with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
@@ -309,11 +368,11 @@ KEPT_GOLDEN = bytes.fromhex(
     "616e6765a6636f6d6d6974a774696d655f6e7301a46e6f646509a46261736503a473697a6505a86d616e6966657374c40101"
     "a86d74696d655f6e7302a6626c6f636b739192c4206262626262626262626262626262626262626262626262626262626262"
     "626262c4067365616c65640000003df7cefecbc5e994fb83a474797065a46b657074a66e756d62657202a66368616e676584"
-    "a66368616e6765a3736574a774696d655f6e7301a46e6f646501a46d6f6465cd01800000002986d5817271b6793484a47479"
-    "7065a773656e64696e67a5666972737407a76e756d62657273920102a761646f70746564c3000000400ab72d7e4011abc983"
-    "a474797065a8616e737765726564a76e756d626572739101a7616e73776572739183a6616e73776572a76170706c696564a3"
-    "73657105a776657273696f6e04000000280d806f6e8bc0bdb184a474797065a773656e64696e67a5666972737409a76e756d"
-    "626572739102a761646f70746564c2"
+    "a66368616e6765a3736574a774696d655f6e7301a46e6f646501a46d6f6465cd018000000031e7e384b4aa6b59c985a47479"
+    "7065a773656e64696e67a5666972737407a76e756d62657273920102a761646f70746564c3a56261746368c400000000400a"
+    "b72d7e4011abc983a474797065a8616e737765726564a76e756d626572739101a7616e73776572739183a6616e73776572a7"
+    "6170706c696564a373657105a776657273696f6e0400000040a0b16f325fb73fba85a474797065a773656e64696e67a56669"
+    "72737409a76e756d626572739102a761646f70746564c2a56261746368c410746865207365636f6e64206261746368"
 )
 
 
@@ -321,7 +380,7 @@ def _write_kept(journal: Journal) -> None:
     first, second = journal.keep(COMMIT), journal.keep(kept_change(1))
     journal.send(Sending(7, [first, second], adopted=True))
     journal.answered([first], [Applied(Seq(5), version=VersionNumber(4))])
-    journal.send(Sending(9, [second]))
+    journal.send(Sending(9, [second], batch=BatchId(b"the second batch")))
 
 
 def test_the_format_of_kept_changes_is_frozen(tmp_path: Path) -> None:
@@ -339,4 +398,4 @@ def test_frozen_kept_changes_can_be_read(tmp_path: Path) -> None:
         assert journal.past() == [
             (msgspec.structs.replace(COMMIT, blocks=[]), Applied(Seq(5), version=VersionNumber(4)))
         ]
-        assert journal.sending == Sending(9, [2])
+        assert journal.sending == Sending(9, [2], batch=BatchId(b"the second batch"))

@@ -256,6 +256,49 @@ def test_kept_changes_whose_sync_returned_are_there_after_a_failure_at_any_chang
             check_kept(after, told)
 
 
+def test_a_disk_without_room_for_a_second_log_goes_on_with_the_first() -> None:
+    disk = SimDisk(Random(0))
+    journal = Journal(disk, FOLDER, compact_bytes=1)
+    journal.sync()
+    journal.keep(change(1))
+    for _ in range(9):
+        journal.end(journal.begin(flushed("a")))
+    disk.fail_at(disk.steps + 2, errno.ENOSPC)
+    journal.sync()
+    assert "log.new" not in [entry.name for entry in disk.entries(FOLDER)]
+    with Journal(disk.power_loss(), FOLDER) as journal:
+        assert [one.node for _, one in journal.kept()] == [1]
+
+
+def test_a_change_whose_sync_failed_does_not_come_back_when_the_process_is_killed() -> None:
+    disk = SimDisk(Random(0))
+    journal = Journal(disk, FOLDER)
+    journal.sync()
+    kept = journal.keep(change(1))
+    refused = journal.keep(change(2))
+    journal.send(Sending(1, [refused]))
+    disk.fail_at(disk.steps + 1, errno.EIO)
+    with pytest.raises(LocalFailure):
+        journal.sync()
+    journal.give_up([refused])
+    with Journal(disk.kill(), FOLDER) as journal:
+        assert journal.kept() == [(kept, change(1))]
+        assert journal.sending is None
+
+
+def test_a_change_whose_sync_failed_takes_no_batch_with_it_that_is_being_sent() -> None:
+    disk = SimDisk(Random(0))
+    journal = Journal(disk, FOLDER)
+    kept = journal.keep(change(1))
+    sending = Sending(1, [kept])
+    journal.send(sending)
+    journal.sync()
+    journal.give_up([journal.keep(change(2))])
+    with Journal(disk.kill(), FOLDER) as journal:
+        assert journal.kept() == [(kept, change(1))]
+        assert journal.sending == sending
+
+
 # ── overlays ──
 
 CONTENT = Random(3).randbytes(IN_MEMORY_MAX_BYTES + 1000)

@@ -11,11 +11,11 @@ import trio
 import trio.testing
 
 from backend.apart import Apart
-from backend.errors import DriveError, NoSpace, Offline
+from backend.errors import DriveError, JournalTaken, NoSpace, Offline
 from backend.outbox import COMPANY_S, Outbox, Pending
 from backend.reach import Reach
-from protocol.ids import NodeId, Seq
-from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply
+from protocol.ids import JournalId, NodeId, Seq
+from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import AnyChange, SetAttributes
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notices
@@ -44,7 +44,8 @@ class Server:
     def answer(self, batch: Batch) -> BatchReply:
         for number, change in enumerate(batch.changes, start=batch.first):
             if number > len(self.applied):
-                assert number == len(self.applied) + 1
+                if number != len(self.applied) + 1:
+                    raise JournalTaken(f"{number} is not the next one")
                 self.applied.append(change.node)
         seq = Seq(len(self.applied))
         return BatchReply([Applied(seq) for _ in batch.changes], Notices(seq))
@@ -88,6 +89,10 @@ class World:
     async def send(self, batch: Batch) -> BatchReply:
         """As a caller does that is cut when the mount parts."""
         return await self.reach.guard(lambda: self.server.send(batch))
+
+    async def take_journal(self, journal: JournalId) -> JournalReply:
+        await trio.lowlevel.checkpoint()
+        return JournalReply(len(self.server.applied), len(self.server.applied))
 
     def part(self) -> None:
         self.reach.part()
@@ -144,6 +149,16 @@ async def test_numbers_go_on_where_the_server_says_that_the_journal_is(world: Wo
     world.outbox.begin(3)
     await world.outbox.submit(change(4)).answer()
     assert world.server.batches[-1].first == 4
+
+
+async def test_a_server_that_was_restored_from_a_backup_gets_the_numbers_that_it_expects(world: World) -> None:
+    for node in range(1, 4):
+        await world.outbox.submit(change(node)).answer()
+    del world.server.applied[1:]
+    for node in range(4, 6):
+        await world.outbox.submit(change(node)).answer()
+    assert world.server.applied == [1, 4, 5]
+    assert [batch.first for batch in world.server.batches] == [1, 2, 3, 4, 2, 3]
 
 
 async def test_what_queues_up_shares_a_round_trip(world: World) -> None:
@@ -370,6 +385,26 @@ async def test_on_a_full_disk_a_batch_under_way_is_adopted_when_there_is_room(
     parting.replay.failure = None
     await parting.reach.wait_joined()
     assert [sent.node for sent in parting.replay.applied] == [1, 2]
+
+
+async def test_a_server_that_is_back_before_the_disk_has_room_gets_the_batch_under_way(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.server.gate = trio.Event()
+    pending = parting.outbox.submit(change(1))
+    await trio.testing.wait_all_tasks_blocked()
+    parting.disk.is_full = True
+    parting.part()
+    with pytest.raises(DriveError):
+        await pending.answer()
+    await trio.sleep(10)
+    assert parting.reach.apart
+    parting.server.gate, parting.replay.failure = None, None
+    await parting.reach.wait_joined()
+    await pending.end()
+    await parting.outbox.submit(change(2)).answer()
+    assert parting.server.applied == [1, 2]
+    assert parting.replay.applied == []
 
 
 async def test_trouble_with_sending_is_told_and_does_not_end_the_tries(parting: World, autojump_clock: object) -> None:

@@ -5,8 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.ids import BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
-from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Conflict, MissingBlocks, Refused
+from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
+from protocol.messages.batches import (
+    AnyAnswer,
+    Applied,
+    Batch,
+    BatchReply,
+    Conflict,
+    JournalReply,
+    MissingBlocks,
+    Refused,
+)
 from protocol.messages.blocks import BadFrames, SealedBlock, frame_head, unframed
 from protocol.messages.changes import (
     AnyChange,
@@ -223,3 +232,30 @@ def test_a_run_of_frames_that_is_cut_is_refused(missing: int) -> None:
     run = frame_head(BLOCK, 6) + b"sealed"
     with pytest.raises(BadFrames):
         list(unframed(run[:-missing]))
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "expected"),
+    [
+        (("mine", 4, 6), 7, 7),
+        (("mine", 4, 6), 4, 4),
+        (("unknown", 4, 6), 4, 4),
+        (("other", 4, 6), 7, 7),
+        (("other", 4, 6), 4, 7),
+        (("mine", 4, 6), 9, 7),
+    ],
+    ids=[
+        "not applied",
+        "applied",
+        "perhaps applied",
+        "behind another's",
+        "instead of another's",
+        "in a backup's future",
+    ],
+)
+def test_a_batch_that_may_have_been_sent_goes_under_numbers_that_are_its_own(
+    last: tuple[str, int, int], first: int, expected: int
+) -> None:
+    ids = {"mine": BatchId(b"mine"), "other": BatchId(b"other"), "unknown": BatchId(b"")}
+    name, first_number, last_number = last
+    assert JournalReply(first_number, last_number, ids[name]).number_for(ids["mine"], first) == expected

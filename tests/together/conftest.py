@@ -6,12 +6,13 @@ import pytest
 import trio
 
 from protocol.keys import new_key
+from protocol.messages.accounts import Role
 from server.app import create_app
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.keyring import Keyring
 from server.leases import Leases
-from server.metadata import accounts
+from server.metadata import accounts, pruning
 from server.metadata.sqlite import MemoryStore
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token, new_token
@@ -43,9 +44,17 @@ async def world() -> AsyncIterator[World]:
         wrapped = keyring.wrap(workspace.id, bytes(range(32)))
         await metadata.write(lambda tx: tx.execute("UPDATE workspaces SET wrapped_key = ?", (wrapped,)))
 
-        async def issue_token(device: str) -> str:
-            token = new_token()
-            await metadata.write(lambda tx: accounts.login_device(tx, user.id, device, hash_token(token), 0))
+        member = await metadata.write(lambda tx: new_user(tx, service, "member", "no password", is_admin=False))
+
+        async def issue_token(device: str, *, is_owner: bool = True) -> str:
+            token, whose = new_token(), user.id if is_owner else member.id
+            await metadata.write(lambda tx: accounts.login_device(tx, whose, device, hash_token(token), 0))
             return token
 
-        yield World(create_app(service), issue_token, store, workspace)
+        async def share(role: Role | None) -> None:
+            await metadata.write(lambda tx: accounts.share(tx, workspace.id, "member", role))
+
+        async def prune() -> None:
+            await metadata.write(lambda tx: pruning.prune(tx, workspace.id, 1 << 62, keep=1))
+
+        yield World(create_app(service), issue_token, share, prune, store, workspace)

@@ -16,7 +16,7 @@ from protocol.messages.nodes import Kind
 from tests.simulation.disk import SimDisk
 from tests.together.parting import back, cut_off
 from tests.together.programs import copies, names, read, write
-from tests.together.world import World
+from tests.together.world import LEASE_S, World
 
 
 async def test_others_see_prefixes_of_what_was_done_apart(world: World, autojump_clock: object) -> None:
@@ -128,6 +128,23 @@ async def test_a_full_server_takes_what_was_kept_when_there_is_room(world: World
         await one.synced()
         assert one.status().state == "online" or one.status().trouble
         assert one.status().queued_changes == 0
+
+
+async def test_a_mount_is_called_offline_from_when_it_parts_and_waiting_before(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        assert one.status().state == "online"
+        desk.http.cut = True
+        await trio.sleep(LEASE_S / 2)
+        assert (one.status().state, one.status().trouble) == ("waiting", "cut")
+        await one.reach.wait_parted()
+        assert (one.status().state, one.status().trouble) == ("offline", "cut")
+        desk.http.cut = False
+        await one.synced()
+        await trio.sleep(1)
+        assert (one.status().state, one.status().trouble) == ("online", "")
 
 
 async def test_a_state_is_local_while_apart_uploading_while_it_is_sent_and_then_synced(

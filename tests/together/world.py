@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Final
@@ -27,7 +28,7 @@ from backend.reach import Reach
 from backend.threads import InlineThreads
 from backend.tree import Outdated
 from protocol import problems
-from protocol.messages.accounts import Workspace
+from protocol.messages.accounts import Role, Workspace
 from protocol.messages.wire import PROBLEM_JSON
 from server.blockstore.memory import MemoryBlockStore
 from tests.asgi import call
@@ -65,6 +66,9 @@ class AsgiHttp:
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
         """Such a put is waiting."""
+        self.withheld = ""
+        """POSTs to paths with this end don't arrive; empty: all do."""
+        self._last_posts: dict[str, Callable[[], Awaitable[Response]]] = {}
         self._full = False
         self._app = app
 
@@ -88,6 +92,12 @@ class AsgiHttp:
         if self._full and method == "POST" and path.endswith("/changes"):
             problem = problems.Problem(title="no space", status=507, code=problems.NO_SPACE)
             return Response(507, PROBLEM_JSON, msgspec.json.encode(problem))
+        if method == "POST":
+            self._last_posts[path.rpartition("/")[2]] = partial(
+                call, self._app, method, path, headers or {}, bytes(body)
+            )
+            if self.withheld and path.endswith(self.withheld):
+                raise Offline("it takes long")
         if self.hold is not None and method == "PUT":
             self.held.set()
             await self.hold.wait()
@@ -107,6 +117,10 @@ class AsgiHttp:
             self.lose_replies -= 1
             raise Offline("the reply was lost")
         return response
+
+    def last_post(self, end: str) -> Callable[[], Awaitable[Response]]:
+        """The last POST to a path with this last part, to let it arrive late or once more: nobody waits for it."""
+        return self._last_posts[end]
 
     @contextmanager
     def no_space(self) -> Iterator[None]:
@@ -129,6 +143,8 @@ class Place:
         self.outdated: list[Outdated] = []
         self.when_told: Callable[[Outdated], Awaitable[None]] | None = None
         """Awaited whenever the kernel would be told."""
+        self.token: str | None = None
+        """Of a login that several mounts share; else each logs in anew, which voids what its predecessor has."""
         self._stirred = trio.Event()
         self.world = world
         self._name = name
@@ -146,7 +162,7 @@ class Place:
     @asynccontextmanager
     async def crashing_drive(self, *, strict: bool = False) -> AsyncIterator[Drive]:
         """The workspace, mounted, as it was remembered where the network is cut. The block's end is its crash."""
-        token = await self.world.issue_token(self._name)
+        token = self.token or await self.world.issue_token(self._name)
         reached = not self.http.cut
         if reached:
             caller = Caller(self.http, token, IMPATIENT)
@@ -192,18 +208,31 @@ class World:
     def __init__(
         self,
         app: Starlette,
-        issue_token: Callable[[str], Awaitable[str]],
+        issue_token: Callable[..., Awaitable[str]],
+        share: Callable[[Role | None], Awaitable[None]],
+        prune: Callable[[], Awaitable[None]],
         store: MemoryBlockStore,
         workspace: Workspace,
     ) -> None:
-        """``issue_token`` takes a device's name."""
+        """``issue_token`` takes a device's name, and whose it is: the owner's, or the member's."""
         self.app = app
+        self.share = share
+        """Give the member a role, or take it."""
+        self.prune = prune
+        """Of the change log only the last change is left."""
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
 
     def place(self, name: str) -> Place:
         return Place(self, name)
+
+    async def place_of_member(self, name: str) -> Place:
+        """A device of the member, who may edit."""
+        await self.share(Role.EDITOR)
+        place = self.place(name)
+        place.token = await self.issue_token(name, is_owner=False)
+        return place
 
     def damage_blocks(self) -> None:
         """Change a byte of each stored object."""

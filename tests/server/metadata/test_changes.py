@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.ids import Seq
+from protocol.ids import BatchId, Seq
 from protocol.messages.batches import Applied, Batch, JournalReply
 from protocol.messages.nodes import Kind
 from server.metadata import feed
@@ -79,6 +79,17 @@ def test_numbers_that_do_not_follow_are_out_of_order(world: World, first: int) -
         world.apply(world.laptop, Batch(world.laptop.journal, first, [world.creation(b"x")]))
     assert caught.value.last_number == 3
     assert world.names() == [b"a", b"b", b"c"]
+
+
+def test_a_batch_under_the_numbers_of_another_is_not_answered_with_what_that_got(world: World) -> None:
+    world.apply(world.laptop, Batch(world.laptop.journal, 1, [world.creation(b"a")], id=BatchId(b"a killed mount's")))
+    with pytest.raises(OutOfOrder):
+        world.apply(
+            world.laptop, Batch(world.laptop.journal, 1, [world.creation(b"b")], id=BatchId(b"its successor's "))
+        )
+    assert feed.last_batch(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal) == JournalReply(
+        1, 1, BatchId(b"a killed mount's")
+    )
 
 
 def test_a_journal_that_has_not_joined_sends_nothing(world: World) -> None:

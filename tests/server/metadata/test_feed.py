@@ -3,7 +3,7 @@ from __future__ import annotations
 from protocol.ids import JournalId, Seq
 from protocol.messages.batches import JournalReply
 from protocol.messages.notices import Notices
-from server.metadata import feed
+from server.metadata import accounts, feed
 from tests.server.metadata.world import NOW_NS, SPACE, World
 
 
@@ -92,3 +92,19 @@ def test_the_cursor_moves_forward_alone_and_not_past_the_head(world: World) -> N
     assert cursor(world) == 2
     feed.acknowledge(world.tx, SPACE, device, journal, Seq(1 << 80))
     assert cursor(world) == 3
+
+
+def test_a_journal_goes_to_another_device_of_the_same_user(world: World) -> None:
+    world.laptop.create(b"a")
+    joined = feed.join(world.tx, SPACE, world.desk.caller.device, world.laptop.journal, Seq(1), NOW_NS)
+    assert joined == JournalReply(1, 1)
+    back = feed.join(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal, Seq(1), NOW_NS)
+    assert back == JournalReply(1, 1)
+
+
+def test_a_journal_does_not_go_to_another_user(world: World) -> None:
+    world.laptop.create(b"a")
+    user = accounts.add_user(world.tx, "bob", "hash", admin=False, now_ns=NOW_NS)
+    device = accounts.login_device(world.tx, user.id, "laptop", b"of bob", NOW_NS)
+    assert feed.join(world.tx, SPACE, device, world.laptop.journal, Seq(1), NOW_NS) == JournalReply(1, 0)
+    assert feed.last_batch(world.tx, SPACE, world.laptop.caller.device, world.laptop.journal) == JournalReply(1, 1)

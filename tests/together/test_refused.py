@@ -1,0 +1,88 @@
+"""Devices that may not send what they kept: it stays, is shown in the status, and is sent when they may again."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+
+from backend.drive import Drive
+from protocol.ids import ROOT_NODE
+from protocol.messages.accounts import Role
+from protocol.messages.nodes import Kind
+from tests.together.parting import back, cut_off
+from tests.together.programs import names, read, write
+from tests.together.world import Place, World
+
+LARGE = os.urandom(600_000)
+
+
+async def work_apart(place: Place, drive: Drive) -> None:
+    """Three changes, with blocks in a commit and beside one."""
+    await drive.entries(ROOT_NODE)
+    await cut_off(place, drive)
+    await drive.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+    await write(drive, b"small", b"small")
+    await write(drive, b"large", LARGE)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, None])
+async def test_what_was_kept_stays_while_its_user_may_not_change_anything(
+    world: World, autojump_clock: object, role: Role | None
+) -> None:
+    laptop = world.place("laptop")
+    desk = await world.place_of_member("desk")
+    async with desk.drive() as one:
+        await work_apart(desk, one)
+        await world.share(role)
+        del desk.http.requests[:]
+        desk.http.cut = False
+        await trio.sleep(600)
+        status = one.status()
+        assert (status.state, status.queued_changes) == ("refused", 5)
+        assert "read this workspace" in status.trouble or "no such workspace" in status.trouble
+        tries = [request for request in desk.http.requests if "/journals/" in request]
+        assert len(tries) < 20, "soon once a minute"
+        await world.share(Role.EDITOR)
+        await one.synced()
+        assert one.status().queued_changes == 0
+    async with laptop.drive() as two:
+        assert await names(two) == [b"folder", b"large", b"small"]
+        assert await read(two, b"small") == b"small"
+        assert await read(two, b"large") == LARGE
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, None])
+async def test_a_mount_that_dies_meanwhile_leaves_what_was_kept(
+    world: World, autojump_clock: object, role: Role | None
+) -> None:
+    desk = await world.place_of_member("desk")
+    async with desk.crashing_drive() as one:
+        await work_apart(desk, one)
+        await world.share(role)
+        desk.http.cut = False
+        await trio.sleep(60)
+    desk.disk = desk.disk.power_loss()
+    await world.share(Role.EDITOR)
+    async with desk.drive() as one:
+        await one.synced()
+        assert await names(one) == [b"folder", b"large", b"small"]
+        assert await read(one, b"large") == LARGE
+
+
+async def test_what_was_being_sent_to_a_user_s_loss_of_their_role_is_sent_once(
+    world: World, autojump_clock: object
+) -> None:
+    desk = await world.place_of_member("desk")
+    async with desk.drive() as one:
+        await work_apart(desk, one)
+        desk.http.lose_changes, desk.http.cut = True, False
+        await desk.http.lost.wait()
+        await world.share(Role.VIEWER)
+        desk.http.lose_changes = False
+        await trio.sleep(60)
+        assert one.status().state == "refused"
+        await world.share(Role.EDITOR)
+        await back(desk, one)
+        assert await names(one) == [b"folder", b"large", b"small"]
