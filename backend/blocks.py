@@ -19,7 +19,7 @@ from typing import Final, Protocol
 import trio
 
 from backend.blockcache import BlockCache
-from backend.errors import Corrupt, DriveError, NotFound
+from backend.errors import Corrupt, DriveError, NotFound, Offline
 from backend.threads import Threads
 from protocol.ids import BlockId
 from protocol.keys import WorkspaceKeys
@@ -150,12 +150,17 @@ class Blocks:
             self.hits += 1
             return plain
         fetch = self._under_way.get(block)
+        joined = fetch is not None and fetch.begun
         if fetch is None:
             fetch = self._enqueue(block, length <= SMALL_BYTES, first=True)
-        elif not fetch.begun:  # It was wanted ahead, and now somebody waits.
+        elif not joined:  # It was wanted ahead, and now somebody waits.
             self._queue.remove(block)
             self._queue.appendleft(block)
         await fetch.done.wait()
+        if joined and isinstance(fetch.error, Offline):
+            # It began before this reader came, perhaps over a connection that had died: this one tries, too.
+            fetch = self._under_way.get(block) or self._enqueue(block, length <= SMALL_BYTES, first=True)
+            await fetch.done.wait()
         if fetch.error is not None:
             raise fetch.error
         return fetch.plain

@@ -211,6 +211,27 @@ async def test_a_failure_reaches_the_reader_and_the_next_read_tries_again(
         assert await blocks.read(manifest, 0, 1, ReadAhead()) == NOISE[:1]
 
 
+async def test_who_came_to_a_fetch_that_fails_tries_again_itself(remote: MemoryRemote, cache: BlockCache) -> None:
+    manifest = remote.add_file(KEYS, NOISE[:MIB])
+    remote.gate, remote.failure = trio.Event(), Offline("the connection had died")
+    async with running(remote, cache) as blocks, trio.open_nursery() as nursery:
+
+        async def first() -> None:
+            with pytest.raises(Offline):
+                await blocks.read(manifest, 0, 1, ReadAhead())
+            remote.failure = None
+
+        async def lose_the_first_when_both_wait() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            assert remote.gate is not None
+            remote.gate.set()
+
+        nursery.start_soon(first)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(lose_the_first_when_both_wait)
+        assert await blocks.read(manifest, 0, 1, ReadAhead()) == NOISE[:1]
+
+
 async def test_opened_blocks_in_memory_are_bounded(remote: MemoryRemote, cache: BlockCache) -> None:
     count = MEMORY_BYTES // (4 * MIB) + 3
     manifest = Manifest.of(remote.add(KEYS, bytes([number]) * (4 * MIB)) for number in range(count))
