@@ -28,6 +28,7 @@ from backend.errors import DriveError, LocalFailure, NotFound, Offline, Refused
 from backend.journal import Journal
 from backend.ownblocks import OwnBlocks
 from backend.records import Sending
+from backend.reserve import FULL
 from backend.threads import Threads
 from backend.tree import Tree
 from backend.upload import PUTS
@@ -48,6 +49,9 @@ REPLAY_BATCH: Final = 64
 
 HELD_MAX_BYTES: Final = 32 * MIB
 """Of blocks that are kept inside their commits, and so in memory: beyond that they become files of their own."""
+
+CACHE_GIVEN_BYTES: Final = 16 * MIB
+"""Of the block cache, given up each time that what is kept can't be sent because the disk is full."""
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +162,8 @@ class Apart:
         """Apply changes here and make them durable; returns each one's outcome. One call at a time."""
         outcomes: list[AnyAnswer | DriveError] = []
         kept: dict[int, AnyChange] = {}
+        if (full := await self._without_reserve()) is not None:
+            return [full for _ in changes]
         began = self._branch.mark()
         for change in changes:
             mark = self._branch.mark()
@@ -192,6 +198,8 @@ class Apart:
 
         Raises LocalFailure, and has adopted nothing: its changes may be done or not, and nobody must be told either.
         """
+        if (full := await self._without_reserve()) is not None:
+            raise full
         outcomes: list[AnyAnswer | DriveError] = []
         kept: dict[int, AnyChange] = {}
         began = self._branch.mark()
@@ -227,6 +235,15 @@ class Apart:
         for block in change.blocks:
             await self._threads.run(partial(self._own.put, block.id, block.sealed))
         return msgspec.structs.replace(change, blocks=[])
+
+    async def _without_reserve(self) -> LocalFailure | None:
+        """Why nothing more can be kept here, where there would be no room to send it."""
+        if not self._journal.has_reserve:
+            try:
+                await self._threads.run(self._journal.hold_reserve)
+            except LocalFailure as error:
+                return error
+        return None
 
     def _hold_blocks(self, change: AnyChange) -> None:
         """What travels in a commit can be read from the journal."""
@@ -270,6 +287,10 @@ class Apart:
                 self._journal.send_anew()
             while self._journal.sending is not None or self._next_batch():
                 last = await self._send_batch(last)
+        except LocalFailure as error:
+            if error.errno in FULL:
+                await self._threads.run(partial(self._cache.shrink, CACHE_GIVEN_BYTES))
+            raise
         finally:
             self.is_sending = False
         return last
@@ -288,7 +309,7 @@ class Apart:
                 await self._give_up(unsendable, "blocks of it are damaged on this device, and the server lacks them")
                 return last
             self._journal.send(sending)
-            await self._threads.run(self._journal.sync)
+        await self._threads.run(self._journal.sync)  # Of one that is sent again, too: its sync may have failed.
         try:
             reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch, id=sending.batch))
         except NotFound:
