@@ -24,6 +24,7 @@ import trio
 
 from backend.blockcache import BlockCache
 from backend.branch import Branch
+from backend.confirmed import Confirmed
 from backend.errors import DriveError, LocalFailure, NotFound, Offline, Refused
 from backend.journal import Journal
 from backend.ownblocks import OwnBlocks
@@ -114,6 +115,7 @@ class Apart:
         self._keys = keys
         self._threads = threads
         self._branch = Branch(tree)
+        self._confirmed = Confirmed()
         self._diversions = Diversions()
         self._followed: dict[int, AnyChange] = {}
         """Kept changes as they have to be sent, by their record."""
@@ -321,6 +323,7 @@ class Apart:
             if len(batch) == 1:
                 await self._give_up(sending.numbers, str(error))
             return last
+        self._confirmed.learn(batch, reply.answers)
         await self._take_answers(sending, changes, reply.answers)
         return sending.first + len(batch) - 1
 
@@ -456,9 +459,13 @@ class Apart:
                 self.moved[change.node] = (VersionNumber(change.base + 1), row)
 
     def settle(self) -> set[NodeId]:
-        """All is at the server, whose word goes: drop the local rows; returns their nodes. No checkpoint."""
+        """All is at the server, whose word goes: drop the local rows; returns their nodes. No checkpoint.
+
+        What its answers said of these nodes and names is known from now on.
+        """
         touched = set(self._branch.nodes)
         self._tree.drop(touched, self._branch.names)
+        self._confirmed.tell(self._tree)
         self._branch.clear()
         self._own.clear()
         self._diversions = Diversions()
