@@ -65,6 +65,11 @@ class SessionRemote(Protocol):
 
     standing: Standing
 
+    @property
+    def moves(self) -> int:
+        """How often bytes moved, to the server or from it, but for polls."""
+        ...
+
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
         """Raises DriveError."""
         ...
@@ -214,19 +219,25 @@ class Session:
             pause_s = _RETRY_FIRST_S
 
     async def _is_cut_off(self) -> bool:
-        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
+        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked.
+
+        Where content moves meanwhile, the server is there: on a slow link questions and answers queue up behind it.
+        """
         if self._reach.strict or self.lease_left_s() > 0:
             return False
-        with trio.move_on_after(_QUESTION_S) as asking:
+        moves, is_answered = self._remote.moves, False
+        with trio.move_on_after(_QUESTION_S):
             try:
                 await self._remote.journal(self._journal)
+                is_answered = True
             except Offline:
-                return True
-            except DriveError:
                 pass
-        if not asking.cancelled_caught:
+            except DriveError:
+                is_answered = True
+        is_there = is_answered or self._remote.moves > moves
+        if is_there:
             self._reach.heard()
-        return asking.cancelled_caught
+        return not is_there
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
