@@ -3,13 +3,20 @@
 httpcore's pool does for every request what the hardest one needs; here there is one server, few connections and no
 proxy. Measured with small commits on loopback, this takes 0.6 ms of the client's 1.5 ms a request away.
 
+A body moves as the network takes it: little of it lies in this machine's buffers unsent, and what does, or is on its
+way, is looked at while the answer is waited for. So a slow link is told from one that carries nothing.
+
 Owns the connections. One that failed, that a request was cancelled on, or that the server closed is never used
 again. Bodies, both ways, are complete in memory: nothing here is larger than a block or a batch.
 """
 
 from __future__ import annotations
 
+import fcntl
+import socket as sockets
 import ssl
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,6 +26,15 @@ import httpx
 import trio
 
 _RECEIVE_BYTES: Final = 256 * 1024
+_PART_BYTES: Final = 32 * 1024
+"""So much of a body is sent at once: each has moved when the next can be sent."""
+
+_UNSENT_MAX_BYTES: Final = 64 * 1024
+"""Of a connection, beside what is on its way."""
+
+_LOOK_S: Final = 1.0
+"""How often is looked how much of a body has not arrived: nothing tells when it does."""
+
 _HEAD_MAX_BYTES: Final = 64 * 1024
 _BODY_MAX_BYTES: Final = 64 * 1024 * 1024
 
@@ -41,6 +57,8 @@ class _Connection:
         """Send a request and read its answer. Raises httpx.TransportError; the connection is of no more use then."""
         try:
             await self._send(request, timeout_s["write"])
+            if len(request.content) > _PART_BYTES:
+                await self._arrival(timeout_s["write"])
             head = await self._event(timeout_s["read"])
             while isinstance(head, h11.InformationalResponse):
                 head = await self._event(timeout_s["read"])
@@ -76,13 +94,31 @@ class _Connection:
         if len(body) <= _HEAD_MAX_BYTES:
             parts = [b"".join(parts)]
         for part in parts:
-            for at in range(0, len(part), _RECEIVE_BYTES):
+            for at in range(0, len(part), _PART_BYTES):
                 with trio.move_on_after(no_progress_s) as scope:
-                    await self._stream.send_all(memoryview(part)[at : at + _RECEIVE_BYTES])
+                    await self._stream.send_all(memoryview(part)[at : at + _PART_BYTES])
                 if scope.cancelled_caught:
                     raise httpx.WriteTimeout("the server takes nothing")
-                if at > 0:  # The first part may lie in this machine's buffers.
+                if at >= _UNSENT_MAX_BYTES:  # The first parts may lie in this machine's buffers.
                     self._moved()
+
+    async def _arrival(self, no_progress_s: float) -> None:
+        """Return when a body that was sent has arrived, or there is something to read."""
+        left_bytes, silent_s = self._under_way_bytes(), 0.0
+        while left_bytes > 0:
+            with trio.move_on_after(_LOOK_S):
+                await trio.lowlevel.wait_readable(self._socket.socket)
+                return
+            before, left_bytes = left_bytes, self._under_way_bytes()
+            silent_s = 0.0 if left_bytes < before else silent_s + _LOOK_S
+            if silent_s == 0:
+                self._moved()
+            elif silent_s >= no_progress_s:
+                raise httpx.WriteTimeout("the server takes nothing")
+
+    def _under_way_bytes(self) -> int:
+        """What was sent and not acknowledged: tcp(7), SIOCOUTQ, which is TIOCOUTQ."""
+        return int.from_bytes(fcntl.ioctl(self._socket.socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     async def _event(self, no_progress_s: float) -> Any:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
@@ -153,6 +189,7 @@ class TrioTransport(httpx.AsyncBaseTransport):
         try:
             with trio.fail_after(connect_s):
                 socket = await trio.open_tcp_stream(url.host, port)
+                socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, _UNSENT_MAX_BYTES)
                 if self._tls is None or url.scheme != "https":
                     return _Connection(socket, socket, self._moved)
                 stream = trio.SSLStream(socket, self._tls, server_hostname=url.host, https_compatible=True)
