@@ -18,7 +18,7 @@ from backend.attachment import Attachment, Moved
 from backend.blocks import Blocks
 from backend.changes import Changes
 from backend.contents import Contents
-from backend.errors import Offline
+from backend.errors import DriveError, Offline
 from backend.journal import Journal
 from backend.names import Names
 from backend.openfile import OpenFile
@@ -282,13 +282,34 @@ class Drive:
     # ── the barrier, and what is going on ──
 
     async def synced(self) -> None:
-        """Return when everything written so far is committed; raises the error of what can't be."""
+        """Return when everything written so far is committed.
+
+        Raises the error of what can't be; and where the server refuses this mount, why.
+        """
+        trouble: DriveError | None = None
+
+        async def give_up() -> None:
+            nonlocal trouble
+            trouble = await self.session.wait_refused()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            try:
+                await self._all_committed()
+            except DriveError as error:
+                trouble = error
+            nursery.cancel_scope.cancel()
+        if trouble is not None:
+            raise trouble
+
+    async def _all_committed(self) -> None:
         was_apart = self.reach.apart
         await self._files.flush_all()
         await self._outbox.wait_idle()
         if was_apart or self._files.are_deferred():
             await self.reach.wait_joined()
-            await self.synced()
+            await self._all_committed()
 
     def state_of(self, row: Node, file: OpenFile | None) -> FileState:
         """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""

@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.errors import DriveError, Offline, SessionEnded, Unauthorized
+from backend.errors import REFUSALS, DriveError, Offline, SessionEnded, Unauthorized
 from backend.reach import Reach
 from backend.standing import Standing
 from backend.tree import Outdated, Snapshot, Tree
@@ -102,6 +102,8 @@ class Session:
         """``part`` is called when the lease is over and the server can't be reached: the mount works apart then."""
         self.trouble: DriveError | None = None
         """Why the last poll, or the last sending of what was kept apart, failed."""
+        self._refusal: DriveError | None = None
+        self._refused = trio.Event()
         self._reach = reach
         self._part = part
         self._remote = remote
@@ -122,6 +124,12 @@ class Session:
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
         return max(0.0, self._lease_until_s - self._clock())
+
+    async def wait_refused(self) -> DriveError:
+        """The next answer that this device, or its user, may not do what the mount does."""
+        await self._refused.wait()
+        assert self._refusal is not None
+        return self._refusal
 
     async def absorb(self, notices: Notices) -> None:
         """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped.
@@ -273,6 +281,10 @@ class Session:
             level = logging.INFO if isinstance(error, Offline) else logging.WARNING
             log.log(level, "%s: %s", what, error)
         self.trouble = error
+        if isinstance(error, REFUSALS):
+            self._refusal = error
+            self._refused.set()
+            self._refused = trio.Event()
 
 
 def _is_news(notice: Notice) -> bool:
