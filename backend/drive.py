@@ -75,7 +75,7 @@ class Drive:
         self._apart = apart
         self._memory = memory
         self._blocks = blocks
-        self._usage = UsageReply(0, 0, 0)
+        self._journal = journal
         self._attachment = Attachment(
             remote,
             direct,
@@ -173,13 +173,13 @@ class Drive:
         return entries
 
     async def usage(self) -> UsageReply:
-        """For statfs; what was last heard where the server can't be asked."""
+        """For statfs; where the server can't be asked what was last heard, else what the disk here has room for."""
         try:
-            self._usage = await self.reach.surely(self._remote.usage)
+            self._tree.usage = await self.reach.surely(self._remote.usage)
         except Offline:
             if self.reach.strict:
                 raise
-        return self._usage
+        return self._tree.usage or UsageReply(*self._journal.room_bytes(), nodes=0)
 
     # ── files ──
 

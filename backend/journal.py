@@ -139,6 +139,13 @@ class Journal:
         """The batch that may have reached the server; it must be sent again as it was."""
         return self._sending if self._sending is not None and self._sending.numbers else None
 
+    def room_bytes(self) -> tuple[int, int]:
+        """Of the disk that changes are kept on: all of it, and what is free; 0 where that can't be said."""
+        try:
+            return self.disk.room_bytes(self._folder)
+        except OSError:
+            return 0, 0
+
     @property
     def has_reserve(self) -> bool:
         """Whether there is room to send what is kept, however full the disk becomes."""

@@ -28,7 +28,7 @@ import msgspec
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notice, Notices
-from protocol.messages.tree import Entry
+from protocol.messages.tree import Entry, UsageReply
 
 NODES_MAX: Final = 200_000
 """About 200 MB; the folders used least recently go first."""
@@ -45,12 +45,13 @@ class FolderSnapshot(msgspec.Struct, frozen=True, array_like=True):
     names: dict[bytes, int]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that is known, true at ``applied`` or since ``nodes``' own numbers."""
 
     applied: Seq
     nodes: list[Node]
     folders: list[FolderSnapshot]
+    usage: UsageReply | None = None
 
 
 class Absent(Enum):
@@ -112,6 +113,8 @@ class Tree:
 
     def __init__(self, applied: Seq, nodes_max: int = NODES_MAX) -> None:
         self.applied = applied
+        self.usage: UsageReply | None = None
+        """What the server said last of the workspace's size."""
         self._nodes: dict[NodeId, tuple[Seq, Node]] = {}
         self._folders: OrderedDict[NodeId, _Folder] = OrderedDict()
         self._touched_nodes: dict[NodeId, Seq] = {}
@@ -307,11 +310,13 @@ class Tree:
                 )
                 for folder, known in self._folders.items()
             ],
+            self.usage,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """What an earlier mount knew; changes since are applied next."""
         self.begin(snapshot.applied)
+        self.usage = snapshot.usage
         for row in snapshot.nodes:
             self._nodes[row.id] = (snapshot.applied, row)
         for one in snapshot.folders:

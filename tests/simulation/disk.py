@@ -32,6 +32,7 @@ from backend.disk import Entry
 ROOT: Final = Path("/")
 _PAGE_BYTES: Final = 4096
 _SECTOR_BYTES: Final = 64
+_SIZE_BYTES: Final = 1 << 40
 
 
 class Crashed(Exception):
@@ -317,6 +318,12 @@ class SimDisk:
             if one.folder == folder:
                 one.apply(self._synced_names)
         self._pending = [one for one in self._pending if one.folder != folder]
+
+    def room_bytes(self, folder: Path) -> tuple[int, int]:
+        self._check_alive()
+        self._folder(folder)
+        total_bytes = _SIZE_BYTES if self.capacity_bytes is None else self.capacity_bytes
+        return total_bytes, max(0, total_bytes - self.used_bytes)
 
     def boot(self) -> str:
         return f"start {self._starts}"

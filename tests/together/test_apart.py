@@ -219,6 +219,27 @@ async def test_a_drive_whose_server_goes_while_it_begins_works_apart(world: Worl
         assert await read(one, b"file") == b"y"
 
 
+# ── how much room there is ──
+
+
+async def test_a_mount_that_never_asked_says_what_room_there_is_here(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await cut_off(desk, one)
+        usage = await one.usage()
+        assert (usage.total_bytes, usage.free_bytes) == desk.disk.room_bytes(desk.folder)
+        assert usage.free_bytes > 0
+
+
+async def test_a_mount_that_begins_apart_says_what_its_predecessor_heard(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        heard = await one.usage()
+    desk.http.cut = True
+    async with desk.drive() as one:
+        assert await one.usage() == heard
+
+
 # ── a link that is lost again ──
 
 
