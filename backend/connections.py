@@ -25,6 +25,7 @@ import h11
 import httpx
 import trio
 
+_CLOSED: Final = "it closed the connection before its answer was complete"
 _RECEIVE_BYTES: Final = 256 * 1024
 _PART_BYTES: Final = 32 * 1024
 """So much of a body is sent at once: each has moved when the next can be sent."""
@@ -63,14 +64,16 @@ class _Connection:
             while isinstance(head, h11.InformationalResponse):
                 head = await self._event(timeout_s["read"])
             if not isinstance(head, h11.Response):
-                raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+                raise httpx.RemoteProtocolError(_CLOSED)
             return httpx.Response(
                 head.status_code, headers=head.headers.raw_items(), content=await self._body(timeout_s)
             )
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpx.ReadError(f"the connection broke: {error}") from error
+            raise httpx.ReadError("the connection broke") from error
         except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
+            has_closed = self._protocol.trailing_data[1]
+            what = _CLOSED if has_closed else "what it sends is not HTTP"
+            raise httpx.RemoteProtocolError(what) from error
 
     async def _body(self, timeout_s: dict[str, float]) -> bytes:
         parts: list[bytes] = []
@@ -79,7 +82,7 @@ class _Connection:
             parts.append(event.data)
             size += len(event.data)
             if size > _BODY_MAX_BYTES:
-                raise httpx.RemoteProtocolError("the server's answer is longer than any that it could have to give")
+                raise httpx.RemoteProtocolError("its answer is longer than any that it could have to give")
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     async def _send(self, request: httpx.Request, no_progress_s: float) -> None:
@@ -98,7 +101,7 @@ class _Connection:
                 with trio.move_on_after(no_progress_s) as scope:
                     await self._stream.send_all(memoryview(part)[at : at + _PART_BYTES])
                 if scope.cancelled_caught:
-                    raise httpx.WriteTimeout("the server takes nothing")
+                    raise httpx.WriteTimeout("it takes nothing")
                 if at >= _UNSENT_MAX_BYTES:  # The first parts may lie in this machine's buffers.
                     self._moved()
 
@@ -114,7 +117,7 @@ class _Connection:
             if silent_s == 0:
                 self._moved()
             elif silent_s >= no_progress_s:
-                raise httpx.WriteTimeout("the server takes nothing")
+                raise httpx.WriteTimeout("it takes nothing")
 
     def _under_way_bytes(self) -> int:
         """What was sent and not acknowledged: tcp(7), SIOCOUTQ, which is TIOCOUTQ."""
@@ -125,7 +128,7 @@ class _Connection:
             with trio.move_on_after(no_progress_s) as scope:
                 self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
             if scope.cancelled_caught:
-                raise httpx.ReadTimeout("the server sends nothing")
+                raise httpx.ReadTimeout("it sends nothing")
             self._moved()
         return event
 

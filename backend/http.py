@@ -134,7 +134,7 @@ class HttpxClient:
         except httpx.ConnectError as error:
             raise Offline(f"no connection to {self._url}: {error}") from error
         except httpx.TransportError as error:
-            raise Offline(f"{self._url} did not answer: {type(error).__name__} {error}".rstrip()) from error
+            raise Offline(f"{self._url} did not answer: {error}") from error
         content = response.content
         self.traffic.bytes_up += len(body)
         self.traffic.bytes_down += len(content)

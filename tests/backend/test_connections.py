@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 import trio
 import trio.testing
 
 from backend.connections import TrioTransport
+from backend.errors import Offline
+from backend.http import HttpxClient
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BODY = bytes(2 << 20)
@@ -88,3 +91,26 @@ async def test_an_answer_that_comes_late_is_taken() -> None:
         answering.set()
     assert [response.content for response in responses] == [b"ok"]
     await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (b"", "it closed the connection before its answer was complete"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+            "it closed the connection before its answer was complete",
+        ),
+        (b"220 mail.example ESMTP\r\n\r\n", "what it sends is not HTTP"),
+    ],
+    ids=["nothing", "a part", "another protocol"],
+)
+async def test_an_answer_that_is_none_is_told_in_plain_words(says: bytes, why: str) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(says)
+
+    async with server(serve) as url, HttpxClient(url) as http:
+        with pytest.raises(Offline) as caught:
+            await http.request("GET", "/v1/health")
+    assert str(caught.value) == f"{url.rstrip('/')} did not answer: {why}"
