@@ -100,6 +100,8 @@ class Apart:
         """Apply changes here and make them durable; returns each one's outcome. One call at a time."""
         outcomes: list[AnyAnswer | DriveError] = []
         kept: dict[int, AnyChange] = {}
+        if (full := await self._without_reserve()) is not None:
+            return [full for _ in changes]
         began = self._branch.mark()
         for change in changes:
             mark = self._branch.mark()
@@ -136,6 +138,8 @@ class Apart:
         """
         outcomes: list[AnyAnswer | DriveError] = []
         kept: dict[int, AnyChange] = {}
+        if (full := await self._without_reserve()) is not None:
+            raise full
         began = self._branch.mark()
         try:
             for change in changes:
@@ -169,6 +173,15 @@ class Apart:
         for block in change.blocks:
             await self._threads.run(partial(self._own.put, block.id, block.sealed))
         return msgspec.structs.replace(change, blocks=[])
+
+    async def _without_reserve(self) -> LocalFailure | None:
+        """Why nothing more can be kept here, where there would be no room to send it."""
+        if not self._journal.has_reserve:
+            try:
+                await self._threads.run(self._journal.hold_reserve)
+            except LocalFailure as error:
+                return error
+        return None
 
     def _hold_blocks(self, change: AnyChange) -> None:
         """What travels in a commit can be read from the journal."""

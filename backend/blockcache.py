@@ -90,10 +90,17 @@ class BlockCache:
             self.used_bytes -= self._sizes.pop(block, 0)
         self._remove(self._path(block))
 
+    def shrink(self, by_bytes: int) -> None:
+        """Give up so much: others need the room."""
+        self._trim_to(self.used_bytes - by_bytes)
+
     def _trim(self) -> None:
+        self._trim_to(self._limit_bytes)
+
+    def _trim_to(self, most_bytes: int) -> None:
         while True:
             with self._lock:
-                if self.used_bytes <= self._limit_bytes or not self._sizes:
+                if self.used_bytes <= most_bytes or not self._sizes:
                     return
                 block, size = self._sizes.popitem(last=False)
                 self.used_bytes -= size

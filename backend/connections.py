@@ -3,13 +3,20 @@
 httpcore's pool does for every request what the hardest one needs; here there is one server, few connections and no
 proxy. Measured with small commits on loopback, this takes 0.6 ms of the client's 1.5 ms a request away.
 
+A body moves as the network takes it: little of it lies in this machine's buffers unsent, and what does, or is on its
+way, is looked at while the answer is waited for. So a slow link is told from one that carries nothing.
+
 Owns the connections. One that failed, that a request was cancelled on, or that the server closed is never used
 again. Bodies, both ways, are complete in memory: nothing here is larger than a block or a batch.
 """
 
 from __future__ import annotations
 
+import fcntl
+import socket as sockets
 import ssl
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,7 +25,17 @@ import h11
 import httpx
 import trio
 
+_CLOSED: Final = "it closed the connection before its answer was complete"
 _RECEIVE_BYTES: Final = 256 * 1024
+_PART_BYTES: Final = 32 * 1024
+"""So much of a body is sent at once: each has moved when the next can be sent."""
+
+_UNSENT_MAX_BYTES: Final = 64 * 1024
+"""Of a connection, beside what is on its way."""
+
+_LOOK_S: Final = 1.0
+"""How often is looked how much of a body has not arrived: nothing tells when it does."""
+
 _HEAD_MAX_BYTES: Final = 64 * 1024
 _BODY_MAX_BYTES: Final = 64 * 1024 * 1024
 
@@ -41,18 +58,22 @@ class _Connection:
         """Send a request and read its answer. Raises httpx.TransportError; the connection is of no more use then."""
         try:
             await self._send(request, timeout_s["write"])
+            if len(request.content) > _PART_BYTES:
+                await self._arrival(timeout_s["write"])
             head = await self._event(timeout_s["read"])
             while isinstance(head, h11.InformationalResponse):
                 head = await self._event(timeout_s["read"])
             if not isinstance(head, h11.Response):
-                raise httpx.RemoteProtocolError("the server closed the connection without an answer")
+                raise httpx.RemoteProtocolError(_CLOSED)
             return httpx.Response(
                 head.status_code, headers=head.headers.raw_items(), content=await self._body(timeout_s)
             )
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpx.ReadError(f"the connection broke: {error}") from error
+            raise httpx.ReadError("the connection broke") from error
         except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
+            has_closed = self._protocol.trailing_data[1]
+            what = _CLOSED if has_closed else "what it sends is not HTTP"
+            raise httpx.RemoteProtocolError(what) from error
 
     async def _body(self, timeout_s: dict[str, float]) -> bytes:
         parts: list[bytes] = []
@@ -61,7 +82,7 @@ class _Connection:
             parts.append(event.data)
             size += len(event.data)
             if size > _BODY_MAX_BYTES:
-                raise httpx.RemoteProtocolError("the server's answer is longer than any that it could have to give")
+                raise httpx.RemoteProtocolError("its answer is longer than any that it could have to give")
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     async def _send(self, request: httpx.Request, no_progress_s: float) -> None:
@@ -76,20 +97,38 @@ class _Connection:
         if len(body) <= _HEAD_MAX_BYTES:
             parts = [b"".join(parts)]
         for part in parts:
-            for at in range(0, len(part), _RECEIVE_BYTES):
+            for at in range(0, len(part), _PART_BYTES):
                 with trio.move_on_after(no_progress_s) as scope:
-                    await self._stream.send_all(memoryview(part)[at : at + _RECEIVE_BYTES])
+                    await self._stream.send_all(memoryview(part)[at : at + _PART_BYTES])
                 if scope.cancelled_caught:
-                    raise httpx.WriteTimeout("the server takes nothing")
-                if at > 0:  # The first part may lie in this machine's buffers.
+                    raise httpx.WriteTimeout("it takes nothing")
+                if at >= _UNSENT_MAX_BYTES:  # The first parts may lie in this machine's buffers.
                     self._moved()
+
+    async def _arrival(self, no_progress_s: float) -> None:
+        """Return when a body that was sent has arrived, or there is something to read."""
+        left_bytes, silent_s = self._under_way_bytes(), 0.0
+        while left_bytes > 0:
+            with trio.move_on_after(_LOOK_S):
+                await trio.lowlevel.wait_readable(self._socket.socket)
+                return
+            before, left_bytes = left_bytes, self._under_way_bytes()
+            silent_s = 0.0 if left_bytes < before else silent_s + _LOOK_S
+            if silent_s == 0:
+                self._moved()
+            elif silent_s >= no_progress_s:
+                raise httpx.WriteTimeout("it takes nothing")
+
+    def _under_way_bytes(self) -> int:
+        """What was sent and not acknowledged: tcp(7), SIOCOUTQ, which is TIOCOUTQ."""
+        return int.from_bytes(fcntl.ioctl(self._socket.socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     async def _event(self, no_progress_s: float) -> Any:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(no_progress_s) as scope:
                 self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
             if scope.cancelled_caught:
-                raise httpx.ReadTimeout("the server sends nothing")
+                raise httpx.ReadTimeout("it sends nothing")
             self._moved()
         return event
 
@@ -153,6 +192,7 @@ class TrioTransport(httpx.AsyncBaseTransport):
         try:
             with trio.fail_after(connect_s):
                 socket = await trio.open_tcp_stream(url.host, port)
+                socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, _UNSENT_MAX_BYTES)
                 if self._tls is None or url.scheme != "https":
                     return _Connection(socket, socket, self._moved)
                 stream = trio.SSLStream(socket, self._tls, server_hostname=url.host, https_compatible=True)

@@ -101,6 +101,10 @@ class Disk(Protocol):
         """Return when the folder's names survive a power loss."""
         ...
 
+    def room_bytes(self, folder: Path) -> tuple[int, int]:
+        """Of the disk that a folder is on: all of it, and what is free."""
+        ...
+
     def boot(self) -> str:
         """Which start of the machine this is: after a power loss it is another."""
         ...
@@ -162,6 +166,11 @@ class RealDisk:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def room_bytes(self, folder: Path) -> tuple[int, int]:
+        """See ``Disk``; statvfs(3)."""
+        status = os.statvfs(folder)
+        return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
     def boot(self) -> str:
         """See ``Disk``; /proc/sys/kernel/random/boot_id (random(4))."""

@@ -18,7 +18,7 @@ from backend.attachment import Attachment, Moved
 from backend.blocks import Blocks
 from backend.changes import Changes
 from backend.contents import Contents
-from backend.errors import Offline
+from backend.errors import DriveError, Offline
 from backend.journal import Journal
 from backend.names import Names
 from backend.openfile import OpenFile
@@ -75,7 +75,7 @@ class Drive:
         self._apart = apart
         self._memory = memory
         self._blocks = blocks
-        self._usage = UsageReply(0, 0, 0)
+        self._journal = journal
         self._attachment = Attachment(
             remote,
             direct,
@@ -173,13 +173,13 @@ class Drive:
         return entries
 
     async def usage(self) -> UsageReply:
-        """For statfs; what was last heard where the server can't be asked."""
+        """For statfs; where the server can't be asked what was last heard, else what the disk here has room for."""
         try:
-            self._usage = await self.reach.surely(self._remote.usage)
+            self._tree.usage = await self.reach.surely(self._remote.usage)
         except Offline:
             if self.reach.strict:
                 raise
-        return self._usage
+        return self._tree.usage or UsageReply(*self._journal.room_bytes(), nodes=0)
 
     # ── files ──
 
@@ -282,13 +282,34 @@ class Drive:
     # ── the barrier, and what is going on ──
 
     async def synced(self) -> None:
-        """Return when everything written so far is committed; raises the error of what can't be."""
+        """Return when everything written so far is committed.
+
+        Raises the error of what can't be; and where the server refuses this mount, why.
+        """
+        trouble: DriveError | None = None
+
+        async def give_up() -> None:
+            nonlocal trouble
+            trouble = await self.session.wait_refused()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            try:
+                await self._all_committed()
+            except DriveError as error:
+                trouble = error
+            nursery.cancel_scope.cancel()
+        if trouble is not None:
+            raise trouble
+
+    async def _all_committed(self) -> None:
         was_apart = self.reach.apart
         await self._files.flush_all()
         await self._outbox.wait_idle()
         if was_apart or self._files.are_deferred():
             await self.reach.wait_joined()
-            await self.synced()
+            await self._all_committed()
 
     def state_of(self, row: Node, file: OpenFile | None) -> FileState:
         """Where a node's content is; ``file`` is the version of it that is asked about, where it is open."""

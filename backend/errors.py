@@ -23,6 +23,7 @@ Errors of httpx become these in ``backend.http`` and nowhere else.
 from __future__ import annotations
 
 import errno as codes
+from typing import Final
 
 
 class DriveError(Exception):
@@ -90,6 +91,10 @@ class NotFound(Refused):
 
     def __init__(self, reason: str) -> None:
         super().__init__(codes.ENOENT, reason)
+
+
+REFUSALS: Final = (Unauthorized, ReadOnly, NotFound)
+"""Of all that a mount sends: this device or its user may not, and only a person changes that."""
 
 
 class Stale(DriveError):

@@ -52,8 +52,15 @@ class Traffic:
     polls: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    moves: int = 0
+    """How often bytes moved on any lane but the poll's."""
     moved: Callable[[], None] = field(default=lambda: None, repr=False)
-    """Called when bytes move on any lane but the poll's."""
+    """Called each time."""
+
+    def note_move(self) -> None:
+        """Bytes of an answer came, or a part of a body went."""
+        self.moves += 1
+        self.moved()
 
 
 class Http(Protocol):
@@ -94,7 +101,7 @@ class HttpxClient:
             raise Unusable(f"{url!r} is not a server's address: it names no host")
         self._host = self._base.netloc.decode("ascii")
         self._transports = {
-            lane: TrioTransport(lane.value, tls, self._poll_moved if lane is Lane.POLL else self._moved)
+            lane: TrioTransport(lane.value, tls, self._poll_moved if lane is Lane.POLL else self.traffic.note_move)
             for lane in Lane
         }
 
@@ -127,14 +134,11 @@ class HttpxClient:
         except httpx.ConnectError as error:
             raise Offline(f"no connection to {self._url}: {error}") from error
         except httpx.TransportError as error:
-            raise Offline(f"{self._url} did not answer: {type(error).__name__} {error}".rstrip()) from error
+            raise Offline(f"{self._url} did not answer: {error}") from error
         content = response.content
         self.traffic.bytes_up += len(body)
         self.traffic.bytes_down += len(content)
         return Response(response.status_code, response.headers.get("content-type", ""), content)
-
-    def _moved(self) -> None:
-        self.traffic.moved()
 
     def _poll_moved(self) -> None:
         """It says nothing of what anybody waits for."""

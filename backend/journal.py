@@ -9,7 +9,8 @@ folder of overlay files that records name.
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
 another that holds all that is live; that happens when nothing is live and it is long, and when most of it is obsolete:
 so it is not much longer than twice what is live. What ``sync`` promised holds whichever process comes next, and
-whatever that one's crash undoes.
+whatever that one's crash undoes. What is kept can be sent, however full the disk is: changes are kept only while there
+is a reserve for what is written then.
 
 ``sync`` may run in a worker while records are appended: ``_turn`` guards the log and what is live, and is not held
 while the disk syncs; ``_sync_turn`` lets one sync run at a time, since a failed one is told to one caller alone.
@@ -31,6 +32,7 @@ import msgspec
 from backend.disk import Disk, File, make_folders, read_file
 from backend.errors import LocalFailure
 from backend.records import MAGIC, Answered, Begun, Done, Flushed, Kept, Record, Sending, Settled, encoded, records
+from backend.reserve import FULL, Reserve
 from protocol.ids import JOURNAL_ID_BYTES, JournalId, new_journal_id
 from protocol.messages.batches import AnyAnswer, Refused
 from protocol.messages.changes import AnyChange, Commit
@@ -38,6 +40,9 @@ from protocol.messages.changes import AnyChange, Commit
 _COMPACT_BYTES: Final = 4 << 20
 """A log with nothing live is emptied when it is at least this long, not after each commit; and what is obsolete in one
 that holds something goes when it is this much more than the rest."""
+
+_OVER_BYTES: Final = 1 << 20
+"""Of a log that is written over itself, so much at once."""
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class Journal:
             make_folders(disk, folder)
             make_folders(disk, self.overlays)
             self._take_lock()
+            self._reserve = Reserve(disk, folder / "reserve")
             self.id = self._load_id()
             self.boot = disk.boot()
             self._open_log()
@@ -107,7 +113,7 @@ class Journal:
     def _tidy(self, record: Record) -> None:
         try:
             if self._live or self._kept or self._log_bytes < self._compact_bytes:
-                self._append(record)
+                self._append_surely(record)
             else:
                 self._begin_log()
         except (OSError, LocalFailure) as error:
@@ -133,6 +139,26 @@ class Journal:
         """The batch that may have reached the server; it must be sent again as it was."""
         return self._sending if self._sending is not None and self._sending.numbers else None
 
+    def room_bytes(self) -> tuple[int, int]:
+        """Of the disk that changes are kept on: all of it, and what is free; 0 where that can't be said."""
+        try:
+            return self.disk.room_bytes(self._folder)
+        except OSError:
+            return 0, 0
+
+    @property
+    def has_reserve(self) -> bool:
+        """Whether there is room to send what is kept, however full the disk becomes."""
+        return self._reserve.is_held
+
+    def hold_reserve(self) -> None:
+        """Set that room aside, before something is kept; raises LocalFailure. For any thread."""
+        with self._turn:
+            try:
+                self._reserve.hold()
+            except OSError as error:
+                raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+
     def keep(self, change: AnyChange) -> int:
         """Append a change; returns its record's number. ``sync`` makes it survive a power loss."""
         with self._turn:
@@ -154,12 +180,12 @@ class Journal:
                 self._sending = None
             self._in_doubt = True
             with contextlib.suppress(LocalFailure):
-                self._append(Answered(list(numbers), [Refused("EIO", "it could not be kept")] * len(numbers)))
+                self._append_surely(Answered(list(numbers), [Refused("EIO", "it could not be kept")] * len(numbers)))
 
     def send(self, sending: Sending) -> None:
         """These are about to be sent as one batch, or may have been; ``sync`` it before that."""
         with self._turn:
-            self._append(sending)
+            self._append_surely(sending)
             self._sending = sending
 
     def send_anew(self) -> None:
@@ -174,7 +200,7 @@ class Journal:
         """They are at the server; ``sync`` it before more is sent. Raises LocalFailure."""
         with self._turn:
             record = Answered(numbers, answers)
-            self._append(record)
+            self._append_surely(record)
             self._take_up(record)
 
     def settle(self) -> None:
@@ -192,14 +218,14 @@ class Journal:
     def sync(self) -> None:
         """Return when everything appended before survives a power loss; raises LocalFailure. For any thread.
 
-        After a failure the next call writes what is live to a new file.
+        After a failure the next call writes what is live to a new file, or on a full disk over itself.
         """
         with self._sync_turn:
             try:
                 with self._turn:
                     log_file = self._opened_log()
                     if self._in_doubt:
-                        self._begin_log()
+                        self._make_sure()
                         return
                     if self._is_mostly_obsolete() and self._compacted():
                         return
@@ -292,7 +318,7 @@ class Journal:
             log.warning("%s: dropped %d bytes of a record that was never finished", path, torn)
             # Not cut in place: a power loss can undo the cut and keep what is appended then, and whole records of the
             # dropped tail would follow that.
-            self._begin_log()
+            self._make_sure()
 
     def _take_up(self, record: Record) -> None:
         match record:
@@ -340,6 +366,29 @@ class Journal:
         self.disk.sync_folder(self._folder)
         self._in_doubt = False
 
+    def _make_sure(self) -> None:
+        """Let what stands in the log survive a power loss, whatever an earlier sync lost of it. Raises OSError."""
+        try:
+            self._begin_log()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._write_over()
+
+    def _write_over(self) -> None:
+        """The same without room for a new log: each byte is written again in its place.
+
+        What a power loss leaves of that is the same bytes; and of a dropped tail, which becomes zeros, no record.
+        """
+        log_file = self._opened_log()
+        tail_bytes = log_file.size_bytes() - self._log_bytes
+        for at in range(0, self._log_bytes, _OVER_BYTES):
+            log_file.write(at, log_file.read(at, min(_OVER_BYTES, self._log_bytes - at)))
+        log_file.write(self._log_bytes, bytes(tail_bytes))
+        log_file.sync()
+        self.disk.sync_folder(self._folder)
+        self._in_doubt = False
+
     def _replace(self, path: Path, content: bytes) -> File:
         """Write a small file so that a crash leaves the old one or the new one; its folder is yet to be synced."""
         temporary = path.with_name(path.name + ".new")
@@ -367,6 +416,15 @@ class Journal:
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
         self._log_bytes += len(data)
         return len(data)
+
+    def _append_surely(self, record: Record) -> None:
+        """The same for what is written of changes that are kept: on a full disk in the room of the reserve."""
+        try:
+            self._append(record)
+        except LocalFailure as error:
+            if error.errno not in FULL or not self._reserve.give_up():
+                raise
+            self._append(record)
 
     def _opened_log(self) -> File:
         if self._log is None:

@@ -16,13 +16,14 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
+from backend.confirmed import meanings
 from backend.errors import ListingChanged, NotFound, Refused
 from backend.reach import Reach
 from backend.session import Session
 from backend.tree import ABSENT, Tree
 from protocol.ids import ROOT_NODE, NodeId, Seq
 from protocol.messages.batches import AnyAnswer, Applied
-from protocol.messages.changes import AnyChange, Create, Link, Rename, RenameMode, Rmdir, Unlink
+from protocol.messages.changes import AnyChange, Create
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.tree import Entry, ListingReply, LookupReply, NodeReply
 
@@ -151,34 +152,10 @@ class Names:
         if isinstance(answer, Applied) and seq is not None:
             for row in answer.nodes:
                 self._tree.keep_node(row, seq)
-            self._learn(change, answer, seq)
-
-    def _learn(self, change: AnyChange, answer: Applied, seq: Seq) -> None:
-        """What a change did to names."""
-        tree = self._tree
-        match change:
-            case Create(parent=parent, name=name, node=node):
-                if answer.conflict is not None:
-                    parent, name = answer.conflict.parent, answer.conflict.name
-                if any(row.id == node and row.nlink == 0 for row in answer.nodes):
-                    return  # It was made before its mount crashed, and removed since.
-                tree.keep_name(parent, name, node, seq)
-                if change.kind is Kind.FOLDER:
-                    tree.keep_listing(node, [], seq)
-            case Link(parent=parent, name=name, node=node):
-                if answer.conflict is not None:
-                    parent, name = answer.conflict.parent, answer.conflict.name
-                tree.keep_name(parent, name, node, seq)
-            case Unlink(parent=parent, name=name) | Rmdir(parent=parent, name=name):
-                tree.keep_name(parent, name, ABSENT, seq)
-            case Rename(replaced=replaced, node=node) if replaced is not None and replaced.node == node:
-                pass  # Two names of one file: rename(2) does nothing.
-            case Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name, node=node):
-                if change.rename_mode is RenameMode.EXCHANGE and change.replaced is not None:
-                    tree.keep_name(parent, name, change.replaced.node, seq)
-                else:
-                    tree.keep_name(parent, name, ABSENT, seq)
-                tree.keep_name(new_parent, new_name, node, seq)
+            for folder, name, meaning in meanings(change, answer):
+                self._tree.keep_name(folder, name, meaning, seq)
+                if isinstance(change, Create) and change.kind is Kind.FOLDER:
+                    self._tree.keep_listing(change.node, [], seq)
 
     def path_of(self, node: NodeId) -> str:
         """A path of a node for people, as far as names are known."""

@@ -26,7 +26,7 @@ from typing import Final, Protocol
 import trio
 
 from backend.apart import Apart
-from backend.errors import DriveError, JournalTaken, LocalFailure, NotFound, Offline, ReadOnly, Refused, Unauthorized
+from backend.errors import REFUSALS, DriveError, JournalTaken, LocalFailure, Offline, Refused, Unauthorized
 from backend.reach import Reach
 from protocol.diversions import Diversions
 from protocol.ids import JournalId, Seq, new_batch_id
@@ -155,6 +155,8 @@ class Outbox:
         self._renamed = renamed
         self._queue: deque[Pending] = deque()
         self._urgent = trio.Event()
+        self._again = trio.Event()
+        """Somebody waits for what was kept: send it now."""
         self._any = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -201,6 +203,7 @@ class Outbox:
     async def wait_idle(self) -> None:
         """Return when everything queued has been answered."""
         self.hurry()
+        self._again.set()
         await self._idle.wait()
 
     async def run(self) -> None:
@@ -241,13 +244,14 @@ class Outbox:
             nursery.start_soon(self._keep_what_comes)
             pause_s = _RETRY_FIRST_S
             while True:
+                self._again = trio.Event()
                 try:
                     self._last_number = await self._apart.replay.send_all()
                 except DriveError as error:
                     await self._trouble_apart(error)
-                    await trio.sleep(pause_s)
-                    is_refused = isinstance(error, Unauthorized | ReadOnly | NotFound)
-                    pause_s = min(2 * pause_s, _REFUSED_MOST_S if is_refused else _RETRY_MOST_S)
+                    with trio.move_on_after(pause_s):
+                        await self._again.wait()
+                    pause_s = min(2 * pause_s, _REFUSED_MOST_S if isinstance(error, REFUSALS) else _RETRY_MOST_S)
                     continue
                 async with self._keeping:
                     if not self._queue and len(self._apart) == 0:

@@ -70,6 +70,8 @@ class OwnBlocks:
             self._disk.rename(temporary, path)
             self._disk.sync_folder(self._folder)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._disk.remove(temporary)
             raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or LocalFailure.errno) from None
         self._have.add(block)
 

@@ -84,6 +84,11 @@ class WorkspaceRemote:
     def _of_session(self, batch: Batch) -> Batch:
         return msgspec.structs.replace(batch, session=self.standing.session)
 
+    @property
+    def moves(self) -> int:
+        """How often bytes moved, to the server or from it, but for polls."""
+        return self.caller.traffic.moves
+
     async def journal(self, journal: JournalId) -> JournalReply:
         """The last batch of a journal that the server applied."""
         return await self.caller.ask(JournalReply, "GET", f"{self._path}/journals/{journal.hex()}")

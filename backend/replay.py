@@ -20,10 +20,12 @@ import msgspec
 import trio
 
 from backend.blockcache import BlockCache
-from backend.errors import DriveError, NotFound, Refused
+from backend.confirmed import Confirmed
+from backend.errors import DriveError, LocalFailure, NotFound, Refused
 from backend.journal import Journal
 from backend.ownblocks import OwnBlocks
 from backend.records import Sending
+from backend.reserve import FULL
 from backend.threads import Threads
 from backend.tree import Tree
 from backend.upload import PUTS
@@ -31,13 +33,16 @@ from protocol import manifest as manifests
 from protocol.diversions import Diversions
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
 from protocol.keys import WorkspaceKeys
-from protocol.limits import BATCH_MAX_INLINE_BYTES, MISSING_QUERY_BLOCKS
+from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
 from protocol.messages.changes import AnyChange, Commit, Create, OnClash
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.sessions import JoinReply
 from protocol.sealing import CorruptBlock, unseal
+
+CACHE_GIVEN_BYTES: Final = 16 * MIB
+"""Of the block cache, given up each time that what is kept can't be sent because the disk is full."""
 
 REPLAY_BATCH: Final = 64
 """Changes sent at once: what is lost with a lost answer, and how soon others see the first of many."""
@@ -112,6 +117,7 @@ class Replay:
         """Files that were made anew, of which the server knew nothing."""
         self._alone = 0
         """So many of the next changes go one by one: together they were refused."""
+        self._confirmed = Confirmed()
 
     def take_up(self) -> None:
         """Learn what became of changes that an earlier mount had sent."""
@@ -134,6 +140,10 @@ class Replay:
                 self._journal.send_anew()
             while self._journal.sending is not None or self._next_batch():
                 last = await self._send_batch(last)
+        except LocalFailure as error:
+            if error.errno in FULL:
+                await self._threads.run(partial(self._cache.shrink, CACHE_GIVEN_BYTES))
+            raise
         finally:
             self.is_sending = False
         return last
@@ -152,7 +162,7 @@ class Replay:
                 await self._give_up(unsendable, "blocks of it are damaged on this device, and the server lacks them")
                 return last
             self._journal.send(sending)
-            await self._threads.run(self._journal.sync)
+        await self._threads.run(self._journal.sync)  # Of one that is sent again, too: its sync may have failed.
         try:
             reply = await self._remote.replay(Batch(self._journal.id, sending.first, batch, id=sending.batch))
         except NotFound:
@@ -164,6 +174,7 @@ class Replay:
             if len(batch) == 1:
                 await self._give_up(sending.numbers, str(error))
             return last
+        self._confirmed.learn(batch, reply.answers)
         await self._take_answers(sending, changes, reply.answers)
         return sending.first + len(batch) - 1
 
@@ -297,7 +308,8 @@ class Replay:
                 self.moved[change.node] = (VersionNumber(change.base + 1), row)
 
     def settle(self) -> None:
-        """All is at the server: nothing builds on what became of it any more."""
+        """All is at the server, and the local rows are dropped: what its answers said is known from now on."""
+        self._confirmed.tell(self._tree)
         self._diversions = Diversions()
         self._followed.clear()
         self._rescued.clear()

@@ -27,7 +27,7 @@ from typing import Final, Protocol
 
 import trio
 
-from backend.errors import DriveError, Offline, SessionEnded, Unauthorized
+from backend.errors import REFUSALS, DriveError, Offline, SessionEnded, Unauthorized
 from backend.reach import Reach
 from backend.standing import Standing
 from backend.tree import Outdated, Snapshot, Tree
@@ -65,6 +65,11 @@ class SessionRemote(Protocol):
 
     standing: Standing
 
+    @property
+    def moves(self) -> int:
+        """How often bytes moved, to the server or from it, but for polls."""
+        ...
+
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
         """Raises DriveError."""
         ...
@@ -97,6 +102,8 @@ class Session:
         """``part`` is called when the lease is over and the server can't be reached: the mount works apart then."""
         self.trouble: DriveError | None = None
         """Why the last poll, or the last sending of what was kept apart, failed."""
+        self._refusal: DriveError | None = None
+        self._refused = trio.Event()
         self._reach = reach
         self._part = part
         self._remote = remote
@@ -117,6 +124,12 @@ class Session:
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
         return max(0.0, self._lease_until_s - self._clock())
+
+    async def wait_refused(self) -> DriveError:
+        """The next answer that this device, or its user, may not do what the mount does."""
+        await self._refused.wait()
+        assert self._refusal is not None
+        return self._refusal
 
     async def absorb(self, notices: Notices) -> None:
         """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped.
@@ -214,19 +227,25 @@ class Session:
             pause_s = _RETRY_FIRST_S
 
     async def _is_cut_off(self) -> bool:
-        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked."""
+        """After a poll that got no answer: whether nothing is vouched for any more, and nobody can be asked.
+
+        Where content moves meanwhile, the server is there: on a slow link questions and answers queue up behind it.
+        """
         if self._reach.strict or self.lease_left_s() > 0:
             return False
-        with trio.move_on_after(_QUESTION_S) as asking:
+        moves, is_answered = self._remote.moves, False
+        with trio.move_on_after(_QUESTION_S):
             try:
                 await self._remote.journal(self._journal)
+                is_answered = True
             except Offline:
-                return True
-            except DriveError:
                 pass
-        if not asking.cancelled_caught:
+            except DriveError:
+                is_answered = True
+        is_there = is_answered or self._remote.moves > moves
+        if is_there:
             self._reach.heard()
-        return asking.cancelled_caught
+        return not is_there
 
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for this mount's lease; when the kernel holds nothing of it any more."""
@@ -262,6 +281,10 @@ class Session:
             level = logging.INFO if isinstance(error, Offline) else logging.WARNING
             log.log(level, "%s: %s", what, error)
         self.trouble = error
+        if isinstance(error, REFUSALS):
+            self._refusal = error
+            self._refused.set()
+            self._refused = trio.Event()
 
 
 def _is_news(notice: Notice) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from backend.apart import Apart
 from backend.blocks import Blocks
-from backend.errors import DriveError, NotFound, ReadOnly, Unauthorized
+from backend.errors import REFUSALS, DriveError
 from backend.openfile import OpenFile
 from backend.outbox import Outbox
 from backend.reach import Reach
@@ -58,7 +58,7 @@ class MountState(StrEnum):
 def mount_state(trouble: DriveError | None, *, is_apart: bool, is_strict: bool, has_lease: bool) -> MountState:
     """``trouble`` is what the last answer, or its absence, was."""
     match trouble:
-        case Unauthorized() | ReadOnly() | NotFound():
+        case _ if isinstance(trouble, REFUSALS):
             return MountState.REFUSED
         case _ if is_apart or (is_strict and trouble is not None and not has_lease):
             return MountState.OFFLINE

@@ -9,6 +9,8 @@ Invariants (``check`` verifies them in tests):
 - A row that came with a reply at ``seq`` is kept only if no change in (seq, applied] touched it: a reply may
   overtake a notice. Touches older than ``_floor`` are forgotten, so a reply older than that is not kept at all.
 - A row is never replaced by one of an older reply.
+- A reply may be ahead of ``applied`` (those to what was kept apart are): what it told stays when the changes up to it
+  are applied.
 - That a name is absent is known from a look-up of it or from a complete listing alone (or this mount's own unlink).
 - Applying a change only drops; values come from replies.
 """
@@ -26,7 +28,7 @@ import msgspec
 from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notice, Notices
-from protocol.messages.tree import Entry
+from protocol.messages.tree import Entry, UsageReply
 
 NODES_MAX: Final = 200_000
 """About 200 MB; the folders used least recently go first."""
@@ -43,12 +45,13 @@ class FolderSnapshot(msgspec.Struct, frozen=True, array_like=True):
     names: dict[bytes, int]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that is known, true at ``applied`` or since ``nodes``' own numbers."""
 
     applied: Seq
     nodes: list[Node]
     folders: list[FolderSnapshot]
+    usage: UsageReply | None = None
 
 
 class Absent(Enum):
@@ -110,10 +113,14 @@ class Tree:
 
     def __init__(self, applied: Seq, nodes_max: int = NODES_MAX) -> None:
         self.applied = applied
+        self.usage: UsageReply | None = None
+        """What the server said last of the workspace's size."""
         self._nodes: dict[NodeId, tuple[Seq, Node]] = {}
         self._folders: OrderedDict[NodeId, _Folder] = OrderedDict()
         self._touched_nodes: dict[NodeId, Seq] = {}
         self._touched_names: dict[tuple[NodeId, bytes], Seq] = {}
+        self._ahead: dict[tuple[NodeId, bytes], Seq] = {}
+        """Names that were told by replies that were ahead of ``applied``."""
         self._floor = applied
         self._nodes_max = nodes_max
 
@@ -198,6 +205,8 @@ class Tree:
         if self._outdated(self._touched_names.get((folder, name)), seq):
             return
         self._folder(folder).learn(name, meaning)
+        if seq > self.applied:
+            self._ahead[folder, name] = seq
 
     def keep_page(self, folder: NodeId, entries: Sequence[Entry], seq: Seq) -> None:
         """A page of a folder, true at ``seq``: its names are known, and its nodes."""
@@ -250,16 +259,21 @@ class Tree:
             if notice.origin != mine:
                 contents.update(touched.node for touched in notice.nodes if touched.content)
         self.applied = max(self.applied, notices.seq)
+        if self._ahead:
+            self._ahead = {name: seq for name, seq in self._ahead.items() if seq > self.applied}
         if len(self._touched_nodes) + len(self._touched_names) > TOUCHES_MAX:
             self._forget_touches(self.applied)
         return Outdated(frozenset(attributes), frozenset(contents), names or bool(contents))
 
     def _drop(self, notice: Notice) -> None:
         for touched in notice.nodes:
-            self._nodes.pop(touched.node, None)
+            row = self._nodes.get(touched.node)
+            if row is not None and row[0] < notice.seq:
+                del self._nodes[touched.node]
             self._touched_nodes[touched.node] = notice.seq
         for entry in notice.entries:
-            if (known := self._folders.get(entry.parent)) is not None:
+            known = self._folders.get(entry.parent)
+            if known is not None and self._ahead.get((entry.parent, entry.name), Seq(0)) < notice.seq:
                 known.learn(entry.name, None)
             self._touched_names[entry.parent, entry.name] = notice.seq
 
@@ -267,6 +281,7 @@ class Tree:
         """The feed was interrupted for longer than what is kept may be trusted."""
         self._nodes.clear()
         self._folders.clear()
+        self._ahead.clear()
 
     def drop(self, nodes: Iterable[NodeId], names: Iterable[tuple[NodeId, bytes]]) -> None:
         """Forget rows that were local."""
@@ -295,11 +310,13 @@ class Tree:
                 )
                 for folder, known in self._folders.items()
             ],
+            self.usage,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
         """What an earlier mount knew; changes since are applied next."""
         self.begin(snapshot.applied)
+        self.usage = snapshot.usage
         for row in snapshot.nodes:
             self._nodes[row.id] = (snapshot.applied, row)
         for one in snapshot.folders:

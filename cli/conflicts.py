@@ -56,14 +56,22 @@ def _list(places: Sequence[Path], *, as_json: bool) -> None:
         places = [Path(record.folder) for record in control.records(runtime_folder())]
         if not places and not as_json:
             raise click.ClickException("nothing is mounted here: samedrive mount URL DIR, then ask again")
-    found = [_with_paths(place, copy) for place in places for copy in _ask(place, "conflicts")]
+    found, silent = [], []
+    for place in places:
+        try:
+            _ask(place, "status")  # Answered at once, unless the mount's process is stopped.
+            found += [_with_paths(place, copy) for copy in _ask(place, "conflicts")]
+        except (DriveError, click.ClickException) as error:
+            silent.append(f"{place}: its conflicts aren't known: {error}")
     if as_json:
         click.echo(json.dumps(found, indent=2))
-    elif not found:
-        click.echo("No conflicts.")
-    else:
+    elif found:
         click.echo("\n".join(_described(copy) for copy in found))
         click.echo(f"\n{_HOW}")
+    elif not silent:
+        click.echo("No conflicts.")
+    if silent:
+        raise click.ClickException("\n".join(silent))
 
 
 def _with_paths(place: Path, copy: dict[str, Any]) -> dict[str, Any]:

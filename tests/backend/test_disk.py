@@ -222,5 +222,11 @@ def test_a_lock_has_one_holder_at_a_time(disk: Disk, folder: Path) -> None:
     disk.lock(folder / "lock").close()
 
 
+def test_there_is_no_more_room_than_the_disk_has(disk: Disk, folder: Path) -> None:
+    total_bytes, free_bytes = disk.room_bytes(folder)
+    assert 0 <= free_bytes <= total_bytes
+    assert total_bytes > 0
+
+
 def test_the_machine_was_started_once(disk: Disk) -> None:
     assert disk.boot() == disk.boot() != ""

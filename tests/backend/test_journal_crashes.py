@@ -11,6 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
+from backend import records
 from backend.errors import LocalFailure
 from backend.journal import Journal
 from backend.overlay import IN_MEMORY_MAX_BYTES, Overlay
@@ -268,6 +269,23 @@ def test_a_disk_without_room_for_a_second_log_goes_on_with_the_first() -> None:
     assert "log.new" not in [entry.name for entry in disk.entries(FOLDER)]
     with Journal(disk.power_loss(), FOLDER) as journal:
         assert [one.node for _, one in journal.kept()] == [1]
+
+
+def test_a_disk_without_room_for_a_new_log_has_the_old_one_made_sure() -> None:
+    """After a crash that tore its tail nobody knows what of it is safe."""
+    disk = SimDisk(Random(1))
+    with Journal(disk, FOLDER) as journal:
+        numbers = [journal.keep(change(node)) for node in range(1, 40)]
+    log_file = disk.open(FOLDER / "log")
+    torn = records.encoded(records.Kept(99, change(99)))[:-1]
+    log_file.write(log_file.size_bytes(), torn + records.encoded(records.Kept(100, change(1))))
+    disk = disk.kill()
+    disk.capacity_bytes = disk.used_bytes
+    with Journal(disk, FOLDER) as journal:
+        journal.sync()
+    for _ in SEEDS:
+        with Journal(disk.power_loss(), FOLDER) as journal:
+            assert [number for number, _ in journal.kept()] == numbers
 
 
 def test_a_change_whose_sync_failed_does_not_come_back_when_the_process_is_killed() -> None:

@@ -48,6 +48,7 @@ class Server:
         self.questions = 0
         """Small ones."""
         self.question_failure: DriveError | None = None
+        self.moves = 0
         self._send, self._answers = trio.open_memory_channel[PollReply | DriveError](100)
 
     def answer(self, what: PollReply | DriveError) -> None:
@@ -445,6 +446,22 @@ async def test_any_answer_to_the_small_question_is_a_verdict(
     with trio.fail_after(3 * LEASE_S):
         await world.reach.wait_verdict()
     assert not world.reach.apart
+
+
+async def test_a_mount_whose_content_moves_does_not_part(world: World, autojump_clock: object) -> None:
+    """A large upload fills a slow link: neither polls nor questions come through it in time."""
+    await world.run()
+    world.server.failure = world.server.question_failure = Offline("it takes long")
+    world.server.takes_s = 2.0
+    world.server.answer(Offline("it takes long"))
+    with trio.move_on_after(20 * LEASE_S):
+        while True:
+            await trio.sleep(1)
+            world.server.moves += 1
+    assert world.server.questions > 1
+    assert world.parted_s == []
+    await trio.sleep(LEASE_S)
+    assert len(world.parted_s) == 1
 
 
 async def test_a_refused_token_is_a_verdict(world: World, autojump_clock: object) -> None:

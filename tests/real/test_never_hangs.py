@@ -175,6 +175,21 @@ def test_the_status_of_all_mounts_does_not_wait_for_one_that_is_stopped(world: W
     assert f"the mount at {stopped.path} doesn't answer" in said.stderr
 
 
+def test_conflicts_of_other_mounts_are_listed_beside_one_that_is_stopped(world: World) -> None:
+    stopped = world.mount("stopped")
+    going = world.mount("going", device=stopped.device)
+    assert stopped.process is not None
+    stopped.process.signal(signal.SIGSTOP)
+    try:
+        said = stopped.device.run("conflicts", check=False, timeout_s=IN_TIME_S)
+        alone = stopped.device.run("conflicts", str(going.path), timeout_s=IN_TIME_S)
+    finally:
+        stopped.process.signal(signal.SIGCONT)
+    assert said.returncode == 1
+    assert f"{stopped.path}: its conflicts aren't known" in said.stderr
+    assert "No conflicts" in alone.stdout
+
+
 @pytest.mark.parametrize("mount", ["packets swallowed"], indirect=True)
 def test_the_mount_is_as_before_when_the_server_is_back(mount: tuple[Mount, Fault]) -> None:
     mounted, fault = mount

@@ -32,6 +32,7 @@ from backend.disk import Entry
 ROOT: Final = Path("/")
 _PAGE_BYTES: Final = 4096
 _SECTOR_BYTES: Final = 64
+_SIZE_BYTES: Final = 1 << 40
 
 
 class Crashed(Exception):
@@ -61,6 +62,14 @@ class _Bytes:
             self._pages[page] = before[:begin] + data[done : done + count] + before[begin + count :]
             done += count
         self.size = max(self.size, offset + len(data))
+
+    @property
+    def used_bytes(self) -> int:
+        return len(self._pages) * _PAGE_BYTES
+
+    def growth_bytes(self, offset: int, length: int) -> int:
+        """How much more it takes when this range has been written."""
+        return sum(_PAGE_BYTES for page, _, _ in _runs(offset, length, _PAGE_BYTES) if page not in self._pages)
 
     def truncate(self, size: int) -> None:
         if size < self.size:
@@ -168,6 +177,8 @@ class SimDisk:
         """Changes that were begun, syncs included."""
         self.is_full = False
         """While set, writes fail for want of space."""
+        self.capacity_bytes: int | None = None
+        """Where set, writes that need more than this in all fail so, too."""
         self._random = random
         self._crashed = crashed
         self._is_dead = False
@@ -208,6 +219,7 @@ class SimDisk:
             for one in self._pending
         ]
         after._starts, after._now_ns = self._starts, self._now_ns
+        after.capacity_bytes = self.capacity_bytes
         return after
 
     def power_loss(self, crashed: Callable[[], None] = lambda: None) -> SimDisk:
@@ -225,6 +237,7 @@ class SimDisk:
         after._names = {path: copies[inode] for path, inode in names.items()}
         after._synced_names = dict(after._names)
         after._starts, after._now_ns = self._starts + 1, self._now_ns
+        after.capacity_bytes = self.capacity_bytes
         return after
 
     def _inodes(self) -> Iterator[_Inode]:
@@ -306,8 +319,24 @@ class SimDisk:
                 one.apply(self._synced_names)
         self._pending = [one for one in self._pending if one.folder != folder]
 
+    def room_bytes(self, folder: Path) -> tuple[int, int]:
+        self._check_alive()
+        self._folder(folder)
+        total_bytes = _SIZE_BYTES if self.capacity_bytes is None else self.capacity_bytes
+        return total_bytes, max(0, total_bytes - self.used_bytes)
+
     def boot(self) -> str:
         return f"start {self._starts}"
+
+    @property
+    def used_bytes(self) -> int:
+        """Of the files that have names."""
+        return sum(inode.content.used_bytes for inode in self._names.values())
+
+    def check_room(self, more_bytes: int) -> None:
+        """Raises ENOSPC where so much more is more than there is."""
+        if self.capacity_bytes is not None and more_bytes > 0 and self.used_bytes + more_bytes > self.capacity_bytes:
+            raise _error(errno.ENOSPC)
 
     def _tick(self) -> int:
         self._now_ns += 1
@@ -353,6 +382,7 @@ class _SimFile:
 
     def write(self, offset: int, data: bytes | bytearray) -> None:
         inode = self._inode()
+        self._disk.check_room(inode.content.growth_bytes(offset, len(data)))
         try:
             self._disk._begin()
             if self._disk.is_full:

@@ -107,6 +107,10 @@ class _EarlyRemote:
         self._renew = renew
         self._clock = clock
 
+    @property
+    def moves(self) -> int:
+        return self._remote.moves
+
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
         return await self._remote.join(journal, after)
 

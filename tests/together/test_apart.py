@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from protocol.messages.changes import RenameMode, XattrMode
 from protocol.messages.nodes import Kind
 from tests.together.parting import back, cut_off
 from tests.together.programs import names, read, write
-from tests.together.world import World
+from tests.together.world import LEASE_S, World
 
 
 async def test_what_is_cached_is_answered_and_what_is_not_fails_at_once(world: World, autojump_clock: object) -> None:
@@ -216,3 +217,70 @@ async def test_a_drive_whose_server_goes_while_it_begins_works_apart(world: Worl
         await write(one, b"file", b"y")
         await back(desk, one)
         assert await read(one, b"file") == b"y"
+
+
+# ── how much room there is ──
+
+
+async def test_a_mount_that_never_asked_says_what_room_there_is_here(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await cut_off(desk, one)
+        usage = await one.usage()
+        assert (usage.total_bytes, usage.free_bytes) == desk.disk.room_bytes(desk.folder)
+        assert usage.free_bytes > 0
+
+
+async def test_a_mount_that_begins_apart_says_what_its_predecessor_heard(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        heard = await one.usage()
+    desk.http.cut = True
+    async with desk.drive() as one:
+        assert await one.usage() == heard
+
+
+# ── a link that is lost again ──
+
+
+@pytest.mark.parametrize("is_polled", [False, True], ids=["at once", "after a poll"])
+async def test_what_was_done_apart_is_shown_when_the_server_is_lost_again(
+    world: World, autojump_clock: object, is_polled: bool
+) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await write(one, b"edited", b"before")
+        await write(one, b"removed", b"before")
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"edited", b"after")
+        await write(one, b"made", b"made")
+        await one.unlink(ROOT_NODE, b"removed")
+        folder = await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+        await write(one, b"inside", b"inside", folder.id)
+        await one.rename(ROOT_NODE, b"made", folder.id, b"moved", RenameMode.REPLACE)
+        await back(desk, one)
+        if is_polled:
+            await trio.sleep(LEASE_S)
+        await cut_off(desk, one)
+        assert await names(one) == [b"edited", b"folder"]
+        assert await names(one, folder.id) == [b"inside", b"moved"]
+        assert await read(one, b"edited") == b"after"
+        assert await read(one, b"moved", folder.id) == b"made"
+        assert await one.lookup(ROOT_NODE, b"removed") is None
+        assert (await one.attributes(ROOT_NODE)).nlink == 3
+
+
+async def test_what_another_did_meanwhile_is_not_hidden_by_what_the_answers_said(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await write(one, b"file", b"base")
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"file", b"mine")
+        desk.http.before_answer = partial(write, two, b"file", b"theirs")
+        await back(desk, one)
+        await trio.sleep(LEASE_S)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from backend.drive import Drive
+from backend.errors import Unauthorized
 from protocol.ids import ROOT_NODE
 from protocol.messages.accounts import Role
 from protocol.messages.nodes import Kind
@@ -86,3 +87,36 @@ async def test_what_was_being_sent_to_a_user_s_loss_of_their_role_is_sent_once(
         await world.share(Role.EDITOR)
         await back(desk, one)
         assert await names(one) == [b"folder", b"large", b"small"]
+
+
+# ── who waits until all is at the server ──
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+async def test_who_waits_is_told_that_the_device_may_not_send(
+    world: World, autojump_clock: object, is_apart: bool
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive() as one:
+        if is_apart:
+            await work_apart(desk, one)
+        else:
+            await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await world.issue_token("desk")  # As the same device, whose old token is void then.
+        desk.http.cut = False
+        await trio.sleep(600)
+        with trio.fail_after(10), pytest.raises(Unauthorized):
+            await one.synced()
+
+
+async def test_who_waits_is_not_told_of_a_refusal_that_is_over(world: World, autojump_clock: object) -> None:
+    desk = await world.place_of_member("desk")
+    async with desk.drive() as one:
+        await work_apart(desk, one)
+        await world.share(Role.VIEWER)
+        desk.http.cut = False
+        await trio.sleep(600)
+        await world.share(Role.EDITOR)
+        with trio.fail_after(10):
+            await one.synced()
+        assert one.status().queued_changes == 0
