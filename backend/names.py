@@ -66,6 +66,11 @@ class LocalFile(Protocol):
     """What names need of an open file."""
 
     @property
+    def made_ns(self) -> int:
+        """When it was made, of a file that is new here."""
+        ...
+
+    @property
     def is_new(self) -> bool:
         """Made here, and the server has not said yet that it knows of it."""
         ...
@@ -204,7 +209,7 @@ class Names:
 
     def _with_creations(self, folder: Node) -> Node:
         """A folder's times as they will be when the server has answered the creates under way in it."""
-        made = [file.attributes().atime_ns for (parent, _), file in self.creating.items() if parent == folder.id]
+        made = [file.made_ns for (parent, _), file in self.creating.items() if parent == folder.id]
         if not made:
             return folder
         return msgspec.structs.replace(
