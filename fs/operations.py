@@ -44,8 +44,9 @@ _RENAME_MODES: Final = {
 STATE_XATTR: Final = b"user.samedrive.state"
 """Read-only and made up: see ``FileState``. Listings leave it out, so that cp -a, rsync -X and tar don't copy it."""
 
-_UNSUPPORTED_XATTRS: Final = (b"system.", b"user.samedrive.")
-"""ENOTSUP for these is what cp -a passes over in silence."""
+_OWN_XATTRS: Final = b"user.samedrive."
+_XATTR_SPACES: Final = (b"user.", b"trusted.", b"security.")
+"""xattr(7). ENOTSUP for the others, and for our own, is what cp -a passes over in silence."""
 
 _OF_FILES: Final = frozenset({"read", "write", "flush", "fsync", "release"})
 _OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
@@ -211,6 +212,7 @@ class Operations(pyfuse3.Operations):
     @by_number
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """getxattr(2)."""
+        _check_xattr_name(name)
         known = self._inodes[inode]
         node = await self._attributes(known)
         if name == STATE_XATTR:
@@ -230,7 +232,8 @@ class Operations(pyfuse3.Operations):
     @answering_content
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
         """setxattr(2); pyfuse3 has seen to CREATE and REPLACE by asking for the attribute first."""
-        if name.startswith(_UNSUPPORTED_XATTRS):
+        _check_xattr_name(name)
+        if name.startswith(_OWN_XATTRS):
             raise pyfuse3.FUSEError(errno.ENOTSUP)
         await self._settle(self._inodes[inode])
         await self._drive.set_xattr(self._node(inode), name, value, XattrMode.SET)
@@ -238,7 +241,8 @@ class Operations(pyfuse3.Operations):
     @answering_content
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """removexattr(2)."""
-        if name.startswith(_UNSUPPORTED_XATTRS):
+        _check_xattr_name(name)
+        if name.startswith(_OWN_XATTRS):
             raise pyfuse3.FUSEError(errno.ENOTSUP)
         await self._settle(self._inodes[inode])
         await self._drive.remove_xattr(self._node(inode), name)
@@ -447,3 +451,11 @@ def _inherited(parent: Node, kind: Kind, mode: int, gid: int) -> tuple[int, int]
     if not parent.mode & stat.S_ISGID:
         return mode, gid
     return (mode | stat.S_ISGID if kind is Kind.FOLDER else mode), parent.gid
+
+
+def _check_xattr_name(name: bytes) -> None:
+    """Raises FUSEError for a name that is in no name space, or nothing but one, as file systems that know theirs do."""
+    if not name.startswith(_XATTR_SPACES):
+        raise pyfuse3.FUSEError(errno.ENOTSUP)
+    if name in _XATTR_SPACES:
+        raise pyfuse3.FUSEError(errno.EINVAL)
