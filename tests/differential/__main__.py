@@ -1,6 +1,7 @@
-"""Random programs on a real mount for as long as is given: ``python -m tests.differential posix MINUTES [SEED]``.
+"""Random programs on a real mount for as long as is given: ``python -m tests.differential posix|fsx MINUTES [SEED]``.
 
-0 minutes run the one seed alone.
+posix: on names, attributes and contents, compared with a local file system; fsx: on one file, compared with a model of
+its bytes. 0 minutes run the one seed alone. ``--flag`` is for the mount.
 """
 
 from __future__ import annotations
@@ -9,27 +10,44 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.differential.places import comparing
+from tests.differential.mountedfile import MountedFiles
+from tests.differential.places import comparing, mounting
+
+
+@contextmanager
+def checking(kind: str, flags: list[str]) -> Iterator[Callable[[int], None]]:
+    """What checks a seed."""
+    with tempfile.TemporaryDirectory(prefix="differential-") as name:
+        folder = Path(name)
+        if kind == "posix":
+            with comparing(folder, *flags) as comparison:
+                yield comparison.check
+        else:
+            with mounting(folder / "samedrive", *flags) as mount:
+                yield MountedFiles(mount).check
 
 
 def main() -> int:
     """0 where no seed failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
-    parser.add_argument("kind", choices=("posix",))
+    parser.add_argument("kind", choices=("posix", "fsx"))
     parser.add_argument("minutes", type=float)
     parser.add_argument("seed", type=int, nargs="?", default=1)
+    parser.add_argument("--flag", action="append", default=[], help="such as --flag=--no-epoch")
     parser.add_argument("--go-on", action="store_true", help="after a seed that failed, too")
     given = parser.parse_args()
     failed, seed, ends = 0, given.seed, time.monotonic() + given.minutes * 60
-    with tempfile.TemporaryDirectory(prefix="differential-") as folder, comparing(Path(folder)) as comparison:
+    with checking(given.kind, given.flag) as check:
         while True:
             try:
-                comparison.check(seed)
+                check(seed)
             except AssertionError as error:
                 failed += 1
-                print(error, f"replay: python -m tests.differential posix 0 {seed}", sep="\n", flush=True)
+                print(error, f"replay: python -m tests.differential {given.kind} 0 {seed}", sep="\n", flush=True)
                 if not given.go_on:
                     break
             seed += 1

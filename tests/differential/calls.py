@@ -11,7 +11,6 @@ import errno
 import fcntl
 import mmap
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.differential.mapping import Mapping
 from tests.differential.program import COMMON_GROUP, NOW, OMIT, ROOT_USER, Step
 from tests.real.renameat2 import renameat2
 from tests.real.utimensat import UTIME_NOW, UTIME_OMIT, futimens, utimensat
@@ -66,7 +66,7 @@ class Calls:
         self._files: dict[str, int] = {}
         self._opened: dict[str, int] = {}
         """How often something was opened in a slot."""
-        self._mappings: dict[str, mmap.mmap] = {}
+        self._mappings: dict[str, Mapping] = {}
         self._remount = remount
         self._scratch = os.memfd_create("scratch")
 
@@ -166,31 +166,22 @@ class Calls:
     def map(self, slot: str, file: str, length: int, how: str) -> Outcome:
         if slot in self._mappings:
             self._mappings.pop(slot).close()
-        descriptor = self._file(file)
         flags = mmap.MAP_SHARED if how == "shared" else mmap.MAP_PRIVATE
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode):
-            length = min(length, status.st_size)  # Python refuses longer ones.
-            if length == 0:
-                return "nothing to map"
-        self._mappings[slot] = mmap.mmap(descriptor, length, flags)
-        return length
+        self._mappings[slot] = Mapping(self._file(file), length, flags)
+        return None
 
     def map_read(self, slot: str, offset: int, length: int) -> Outcome:
         mapping = self._mapping(slot)
-        with memoryview(mapping) as view:
-            got = os.pwritev(self._scratch, [view[offset : offset + length]], 0)
+        got = os.pwritev(self._scratch, [mapping.view[offset : offset + length]], 0)
         return seen(os.pread(self._scratch, got, 0))
 
     def map_write(self, slot: str, offset: int, token: int, length: int) -> Outcome:
         mapping = self._mapping(slot)
         os.pwrite(self._scratch, content_of(token, length), 0)
-        with memoryview(mapping) as view:
-            return os.preadv(self._scratch, [view[offset : offset + length]], 0)
+        return os.preadv(self._scratch, [mapping.view[offset : offset + length]], 0)
 
     def msync(self, slot: str) -> Outcome:
-        self._mapping(slot).flush()
-        return None
+        return self._mapping(slot).sync()
 
     def unmap(self, slot: str) -> Outcome:
         self._mapping(slot).close()
@@ -280,7 +271,7 @@ class Calls:
             raise OSError(errno.EBADF, "nothing is open there")
         return self._files[slot]
 
-    def _mapping(self, slot: str) -> mmap.mmap:
+    def _mapping(self, slot: str) -> Mapping:
         if slot not in self._mappings:
             raise OSError(errno.EBADF, "nothing is mapped there")
         return self._mappings[slot]

@@ -1,7 +1,7 @@
 """Where differential tests run: a real mount of a new server, and a local folder beside it.
 
-As root the local folder is an ext4 of its own, mounted as a mount of the drive is: reading sets no access times,
-devices can't be opened, and suid has no meaning. Elsewhere it is a folder of whatever file system temporary files are on.
+As root the local folder is an ext4 of its own, mounted as a drive is: reading sets no access times, devices cannot be
+opened, suid has no meaning. Elsewhere it is a folder of whatever file system temporary files are on.
 """
 
 from __future__ import annotations

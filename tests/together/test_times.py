@@ -112,3 +112,13 @@ async def test_times_of_a_new_file_are_not_those_of_its_folder(world: World) -> 
         assert (await drive.attributes(ROOT_NODE)).mtime_ns == before
         await closed(drive, file)
         assert (await drive.attributes(ROOT_NODE)).mtime_ns == before
+
+
+async def test_a_new_file_moves_its_folders_time_back_from_the_future(world: World) -> None:
+    async with world.place("desk").drive() as drive:
+        future_ns = 4_294_967_296_000_000_003
+        await drive.set_attributes(ROOT_NODE, mtime_ns=future_ns)
+        file = await made(drive)
+        assert (await drive.attributes(ROOT_NODE)).mtime_ns < future_ns
+        await closed(drive, file)
+        assert (await drive.attributes(ROOT_NODE)).mtime_ns < future_ns
