@@ -339,6 +339,7 @@ class Operations(pyfuse3.Operations):
         if flags & os.O_TRUNC:
             try:
                 await file.truncate(0)
+                await self._take_suid(file, ctx)
             except BaseException:
                 with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(info.fh)
@@ -414,6 +415,16 @@ class Operations(pyfuse3.Operations):
                 raise pyfuse3.FUSEError(errno.ESTALE)
             return inode.file.attributes()
         return await self._drive.attributes(inode.node)
+
+    async def _take_suid(self, file: OpenFile, ctx: pyfuse3.RequestContext) -> None:
+        """What somebody empties by opening it runs as nobody else any more, if that wasn't root (inode(7)).
+
+        Of other writes the kernel takes care.
+        """
+        mode = file.attributes().mode
+        kept = mode & ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        if kept != mode and ctx.uid != 0:
+            await self._drive.set_attributes(file.node, mode=kept)
 
     async def _settle(self, inode: Inode) -> None:
         """Let the server know of a file that is new here, before a change that needs it to be there."""

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.differential import together
 from tests.differential.mountedfile import MountedFiles
-from tests.differential.places import comparing, mounting
+from tests.differential.places import comparing, local, mounting
 
 
 @contextmanager
@@ -26,6 +27,9 @@ def checking(kind: str, flags: list[str]) -> Iterator[Callable[[int], None]]:
         if kind == "posix":
             with comparing(folder, *flags) as comparison:
                 yield comparison.check
+        elif kind == "together":
+            with local(folder / "local") as expected:
+                yield lambda seed: together.check(seed, expected)
         else:
             with mounting(folder / "samedrive", *flags) as mount:
                 yield MountedFiles(mount).check
@@ -34,7 +38,7 @@ def checking(kind: str, flags: list[str]) -> Iterator[Callable[[int], None]]:
 def main() -> int:
     """0 where no seed failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
-    parser.add_argument("kind", choices=("posix", "fsx"))
+    parser.add_argument("kind", choices=("posix", "fsx", "together"))
     parser.add_argument("minutes", type=float)
     parser.add_argument("seed", type=int, nargs="?", default=1)
     parser.add_argument("--flag", action="append", default=[], help="such as --flag=--no-epoch")

@@ -141,8 +141,8 @@ class Calls:
     def futimens(self, slot: str, atime: int | str, mtime: int | str) -> Outcome:
         return futimens(self._file(slot), _time(atime), _time(mtime))
 
-    def fsetxattr(self, slot: str, name: str, length: int, flags: int) -> Outcome:
-        return os.setxattr(self._file(slot), name, content_of(length, length), flags)
+    def fsetxattr(self, slot: str, name: str, token: int, length: int, flags: int) -> Outcome:
+        return os.setxattr(self._file(slot), name, content_of(token, length), flags)
 
     def fallocate(self, slot: str, offset: int, length: int) -> Outcome:
         file = self._file(slot)
@@ -208,8 +208,8 @@ class Calls:
     def renameat2(self, path: str, new_path: str, flags: int) -> Outcome:
         return renameat2(self.path(path), self.path(new_path), flags)
 
-    def link(self, path: str, new_path: str, follow: bool) -> Outcome:
-        return os.link(self.path(path), self.path(new_path), follow_symlinks=follow)
+    def link(self, path: str, new_path: str) -> Outcome:
+        return os.link(self.path(path), self.path(new_path))
 
     def symlink(self, target: str, path: str) -> Outcome:
         return os.symlink(target, self.path(path))
@@ -240,8 +240,8 @@ class Calls:
     def utimens(self, path: str, atime: int | str, mtime: int | str, follow: bool) -> Outcome:
         return utimensat(self.path(path), _time(atime), _time(mtime), follow=follow)
 
-    def setxattr(self, path: str, name: str, length: int, flags: int) -> Outcome:
-        return os.setxattr(self.path(path), name, content_of(length, length), flags)
+    def setxattr(self, path: str, name: str, token: int, length: int, flags: int) -> Outcome:
+        return os.setxattr(self.path(path), name, content_of(token, length), flags)
 
     def getxattr(self, path: str, name: str) -> Outcome:
         return seen(os.getxattr(self.path(path), name))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.differential.calls import Calls
-from tests.differential.look import Looks, difference
+from tests.differential.look import Looks, contents, difference, statuses
 from tests.differential.program import Profile, Step, program
 from tests.differential.shrink import shrunk
 
@@ -78,7 +78,7 @@ class Comparison:
                 shutil.rmtree(folder)
 
     def _compared(self, steps: Sequence[Step], expected: Calls, tested: Calls, *, watched: bool) -> Different | None:
-        looks = [Looks(side.folder, atimes=self._exact) for side in (expected, tested)]
+        looks = [Looks(exact=self._exact) for _ in range(2)]
         for place, step in enumerate(steps):
             one, other = expected.run(step), tested.run(step)
             if one != other:
@@ -87,12 +87,12 @@ class Comparison:
                 continue
             lines = difference(
                 *(
-                    look.attributes(side.files, fine=watched and self._exact)
+                    look.lines(statuses(side.folder, side.files), fine=watched)
                     for look, side in zip(looks, (expected, tested), strict=True)
                 )
             )
             if not lines and (place % CONTENTS_EVERY == 0 or place == len(steps) - 1):
-                lines = difference(*(look.contents() for look in looks))
+                lines = difference(*(contents(side.folder) for side in (expected, tested)))
             if lines:
                 return Different(place, lines)
         return None

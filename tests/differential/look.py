@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from tests.differential.calls import seen
 
@@ -23,57 +23,84 @@ _STARTED_NS: Final = 1_500_000_000_000_000_000
 _AHEAD_NS: Final = 4_000_000_000_000_000_000
 
 
+class _Kept(NamedTuple):
+    """Of a look."""
+
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Status(Protocol):
+    """What stat(2) says: an ``os.stat_result`` or what a file system tells its kernel."""
+
+    st_mode: int
+    st_ino: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_rdev: int
+    st_atime_ns: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
 class Looks:
-    """All looks at one folder."""
+    """All looks at one folder. Pure."""
 
-    def __init__(self, folder: bytes, *, atimes: bool) -> None:
-        """``atimes``: whether reading leaves them alone here."""
-        self._folder = folder
-        self._atimes = atimes
-        self._before: dict[str, os.stat_result] = {}
+    def __init__(self, *, exact: bool) -> None:
+        """``exact``: access times are compared, and what moves times."""
+        self._exact = exact
+        self._before: dict[str, _Kept] = {}
 
-    def attributes(self, files: Mapping[str, int], *, fine: bool) -> Seen:
-        """Of every name below the folder and of every open file; ``fine``: what moved since the last such look."""
-        found = dict(_walk(self._folder, ""))
-        found |= {slot: os.fstat(file) for slot, file in files.items()}
-        first: dict[tuple[int, int], str] = {}
+    def lines(self, found: Mapping[str, Status], *, fine: bool) -> Seen:
+        """A line for each name and each open file; ``fine``: with what moved since the last look."""
+        first: dict[int, str] = {}
         for name, status in sorted(found.items()):
-            first.setdefault((status.st_dev, status.st_ino), name)
+            first.setdefault(status.st_ino, name)
         lines: Seen = {}
         for name, status in found.items():
-            line = self._line(status) + f" is {first[status.st_dev, status.st_ino]!r}"
-            if fine and (before := self._before.get(name)) is not None:
+            line = f"{self._line(status)} is {first[status.st_ino]!r}"
+            if fine and self._exact and (before := self._before.get(name)) is not None:
                 line += _moved(before, status)
             lines[name] = line
-        self._before = found
+        self._before = {
+            name: _Kept(status.st_ino, status.st_mtime_ns, status.st_ctime_ns) for name, status in found.items()
+        }
         return lines
 
-    def contents(self) -> Seen:
-        """What is in every name, and its extended attributes."""
-        return {name: self._content(name, status) for name, status in _walk(self._folder, "")}
-
-    def _line(self, status: os.stat_result) -> str:
+    def _line(self, status: Status) -> str:
         mode = status.st_mode
-        kind = stat.filemode(mode)
         size = "" if stat.S_ISDIR(mode) else f" {status.st_size} bytes"
         device = f" dev {status.st_rdev}" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
         times = f" mtime {_class(status.st_mtime_ns)}"
-        if self._atimes:
+        if self._exact:
             times += f" atime {_class(status.st_atime_ns)}"
-        return f"{kind} {status.st_uid}:{status.st_gid} nlink {status.st_nlink}{size}{device}{times}"
+        return f"{stat.filemode(mode)} {status.st_uid}:{status.st_gid} nlink {status.st_nlink}{size}{device}{times}"
 
-    def _content(self, name: str, status: os.stat_result) -> object:
-        path = self._folder + b"/" + os.fsencode(name)
-        found: list[object] = []
-        if stat.S_ISREG(status.st_mode):
-            with open(path, "rb", buffering=0) as file:
-                found.append(seen(file.readall()))
-        if stat.S_ISLNK(status.st_mode):
-            found.append(os.readlink(path))
-        for xattr in sorted(os.listxattr(path, follow_symlinks=False)):
-            if xattr.startswith(("user.", "trusted.")):
-                found.append((xattr, seen(os.getxattr(path, xattr, follow_symlinks=False))))
-        return found
+
+def statuses(folder: bytes, files: Mapping[str, int]) -> dict[str, Status]:
+    """Of every name below a folder, and of open files."""
+    return dict(_walk(folder, "")) | {slot: os.fstat(file) for slot, file in files.items()}
+
+
+def contents(folder: bytes) -> Seen:
+    """What is in every name below a folder, and its extended attributes."""
+    return {name: _content(folder + b"/" + os.fsencode(name), status) for name, status in _walk(folder, "")}
+
+
+def _content(path: bytes, status: os.stat_result) -> object:
+    found: list[object] = []
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb", buffering=0) as file:
+            found.append(seen(file.readall()))
+    if stat.S_ISLNK(status.st_mode):
+        found.append(os.readlink(path))
+    for xattr in sorted(os.listxattr(path, follow_symlinks=False)):
+        if xattr.startswith(("user.", "trusted.")):
+            found.append((xattr, seen(os.getxattr(path, xattr, follow_symlinks=False))))
+    return found
 
 
 def _walk(folder: bytes, below: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -96,20 +123,15 @@ def _class(time_ns: int) -> str:
     return "now" if _STARTED_NS < time_ns < _AHEAD_NS else str(time_ns)
 
 
-def _moved(before: os.stat_result, after: os.stat_result) -> str:
+def _moved(before: _Kept, after: Status) -> str:
     """What a pipe's readers and writers do to its times no file system above FUSE is told."""
     if stat.S_ISFIFO(after.st_mode):
         return ""
-    if before.st_ino != after.st_ino:
+    if before.inode != after.st_ino:
         return " another file"
-    moved = [name for name in ("mtime", "ctime") if _time(before, name) != _time(after, name)]
-    back = [name for name in ("ctime",) if _time(before, name) > _time(after, name)]
-    return "".join(f" {name} moved" for name in moved) + "".join(f" {name} WENT BACK" for name in back)
-
-
-def _time(status: os.stat_result, name: str) -> int:
-    time_ns: int = getattr(status, f"st_{name}_ns")
-    return time_ns
+    moved = " mtime moved" if before.mtime_ns != after.st_mtime_ns else ""
+    moved += " ctime moved" if before.ctime_ns != after.st_ctime_ns else ""
+    return moved + (" ctime WENT BACK" if before.ctime_ns > after.st_ctime_ns else "")
 
 
 def difference(one: Seen, other: Seen) -> list[str]:

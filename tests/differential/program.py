@@ -54,11 +54,8 @@ class Profile:
 
     privileged: bool = True
     """By root: other users, owners, devices, attributes outside ``user.``."""
-    maps: bool = True
-    """Memory maps and what else needs a real kernel."""
-    remounts: bool = True
-    large: bool = True
-    """Contents of several blocks."""
+    with_kernel: bool = True
+    """Memory maps, permissions, odd paths and what else a modelled kernel lacks."""
 
 
 class Maker:
@@ -69,14 +66,14 @@ class Maker:
         self._profile = profile
         self._other_users = profile.privileged and random.random() < 0.4
         self._depth = random.choice((1, 2, 2, 3))
-        self._large = profile.large and random.random() < 0.3
-        self._calls = list(_CALLS) if profile.maps else [call for call in _CALLS if call not in _NEEDS_KERNEL]
+        self._large = random.random() < 0.3
+        self._calls = [call for call in _CALLS if profile.with_kernel or call not in _NEEDS_KERNEL]
         self._weights = [_CALLS[call][0] * random.choice((0.3, 1, 1, 3)) for call in self._calls]
         self._tokens = 0
 
     def step(self) -> Step:
         """The next one."""
-        if self._profile.remounts and self._random.random() < 0.004:
+        if self._random.random() < 0.004:
             return Step("remount")
         (call,) = self._random.choices(self._calls, self._weights)
         user = ROOT_USER
@@ -90,10 +87,10 @@ class Maker:
         """Below the folder; now and then one that is odd."""
         random = self._random
         parts = [random.choice(_NAMES) for _ in range(random.randint(1, self._depth))]
-        if random.random() < 0.03:
-            parts[-1] = random.choice((_LONG, _LONG + "n", ".", "..", "", "no"))
+        if random.random() < 0.03 and self._profile.with_kernel:
+            parts[-1] = random.choice((_LONG, _LONG + "n", ".", *(("..",) if len(parts) > 1 else ()), "", "no"))
         path = "/".join(parts)
-        return path + "/" if random.random() < 0.02 else path
+        return path + "/" if random.random() < 0.02 and self._profile.with_kernel else path
 
     def file(self) -> str:
         """A slot for an open file."""
@@ -117,9 +114,8 @@ class Maker:
     def flags(self) -> int:
         """Of open(2)."""
         random = self._random
-        return random.choice(_ACCESS) | sum(
-            flag for flag, chance in zip(_FLAGS, _FLAG_CHANCES, strict=True) if random.random() < chance
-        )
+        flags = sum(flag for flag, chance in zip(_FLAGS, _FLAG_CHANCES, strict=True) if random.random() < chance)
+        return random.choice(_ACCESS) | (flags if self._profile.with_kernel else flags & ~os.O_DIRECTORY)
 
     def mode(self) -> int:
         """Permissions."""
@@ -146,8 +142,9 @@ class Maker:
         return self._random.choice(_XATTRS if self._profile.privileged else _XATTRS[:2])
 
     def target(self) -> str:
-        """Of a symlink: relative, and seldom to nothing."""
-        return self._random.choice((*_NAMES, "../a", "a/b", ".", "..", "no", self.path(), "t" * 4095))
+        """Of a symlink."""
+        odd = (".", "t" * 4095) if self._profile.with_kernel else ()  # Nothing that leads out of the folder.
+        return self._random.choice((*_NAMES, *_NAMES, "a/b", "no", self.path(), *odd))
 
     def choose(self, *choices: object) -> object:
         """One of these."""
@@ -170,14 +167,14 @@ _CALLS: Final[dict[str, tuple[float, _Arguments]]] = {
     "fchmod": (2, lambda m: (m.file(), m.mode())),
     "fchown": (1, lambda m: (m.file(), *m.owners())),
     "futimens": (2, lambda m: (m.file(), m.time(), m.time())),
-    "fsetxattr": (1, lambda m: (m.file(), m.xattr(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
+    "fsetxattr": (1, lambda m: (m.file(), m.xattr(), m.token(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
     "truncate": (4, lambda m: (m.path(), m.size())),
     "mkdir": (7, lambda m: (m.path(), m.mode())),
     "rmdir": (4, lambda m: (m.path(),)),
     "unlink": (6, lambda m: (m.path(),)),
     "rename": (9, lambda m: (m.path(), m.path())),
     "renameat2": (3, lambda m: (m.path(), m.path(), m.choose(0, 1, 2, 2, 3))),
-    "link": (5, lambda m: (m.path(), m.path(), m.choose(True, False))),
+    "link": (5, lambda m: (m.path(), m.path())),
     "symlink": (3, lambda m: (m.target(), m.path())),
     "mknod": (3, lambda m: (m.path(), m.kind() | m.mode())),
     "readlink": (1, lambda m: (m.path(),)),
@@ -185,7 +182,7 @@ _CALLS: Final[dict[str, tuple[float, _Arguments]]] = {
     "chmod": (4, lambda m: (m.path(), m.mode())),
     "chown": (3, lambda m: (m.path(), *m.owners(), m.choose(True, False))),
     "utimens": (4, lambda m: (m.path(), m.time(), m.time(), m.choose(True, False))),
-    "setxattr": (3, lambda m: (m.path(), m.xattr(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
+    "setxattr": (3, lambda m: (m.path(), m.xattr(), m.token(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
     "getxattr": (1, lambda m: (m.path(), m.xattr())),
     "removexattr": (2, lambda m: (m.path(), m.xattr())),
     "listdir": (1, lambda m: (m.path(),)),
@@ -203,7 +200,10 @@ _CALLS: Final[dict[str, tuple[float, _Arguments]]] = {
 """Each with how often it is called."""
 
 _NEEDS_KERNEL: Final = frozenset(
-    ("fallocate", "copy_range", "map", "map_read", "map_write", "msync", "unmap", "drop_pages")
+    (
+        *("fallocate", "copy_range", "map", "map_read", "map_write", "msync", "unmap", "drop_pages"),
+        *("close_copy", "fsetxattr", "access", "umask"),
+    )
 )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from fs.operations import Operations
 PAGE_BYTES: Final = 4096
 ROOT: Final = 1
 
-_CONTEXT: Final = SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022)
+USER: Final = SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022)
 _NEVER: Final = float("-inf")
 T = TypeVar("T")
 
@@ -107,7 +108,11 @@ def reply_entry(token: pyfuse3.ReaddirToken, name: bytes, attributes: pyfuse3.En
 class Kernel:
     """One mount's part of one machine's kernel; implements ``fs.notices.Kernel``."""
 
-    def __init__(self, clock: Callable[[], float], random: Random, *, has_epoch: bool) -> None:
+    def __init__(
+        self, clock: Callable[[], float], random: Random, *, has_epoch: bool, context: SimpleNamespace = USER
+    ) -> None:
+        """``context`` says who all programs are."""
+        self._context = context
         self._clock = clock
         self._random = random
         self._has_epoch = has_epoch
@@ -250,7 +255,7 @@ class Kernel:
         )
         wanted.st_size = size
         version = self._version
-        entry = await self._ask("setattr", file.inode.number, wanted, fields, file.handle, _CONTEXT)
+        entry = await self._ask("setattr", file.inode.number, wanted, fields, file.handle, self._context)
         self._keep_attributes(file.inode, entry, version)
         self._cut(file.inode, size)
 
@@ -272,7 +277,7 @@ class Kernel:
                 raise OSError(errno.ENOTDIR, "not a folder")
             inode.holds += 1
             try:
-                handle = await self._ask("opendir", inode.number, _CONTEXT)
+                handle = await self._ask("opendir", inode.number, self._context)
                 try:
                     return await self._read_folder(inode, handle)
                 finally:
@@ -292,7 +297,7 @@ class Kernel:
                 if await self._resolved(folder, name, ask=True) is not None:
                     raise OSError(errno.EEXIST, path)
                 epoch = self._epoch
-                entry = await self._ask("mkdir", folder.number, name, 0o755, _CONTEXT)
+                entry = await self._ask("mkdir", folder.number, name, 0o755, self._context)
                 self._keep_name(folder, name, entry, epoch, self._made(entry))
                 self._outdate(folder)
 
@@ -322,7 +327,7 @@ class Kernel:
                     raise OSError(errno.ENOENT, path)
                 await self._resolved(new_folder, new_name, ask=True)
                 try:
-                    await self._ask("rename", folder.number, name, new_folder.number, new_name, 0, _CONTEXT)
+                    await self._ask("rename", folder.number, name, new_folder.number, new_name, 0, self._context)
                 except OSError:
                     self._expire(folder, name)
                     self._expire(new_folder, new_name)
@@ -384,7 +389,7 @@ class Kernel:
             return known.inode
         epoch, version = self._epoch, self._version
         try:
-            entry = await self._ask("lookup", folder.number, name, _CONTEXT)
+            entry = await self._ask("lookup", folder.number, name, self._context)
         except OSError as error:
             self._drop_name(folder, name)
             if error.errno == errno.ENOENT:
@@ -424,7 +429,7 @@ class Kernel:
             raise OSError(errno.EISDIR, path)
         inode.holds += 1
         try:
-            info = await self._ask("open", inode.number, flags & ~(os.O_CREAT | os.O_EXCL), _CONTEXT)
+            info = await self._ask("open", inode.number, flags & ~(os.O_CREAT | os.O_EXCL), self._context)
         except BaseException:
             self._let_go(inode)
             raise
@@ -437,7 +442,7 @@ class Kernel:
 
     async def _create(self, folder: _Inode, name: bytes, flags: int) -> Descriptor:
         epoch = self._epoch
-        info, entry = await self._ask("create", folder.number, name, 0o644, flags, _CONTEXT)
+        info, entry = await self._ask("create", folder.number, name, 0o644, flags, self._context)
         inode = self._made(entry)
         inode.holds += 1
         self._keep_name(folder, name, entry, epoch, inode)
@@ -454,7 +459,7 @@ class Kernel:
                 if inode.is_folder != wants_folder:
                     raise OSError(errno.ENOTDIR if wants_folder else errno.EISDIR, path)
                 try:
-                    await self._ask(request, folder.number, name, _CONTEXT)
+                    await self._ask(request, folder.number, name, self._context)
                 except OSError:
                     self._expire(folder, name)
                     raise
@@ -474,7 +479,7 @@ class Kernel:
                 await self._ask("readdir", handle, at, listing, take=partial(self._take, folder, listing, version))
             for name, attributes, _ in listing.entries:
                 if name not in (b".", b".."):
-                    found.append((name.decode(), bool(attributes.st_mode & 0o040000)))
+                    found.append((name.decode(), stat.S_ISDIR(attributes.st_mode)))
             if not listing.entries:
                 return found
             at = listing.entries[-1][2]
@@ -490,7 +495,7 @@ class Kernel:
         """fuse_iget(): a reply that counts as a look-up."""
         inode = self._inodes.get(entry.st_ino)
         if inode is None:
-            inode = self._inodes[entry.st_ino] = _Inode(entry.st_ino, bool(entry.st_mode & 0o040000))
+            inode = self._inodes[entry.st_ino] = _Inode(entry.st_ino, stat.S_ISDIR(entry.st_mode))
         inode.lookups += 1
         self._keep_attributes(inode, entry, version)
         return inode
@@ -547,7 +552,7 @@ class Kernel:
         if inode.until_s >= self._clock():
             return
         version = self._version
-        self._keep_attributes(inode, await self._ask("getattr", inode.number, _CONTEXT), version)
+        self._keep_attributes(inode, await self._ask("getattr", inode.number, self._context), version)
 
     def _keep_attributes(self, inode: _Inode, entry: pyfuse3.EntryAttributes, version: int) -> None:
         """fuse_change_attributes(): not where they were outdated since the request was sent."""
