@@ -1,12 +1,14 @@
-"""Random programs on a real mount for as long as is given: ``python -m tests.differential posix|fsx MINUTES [SEED]``.
+"""Random programs for as long as is given: ``python -m tests.differential posix|fsx|together MINUTES [SEED]``.
 
-posix: on names, attributes and contents, compared with a local file system; fsx: on one file, compared with a model of
-its bytes. 0 minutes run the one seed alone. ``--flag`` is for the mount.
+posix: on names, attributes and contents of a real mount, compared with a local file system; together: the same without
+a real kernel; fsx: on one file of a real mount, compared with a model of its bytes. 0 minutes run the one seed alone.
+``--flag`` is for the mount.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -44,20 +46,17 @@ def main() -> int:
     parser.add_argument("--flag", action="append", default=[], help="such as --flag=--no-epoch")
     parser.add_argument("--go-on", action="store_true", help="after a seed that failed, too")
     given = parser.parse_args()
-    failed, seed, ends = 0, given.seed, time.monotonic() + given.minutes * 60
+    failed, ends = 0, time.monotonic() + given.minutes * 60
     with checking(given.kind, given.flag) as check:
-        while True:
+        for seed in itertools.count(given.seed):
             try:
                 check(seed)
             except AssertionError as error:
                 failed += 1
                 print(error, f"replay: python -m tests.differential {given.kind} 0 {seed}", sep="\n", flush=True)
-                if not given.go_on:
-                    break
-            seed += 1
-            if time.monotonic() > ends:
+            if time.monotonic() > ends or (failed and not given.go_on):
                 break
-    print(f"seeds {given.seed} to {seed - 1}: {failed} failed")
+    print(f"seeds {given.seed} to {seed}: {failed} failed")
     return int(failed > 0)
 
 

@@ -178,7 +178,9 @@ class Calls:
     def map_write(self, slot: str, offset: int, token: int, length: int) -> Outcome:
         mapping = self._mapping(slot)
         os.pwrite(self._scratch, content_of(token, length), 0)
-        return os.preadv(self._scratch, [mapping.view[offset : offset + length]], 0)
+        written = os.preadv(self._scratch, [mapping.view[offset : offset + length]], 0)
+        mapping.sync()  # Until then it is each file system's affair whether a time has moved (mmap(2)).
+        return written
 
     def msync(self, slot: str) -> Outcome:
         return self._mapping(slot).sync()

@@ -74,10 +74,13 @@ class Looks:
         mode = status.st_mode
         size = "" if stat.S_ISDIR(mode) else f" {status.st_size} bytes"
         device = f" dev {status.st_rdev}" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
-        times = f" mtime {_class(status.st_mtime_ns)}"
-        if self._exact:
-            times += f" atime {_class(status.st_atime_ns)}"
+        times = "" if stat.S_ISFIFO(mode) else self._times(status)
         return f"{stat.filemode(mode)} {status.st_uid}:{status.st_gid} nlink {status.st_nlink}{size}{device}{times}"
+
+    def _times(self, status: Status) -> str:
+        """But of pipes: what their readers and writers do to those no file system above FUSE is told."""
+        atime = f" atime {_class(status.st_atime_ns)}" if self._exact else ""
+        return f" mtime {_class(status.st_mtime_ns)}{atime}"
 
 
 def statuses(folder: bytes, files: Mapping[str, int]) -> dict[str, Status]:
@@ -124,7 +127,6 @@ def _class(time_ns: int) -> str:
 
 
 def _moved(before: _Kept, after: Status) -> str:
-    """What a pipe's readers and writers do to its times no file system above FUSE is told."""
     if stat.S_ISFIFO(after.st_mode):
         return ""
     if before.inode != after.st_ino:

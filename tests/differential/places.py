@@ -32,7 +32,10 @@ def comparing(folder: Path, *flags: str) -> Iterator[Comparison]:
 
 @contextmanager
 def mounting(folder: Path, *flags: str) -> Iterator[Mount]:
-    """A mount of a new server's workspace; other users may use it where root mounts it."""
+    """A mount of a new server's workspace; other users may use it where root mounts it.
+
+    Its log must hold no trouble in the end.
+    """
     folder.mkdir(mode=0o711)
     server = Server(folder / "server").start()
     try:
@@ -46,6 +49,7 @@ def mounting(folder: Path, *flags: str) -> Iterator[Mount]:
         try:
             mount.path.chmod(0o755)
             yield mount
+            assert mount.log.unexpected() == []
         finally:
             mount.close()
     finally:

@@ -88,7 +88,7 @@ class Maker:
         random = self._random
         parts = [random.choice(_NAMES) for _ in range(random.randint(1, self._depth))]
         if random.random() < 0.03 and self._profile.with_kernel:
-            parts[-1] = random.choice((_LONG, _LONG + "n", ".", *(("..",) if len(parts) > 1 else ()), "", "no"))
+            parts[-1] = random.choice((_LONG, _LONG + "n", ".", "no", *(("..", "") if len(parts) > 1 else ())))
         path = "/".join(parts)
         return path + "/" if random.random() < 0.02 and self._profile.with_kernel else path
 
@@ -167,7 +167,7 @@ _CALLS: Final[dict[str, tuple[float, _Arguments]]] = {
     "fchmod": (2, lambda m: (m.file(), m.mode())),
     "fchown": (1, lambda m: (m.file(), *m.owners())),
     "futimens": (2, lambda m: (m.file(), m.time(), m.time())),
-    "fsetxattr": (1, lambda m: (m.file(), m.xattr(), m.token(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
+    "fsetxattr": (1, lambda m: (m.file(), m.xattr(), m.token(), m.choose(4, 100, 500), m.choose(0, 0, 1, 2))),
     "truncate": (4, lambda m: (m.path(), m.size())),
     "mkdir": (7, lambda m: (m.path(), m.mode())),
     "rmdir": (4, lambda m: (m.path(),)),
@@ -182,7 +182,7 @@ _CALLS: Final[dict[str, tuple[float, _Arguments]]] = {
     "chmod": (4, lambda m: (m.path(), m.mode())),
     "chown": (3, lambda m: (m.path(), *m.owners(), m.choose(True, False))),
     "utimens": (4, lambda m: (m.path(), m.time(), m.time(), m.choose(True, False))),
-    "setxattr": (3, lambda m: (m.path(), m.xattr(), m.token(), m.choose(0, 1, 100, 2000), m.choose(0, 0, 1, 2))),
+    "setxattr": (3, lambda m: (m.path(), m.xattr(), m.token(), m.choose(4, 100, 500), m.choose(0, 0, 1, 2))),
     "getxattr": (1, lambda m: (m.path(), m.xattr())),
     "removexattr": (2, lambda m: (m.path(), m.xattr())),
     "listdir": (1, lambda m: (m.path(),)),

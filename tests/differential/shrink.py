@@ -47,11 +47,14 @@ def _without_runs(program: list[Step], size: int, budget: _Budget) -> tuple[list
 
 def _plainer(program: list[Step], budget: _Budget) -> list[Step]:
     for place in range(len(program)):
-        for step in _plainer_steps(program[place]):
-            candidate = [*program[:place], step, *program[place + 1 :]]
-            if budget.still_fails(candidate):
-                program = candidate
-                break
+        smaller = True
+        while smaller:
+            smaller = False
+            for step in _plainer_steps(program[place]):
+                candidate = [*program[:place], step, *program[place + 1 :]]
+                if budget.still_fails(candidate):
+                    program, smaller = candidate, True
+                    break
     return program
 
 
@@ -65,6 +68,8 @@ def _plainer_steps(step: Step) -> Iterator[Step]:
 
 def _plainer_values(argument: object) -> Iterator[object]:
     if isinstance(argument, int) and not isinstance(argument, bool) and argument > 1:
-        yield from (1, 10)
+        yield 1
+        if argument > 10:
+            yield 10
     if isinstance(argument, str) and "/" in argument:
         yield argument.rsplit("/", 1)[-1]

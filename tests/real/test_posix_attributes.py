@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.refusals import refused
+from tests.real.utimensat import UTIME_NOW, UTIME_OMIT, utimensat
 
 MIB = 1 << 20
 
@@ -169,3 +171,83 @@ def test_xattrs_of_folders_and_large_values(drive: Path) -> None:
         os.setxattr(drive, "user.larger", bytes(10_000))
     assert told.value.errno in {errno.ENOSPC, errno.E2BIG}
     assert os.getxattr(drive, "user.large") == value
+
+
+def test_xattr_names_have_a_name_space(drive: Path) -> None:
+    (drive / "file").touch()
+    for name in ("nothing", "system.other", "user.samedrive.state"):
+        with refused(errno.ENOTSUP):
+            os.setxattr(drive / "file", name, b"1")
+    for name in ("user.", "trusted."):
+        with refused(errno.EINVAL):
+            os.setxattr(drive / "file", name, b"1")
+        with refused(errno.EINVAL):
+            os.getxattr(drive / "file", name)
+        with refused(errno.EINVAL):
+            os.removexattr(drive / "file", name)
+
+
+def test_xattr_sizes(drive: Path) -> None:
+    (drive / "file").touch()
+    os.setxattr(drive / "file", "user." + "n" * 250, b"")
+    with refused(errno.ERANGE):
+        os.setxattr(drive / "file", "user." + "n" * 251, b"")
+    with refused(errno.E2BIG):
+        os.setxattr(drive / "file", "user.large", bytes(65_537))
+
+
+def test_xattrs_of_users_are_for_files_and_folders(drive: Path) -> None:
+    os.symlink("x", drive / "link")
+    os.mkfifo(drive / "pipe")
+    for name in ("link", "pipe"):
+        with refused(errno.EPERM):
+            os.setxattr(drive / name, "user.a", b"1", follow_symlinks=False)
+
+
+def test_writing_takes_capabilities_away(drive: Path) -> None:
+    file = drive / "file"
+    file.write_bytes(b"x")
+    capability = struct.pack("<IIIII", 0x0200_0001, 1 << 10, 0, 0, 0)
+    for change in (
+        lambda: file.write_bytes(b"y"),
+        lambda: os.truncate(file, 0),
+        lambda: os.chown(file, 5, 5),
+        lambda: os.close(os.open(file, os.O_TRUNC | os.O_WRONLY)),
+    ):
+        os.setxattr(file, "security.capability", capability)
+        change()
+        with refused(errno.ENODATA):
+            os.getxattr(file, "security.capability")
+
+
+# ── times that are set ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_time_can_be_left_or_set_to_now(drive: Path) -> None:
+    path = os.fsencode(drive / "file")
+    (drive / "file").touch()
+    utimensat(path, (1, 1), (2, 2))
+    utimensat(path, (0, UTIME_OMIT), (3, 3))
+    seen = os.stat(path)
+    assert (seen.st_atime_ns, seen.st_mtime_ns) == (1_000_000_001, 3_000_000_003)
+    before_ns = time.time_ns()
+    utimensat(path, (0, UTIME_NOW), (0, UTIME_OMIT))
+    seen = os.stat(path)
+    assert seen.st_mtime_ns == 3_000_000_003
+    assert abs(seen.st_atime_ns - before_ns) < 60_000_000_000
+
+
+def test_times_of_a_link_are_its_own(drive: Path) -> None:
+    (drive / "file").touch()
+    os.symlink("file", drive / "link")
+    os.utime(drive / "link", ns=(1, 2), follow_symlinks=False)
+    assert os.lstat(drive / "link").st_mtime_ns == 2
+    assert os.stat(drive / "link").st_mtime_ns > 2
+
+
+def test_reading_sets_no_time(drive: Path) -> None:
+    (drive / "file").write_text("x")
+    os.utime(drive / "file", ns=(1, 2))
+    assert (drive / "file").read_text() == "x"
+    seen = os.stat(drive / "file")
+    assert (seen.st_atime_ns, seen.st_mtime_ns) == (1, 2)

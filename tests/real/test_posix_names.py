@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.readdir import Folder
 from tests.real.refusals import refused
 from tests.real.renameat2 import EXCHANGE, NOREPLACE, renameat2
 
@@ -208,3 +209,90 @@ def test_removing_refuses_what_posix_refuses(drive: Path) -> None:
         os.mkdir(drive / "file")
     with refused(errno.ENOTDIR):
         os.stat(drive / "file" / "below")
+
+
+def test_a_link_to_a_link_is_a_second_name_of_that(drive: Path) -> None:
+    os.symlink("target", drive / "link")
+    os.link(drive / "link", drive / "other", follow_symlinks=False)
+    assert os.readlink(drive / "other") == "target"
+    assert os.lstat(drive / "link").st_nlink == 2
+
+
+def test_a_file_without_names_gets_none(drive: Path) -> None:
+    with open(drive / "file", "w") as file, open("/proc/self/fd/0") as any_file:
+        opened = f"/proc/self/fd/{file.fileno()}"
+        os.link(opened, drive / "other", src_dir_fd=any_file.fileno())  # The descriptor has Python follow the link.
+        os.unlink(drive / "file")
+        os.unlink(drive / "other")
+        with refused(errno.ENOENT):
+            os.link(opened, drive / "back", src_dir_fd=any_file.fileno())
+
+
+def test_forty_links_are_followed_and_no_more(drive: Path) -> None:
+    (drive / "link 0").touch()
+    for number in range(41):
+        os.symlink(f"link {number}", drive / f"link {number + 1}")
+    assert (drive / "link 40").is_file()
+    with refused(errno.ELOOP):
+        os.stat(drive / "link 41")
+
+
+def test_links_lead_up_and_out(drive: Path) -> None:
+    os.makedirs(drive / "a" / "b")
+    (drive / "file").write_text("x")
+    os.symlink("../../file", drive / "a" / "b" / "link")
+    os.symlink("/etc", drive / "out")
+    assert (drive / "a" / "b" / "link").read_text() == "x"
+    assert os.path.samefile(drive / "out", "/etc")
+    with refused(errno.EXDEV):
+        os.rename(drive / "file", "/etc/file that is never made")
+
+
+def test_dots_are_not_renamed(drive: Path) -> None:
+    os.mkdir(drive / "folder")
+    with refused(errno.EBUSY):
+        os.rename(f"{drive}/folder/.", drive / "new")
+    with refused(errno.EINVAL):
+        os.rmdir(f"{drive}/folder/.")
+    with refused(errno.ENOTEMPTY):
+        os.rmdir(f"{drive}/folder/..")
+
+
+def test_a_slash_after_a_name_wants_a_folder(drive: Path) -> None:
+    (drive / "file").touch()
+    with refused(errno.ENOTDIR):
+        os.stat(f"{drive}/file/")
+    with refused(errno.ENOTDIR):
+        os.unlink(f"{drive}/file/")
+    with refused(errno.ENOTDIR):
+        os.rename(drive / "file", f"{drive}/new/")
+    with refused(errno.EISDIR):
+        os.open(f"{drive}/new/", os.O_CREAT | os.O_WRONLY)
+    os.mkdir(f"{drive}/new/")
+
+
+def test_reading_a_folder_goes_back_to_where_it_was_told_to_be(drive: Path) -> None:
+    for number in range(200):
+        os.mkfifo(drive / f"{number:03}")
+    with Folder(drive) as folder:
+        places = []
+        while True:
+            place, name = folder.tell(), folder.read()
+            if name is None:
+                break
+            places.append((place, name))
+        assert len(places) == 202
+        for number in (150, 3, 0, 201, 77):
+            folder.seek(places[number][0])
+            assert folder.read() == places[number][1]
+
+
+def test_reading_a_folder_from_its_begin_shows_what_has_changed(drive: Path) -> None:
+    for number in range(50):
+        os.mkfifo(drive / f"{number:03}")
+    with Folder(drive) as folder:
+        first = set(iter(folder.read, None))
+        os.unlink(drive / "010")
+        os.mkfifo(drive / "new")
+        folder.rewind()
+        assert set(iter(folder.read, None)) == first - {b"010"} | {b"new"}
