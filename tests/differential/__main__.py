@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import sys
 import tempfile
 import time
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--flag", action="append", default=[], help="such as --flag=--no-epoch")
     parser.add_argument("--go-on", action="store_true", help="after a seed that failed, too")
     given = parser.parse_args()
+    logging.disable(logging.WARNING)  # That the server is away is part of programs.
     failed, ends = 0, time.monotonic() + given.minutes * 60
     with checking(given.kind, given.flag) as check:
         for seed in itertools.count(given.seed):

@@ -56,6 +56,8 @@ class Profile:
     """By root: other users, owners, devices, attributes outside ``user.``."""
     with_kernel: bool = True
     """Memory maps, permissions, odd paths and what else a modelled kernel lacks."""
+    parts: bool = False
+    """Now and then the server can't be reached for a while."""
 
 
 class Maker:
@@ -75,6 +77,8 @@ class Maker:
         """The next one."""
         if self._random.random() < 0.004:
             return Step("remount")
+        if self._profile.parts and self._random.random() < 0.04:
+            return Step(self._random.choice(("part", "join")))
         (call,) = self._random.choices(self._calls, self._weights)
         user = ROOT_USER
         if self._other_users and self._random.random() < 0.7:

@@ -15,6 +15,7 @@ from tests.differential.kernel import FullKernel
 from tests.differential.look import Seen, Status
 from tests.differential.program import Step
 from tests.simulation.kernel import Descriptor
+from tests.together.mounted import Machine
 
 NOT_REGULAR = "no regular file"
 UMASK = 0o022
@@ -36,6 +37,12 @@ class LocalCalls(Calls):
         super().open(slot, path, flags, mode)
         return before
 
+    def part(self) -> Outcome:
+        return None
+
+    def join(self) -> Outcome:
+        return None
+
 
 @dataclass(slots=True)
 class _Open:
@@ -55,8 +62,9 @@ class _Open:
 class SimulatedCalls:
     """The calls of a program on one mount; ``folder`` is where its paths begin."""
 
-    def __init__(self, kernel: FullKernel, folder: str, opened: dict[str, int]) -> None:
+    def __init__(self, machine: Machine, kernel: FullKernel, folder: str, opened: dict[str, int]) -> None:
         """``opened``: how often something was opened in each slot."""
+        self._machine = machine
         self._kernel = kernel
         self._folder = folder
         self._files: dict[str, _Open] = {}
@@ -260,6 +268,20 @@ class SimulatedCalls:
 
     async def removexattr(self, path: str, name: str) -> Outcome:
         await self._kernel.remove_xattr(self._path(path), name)
+        return None
+
+    # ── the server ──
+
+    async def part(self) -> Outcome:
+        """The server can't be reached, and the mount has noticed. What is read later must have been read before."""
+        await self.statuses()
+        await self.contents()
+        await self._machine.part()
+        return None
+
+    async def join(self) -> Outcome:
+        """It can be, and has all that was done meanwhile."""
+        await self._machine.join()
         return None
 
     # ── inside ──

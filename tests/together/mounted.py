@@ -10,6 +10,7 @@ from random import Random
 import trio
 import trio.testing
 
+from backend.drive import Drive
 from backend.threads import InlineThreads
 from backend.tree import Outdated
 from fs.answering import DEADLINE_S, Deadlines
@@ -32,6 +33,7 @@ class Machine(Place):
         self._random = Random(name)
         self._ticks = count()
         self._notices: Notices | None = None
+        self._drive: Drive | None = None
 
     @asynccontextmanager
     async def mounted(self) -> AsyncIterator[FullKernel]:
@@ -44,7 +46,7 @@ class Machine(Place):
             notices = Notices(kernel, inodes, InlineThreads(), drive.cache_timeout_s, use_epoch=True)
             keeping = Keeping(drive, notices, MachineClock(trio.current_time))
             entries.begin(notices, keeping)
-            self._notices = notices
+            self._notices, self._drive = notices, drive
             nursery.start_soon(notices.run)
             nursery.start_soon(keeping.run)
             kernel.connect(operations, nursery)
@@ -52,6 +54,19 @@ class Machine(Place):
             await kernel.quiet()
             self._notices = None
             nursery.cancel_scope.cancel()
+
+    async def part(self) -> None:
+        """Cut the network; return when the mount works without its server."""
+        assert self._drive is not None
+        self.http.cut = True
+        await self._drive.reach.wait_parted()
+
+    async def join(self) -> None:
+        """Mend the network; return when the server has all that was done meanwhile."""
+        assert self._drive is not None
+        self.http.cut = False
+        await self._drive.reach.wait_joined()
+        await self._drive.synced()
 
     def _now_ns(self) -> int:
         return int((trio.current_time() + 1.8e9) * 1e9) + next(self._ticks)

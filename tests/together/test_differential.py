@@ -12,10 +12,10 @@ import pytest
 from tests.differential.places import local
 from tests.differential.together import check
 
-SEEDS_A_TEST = 10
+SEEDS_A_TEST = 6
 
 
-@pytest.mark.parametrize("first", range(0, 20, SEEDS_A_TEST))
+@pytest.mark.parametrize("first", range(0, 12, SEEDS_A_TEST))
 def test_random_programs_find_what_a_local_file_system_shows(tmp_path: Path, first: int) -> None:
     with local(tmp_path / "local") as expected:
         for seed in range(first, first + SEEDS_A_TEST):
