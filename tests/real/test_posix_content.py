@@ -8,6 +8,7 @@ import mmap
 import os
 import stat
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,69 @@ def test_attributes_of_open_files_are_set_through_handles(drive: Path) -> None:
         os.fchmod(file.fileno(), 0o600)
     seen = os.stat(drive / "file")
     assert (seen.st_size, seen.st_mtime_ns, stat.S_IMODE(seen.st_mode)) == (100, 6, 0o600)
+
+
+def test_space_is_promised_by_writing_it(drive: Path) -> None:
+    """The C library does what FUSE's kernel side leaves to it here."""
+    with open(drive / "file", "w+b", buffering=0) as file:
+        file.write(b"content")
+        os.posix_fallocate(file.fileno(), 3, 10_000)
+        assert os.fstat(file.fileno()).st_size == 10_003
+    assert (drive / "file").read_bytes() == b"content".ljust(10_003, b"\0")
+
+
+def test_a_private_mapping_changes_no_file(drive: Path) -> None:
+    (drive / "file").write_bytes(b"a" * 8192)
+    with open(drive / "file", "r+b", buffering=0) as file:
+        with mmap.mmap(file.fileno(), 8192, mmap.MAP_PRIVATE) as mapping:
+            mapping[0:1] = b"b"
+            os.pwrite(file.fileno(), b"c", 5000)
+            assert (mapping[0:1], mapping[5000:5001]) == (b"b", b"c")
+    assert (drive / "file").read_bytes()[:1] == b"a"
+
+
+def test_a_mapping_that_is_synced_is_seen_by_readers(drive: Path) -> None:
+    (drive / "file").write_bytes(bytes(8192))
+    with open(drive / "file", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), 8192) as mapping:
+        mapping[4000:4200] = b"m" * 200
+        mapping.flush()
+        assert os.pread(file.fileno(), 200, 4000) == b"m" * 200
+        assert (drive / "file").read_bytes()[4000:4200] == b"m" * 200
+
+
+def test_bytes_past_the_end_of_a_mapped_file_are_never_its_content(drive: Path) -> None:
+    (drive / "file").write_bytes(b"x" * 100)
+    with open(drive / "file", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), 100) as mapping:
+        mapping[50:100] = b"y" * 50
+        os.ftruncate(file.fileno(), 60)
+        os.ftruncate(file.fileno(), 100)
+        assert mapping[:100] == b"x" * 50 + b"y" * 10 + bytes(40)
+    assert (drive / "file").read_bytes() == b"x" * 50 + b"y" * 10 + bytes(40)
+
+
+@pytest.mark.parametrize("how", ["auto", "never"])
+def test_cp_copies_with_holes_and_all(drive: Path, how: str) -> None:
+    with open(drive / "file", "wb") as file:
+        file.write(b"begin")
+        file.seek(3 * MIB)
+        file.write(b"end")
+    subprocess.run(("cp", f"--reflink={how}", drive / "file", drive / "copy"), check=True)
+    assert (drive / "copy").read_bytes() == (drive / "file").read_bytes()
+
+
+def test_ranges_are_copied_between_files(drive: Path) -> None:
+    (drive / "source").write_bytes(os.urandom(100_000))
+    (drive / "target").write_bytes(bytes(50_000))
+    with open(drive / "source", "rb") as source, open(drive / "target", "r+b") as target:
+        assert os.copy_file_range(source.fileno(), target.fileno(), 60_000, 1_000, 20_000) == 60_000
+        assert os.copy_file_range(source.fileno(), target.fileno(), 10, 100_000) == 0
+    expected = bytes(20_000) + (drive / "source").read_bytes()[1_000:61_000]
+    assert (drive / "target").read_bytes() == expected
+
+
+def test_folders_and_file_systems_are_synced(drive: Path) -> None:
+    folder = os.open(drive, os.O_RDONLY)
+    os.fsync(folder)
+    os.fdatasync(folder)
+    os.close(folder)
+    subprocess.run(("sync", "-f", drive), check=True)
