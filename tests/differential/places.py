@@ -82,6 +82,7 @@ def local(folder: Path) -> Iterator[Local]:
     finally:
         if exact:
             subprocess.run(("umount", str(folder)), check=True)
+            image.unlink()
 
 
 def _run(*command: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a drive does otherwise than ext4, because pyfuse3 or FUSE carry no more. Most of it is refused; none is wrong."""
+"""What a drive does otherwise than ext4, because pyfuse3 or FUSE carry no more. Most is refused; none is wrong."""
 
 from __future__ import annotations
 
