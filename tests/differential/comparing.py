@@ -85,14 +85,16 @@ class Comparison:
                 return Different(place, [f"  {step}", f"    expected {one}", f"    found    {other}"])
             if not watched and place < len(steps) - 1:
                 continue
-            lines = difference(
-                *(
-                    look.lines(statuses(side.folder, side.files), fine=watched)
-                    for look, side in zip(looks, (expected, tested), strict=True)
-                )
-            )
-            if not lines and (place % CONTENTS_EVERY == 0 or place == len(steps) - 1):
-                lines = difference(*(contents(side.folder) for side in (expected, tested)))
+            try:
+                lines = self._differences(expected, tested, looks, fine=watched)
+                if not lines and (place % CONTENTS_EVERY == 0 or place == len(steps) - 1):
+                    lines = difference(*(contents(side.folder) for side in (expected, tested)))
+            except OSError as error:
+                lines = [f"  looking: {error}"]
             if lines:
                 return Different(place, lines)
         return None
+
+    def _differences(self, expected: Calls, tested: Calls, looks: Sequence[Looks], *, fine: bool) -> list[str]:
+        sides = zip(looks, (expected, tested), strict=True)
+        return difference(*(look.lines(statuses(side.folder, side.files), fine=fine) for look, side in sides))
