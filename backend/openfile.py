@@ -260,7 +260,9 @@ class OpenFile:
         self._changed_now()
 
     def _changed_now(self) -> None:
-        self._mtime_ns = self._changed_ns = self._services.now_ns()
+        """A write moves ctime on also where this machine's clock is behind that of who changed the file before."""
+        self._mtime_ns = self._services.now_ns()
+        self._changed_ns = max(self._mtime_ns, self._ctime_ns() + 1)
 
     def _ctime_ns(self) -> int:
         return max(self._changed_ns, self._row.ctime_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backend.drive import Drive
 from backend.openfile import OpenFile
 from protocol.ids import ROOT_NODE
-from protocol.messages import Node
+from protocol.messages import Node, SetAttributes
 from tests.together.world import World
 
 
@@ -122,3 +122,16 @@ async def test_a_new_file_moves_its_folders_time_back_from_the_future(world: Wor
         assert (await drive.attributes(ROOT_NODE)).mtime_ns < future_ns
         await closed(drive, file)
         assert (await drive.attributes(ROOT_NODE)).mtime_ns < future_ns
+
+
+async def test_a_write_moves_the_ctime_that_a_clock_ahead_has_set(world: World) -> None:
+    async with world.place("desk").drive() as drive:
+        file = await made(drive)
+        await drive.flush(file)
+        ahead_ns = 4_000_000_000_000_000_000
+        await drive.outbox.submit(SetAttributes(time_ns=ahead_ns, node=file.node, mode=0o600)).answer()
+        await file.write(0, b"content")
+        before = await times(drive, file)
+        assert before[2] > ahead_ns
+        await closed(drive, file)
+        assert await times(drive, file) == before
