@@ -215,7 +215,7 @@ class Branch:
             data_bytes=manifest.data_bytes,
             manifest=change.manifest,
             mtime_ns=change.mtime_ns,
-            ctime_ns=change.time_ns,
+            ctime_ns=change.ctime_after(row.ctime_ns),
             state=State.UPLOADED,
         )
 

@@ -113,7 +113,7 @@ class Changes:
             time_ns=self._now_ns(), node=node, mode=mode, uid=uid, gid=gid, mtime_ns=mtime_ns, atime_ns=atime_ns
         )
         file = self._files.present(node)
-        if file is not None and file.is_dirty:
+        if file is not None and file.has_own_times:
             file.set_locally(change)
             if file.is_new:
                 self._outbox.submit_later(change)

@@ -91,13 +91,13 @@ class Drive:
             new_session,
         )
         self.session = self._attachment.session
-        self._outbox = self._attachment.outbox
+        self.outbox = self._attachment.outbox
         self._siblings = Siblings(blocks)
         self._names = Names(remote, tree, self.session, reach, self._present)
         self._files = OpenFiles(
             self._names,
             self.session,
-            self._outbox,
+            self.outbox,
             reach,
             Contents(remote),
             self._siblings,
@@ -108,7 +108,7 @@ class Drive:
             now_ns,
             self._attachment.tell,
         )
-        self._changes = Changes(self._names, self._files, self._outbox, reach, now_ns, new_node, read_only=read_only)
+        self._changes = Changes(self._names, self._files, self.outbox, reach, now_ns, new_node, read_only=read_only)
 
     async def run(
         self,
@@ -121,7 +121,7 @@ class Drive:
         self._files.recover()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.session.run, self._attachment.tell)
-            nursery.start_soon(self._outbox.run)
+            nursery.start_soon(self.outbox.run)
             nursery.start_soon(self._blocks.run)
             nursery.start_soon(self._files.run)
             nursery.start_soon(self._attachment.remember)
@@ -306,7 +306,7 @@ class Drive:
     async def _all_committed(self) -> None:
         was_apart = self.reach.apart
         await self._files.flush_all()
-        await self._outbox.wait_idle()
+        await self.outbox.wait_idle()
         if was_apart or self._files.are_deferred():
             await self.reach.wait_joined()
             await self._all_committed()
@@ -330,7 +330,7 @@ class Drive:
             for file in self._files.dirty()
         ]
         return status_of(
-            self._remote, self._tree, self.session, self.reach, self._outbox, self._apart, self._blocks, unsent
+            self._remote, self._tree, self.session, self.reach, self.outbox, self._apart, self._blocks, unsent
         )
 
     # ── what parts say to parts that are made after them ──

@@ -54,6 +54,11 @@ class LocalFile(Protocol):
     """What names need of an open file."""
 
     @property
+    def made_ns(self) -> int:
+        """When it was made, of a file that is new here."""
+        ...
+
+    @property
     def is_new(self) -> bool:
         """Made here, and the server has not said yet that it knows of it."""
         ...
@@ -180,12 +185,11 @@ class Names:
 
     def _with_creations(self, folder: Node) -> Node:
         """A folder's times as they will be when the server has answered the creates under way in it."""
-        made = [file.attributes().atime_ns for (parent, _), file in self.creating.items() if parent == folder.id]
-        if not made:
+        made = [file.made_ns for (parent, _), file in self.creating.items() if parent == folder.id]
+        latest = max(made, default=0)
+        if latest <= folder.ctime_ns:
             return folder
-        return msgspec.structs.replace(
-            folder, mtime_ns=max(folder.mtime_ns, *made), ctime_ns=max(folder.ctime_ns, *made)
-        )
+        return msgspec.structs.replace(folder, mtime_ns=latest, ctime_ns=latest)
 
     async def _first_page(self, folder: NodeId) -> None:
         if (under_way := self._fetching.get(folder)) is not None:

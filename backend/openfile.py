@@ -105,6 +105,9 @@ class OpenFile:
         self._overlay: Overlay | None = None
         self._created = created
         self._mtime_ns: int | None = None
+        """Of what was written here; None where the node's own goes."""
+        self._changed_ns = 0
+        """When something was last written or cut here: a commit has that for its ctime, not the moment of the close."""
         self._unlinked = False
         self._commit: _Commit | None = None
         self._mark = UNWRITTEN
@@ -131,7 +134,8 @@ class OpenFile:
         )
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
-        file._mtime_ns, file._record, file._mark = flushed.mtime_ns, record, file._overlay.mark()
+        file._mtime_ns, file._changed_ns, file._record = flushed.mtime_ns, services.now_ns(), record
+        file._mark = file._overlay.mark()
         file.was_left = True
         return file
 
@@ -146,6 +150,11 @@ class OpenFile:
     def base(self) -> VersionNumber:
         """The version that it reads, and that what is written is written over."""
         return self._base
+
+    @property
+    def made_ns(self) -> int:
+        """When it was made, of a file that is new here; 0 of others."""
+        return 0 if self._created is None else self._created.change.time_ns
 
     @property
     def is_new(self) -> bool:
@@ -165,6 +174,11 @@ class OpenFile:
         return self._created is not None or (self._overlay is not None and self._overlay.is_dirty)
 
     @property
+    def has_own_times(self) -> bool:
+        """Whether its times are what was done here, be that ever committed or not."""
+        return self.is_dirty or self._mtime_ns is not None
+
+    @property
     def is_being_sent(self) -> bool:
         """Whether a commit is under way."""
         return self._flushing is not None
@@ -175,7 +189,7 @@ class OpenFile:
         if self._overlay is not None and self._overlay.is_dirty:
             changes |= {"size": self._overlay.size_bytes, "data_bytes": self._overlay.data_bytes}
         if self._mtime_ns is not None:
-            changes |= {"mtime_ns": self._mtime_ns, "ctime_ns": max(self._mtime_ns, self._row.ctime_ns)}
+            changes |= {"mtime_ns": self._mtime_ns, "ctime_ns": self._ctime_ns()}
         return msgspec.structs.replace(self._row, **changes) if changes else self._row
 
     def refresh(self, row: Node) -> None:
@@ -199,8 +213,8 @@ class OpenFile:
         self._row = _with(self._row, change)
 
     def settled(self, change: SetAttributes) -> None:
-        """The server has answered a change of attributes: what it says goes from now on."""
-        self._local = [one for one in self._local if one is not change]
+        """The server has answered a change of attributes, or one equal to it: what it says goes from now on."""
+        self._local = [one for one in self._local if one != change]
 
     def become(self, copy: Node) -> None:
         """What was written here apart from the server came second there, and is this conflict copy."""
@@ -245,14 +259,21 @@ class OpenFile:
     async def write(self, offset: int, data: bytes) -> int:
         """Write to the overlay; committed by ``flush``. Raises LocalFailure where the local disk is full."""
         self._writable().write(offset, data)
-        self._mtime_ns = self._services.now_ns()
+        self._changed_now()
         return len(data)
 
     async def truncate(self, size: int) -> None:
-        """Cut or extend; committed by ``flush``."""
-        if size != self.attributes().size:
-            self._writable().truncate(size)
-            self._mtime_ns = self._services.now_ns()
+        """Cut or extend; committed by ``flush``. It is a change where the size stays, too (ftruncate(2), O_TRUNC)."""
+        self._writable().truncate(size)
+        self._changed_now()
+
+    def _changed_now(self) -> None:
+        """A write moves ctime on also where this machine's clock is behind that of who changed the file before."""
+        self._mtime_ns = self._services.now_ns()
+        self._changed_ns = max(self._mtime_ns, self._ctime_ns() + 1)
+
+    def _ctime_ns(self) -> int:
+        return max(self._changed_ns, self._row.ctime_ns)
 
     def _writable(self) -> Overlay:
         if self._overlay is None:
@@ -310,14 +331,14 @@ class OpenFile:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
         if self._unlinked:
             return True  # Removed here during the upload: a commit would bring it back.
-        now_ns = services.now_ns()
+        node = await self._known_node()
         change = Commit(
-            time_ns=now_ns,
-            node=await self._known_node(),
+            time_ns=self._ctime_ns(),
+            node=node,
             base=self._base,
             size=uploaded.manifest.size_bytes,
             manifest=manifests.encode(uploaded.manifest),
-            mtime_ns=self._mtime_ns or now_ns,
+            mtime_ns=self.attributes().mtime_ns,
             blocks=uploaded.inline,
         )
         self._commit = _Commit(services.outbox.submit(change), uploaded.manifest, mark)
@@ -407,7 +428,7 @@ class OpenFile:
             else None,
             row=self._row,
             manifest=manifests.encode(self._manifest),
-            mtime_ns=self._mtime_ns or self._services.now_ns(),
+            mtime_ns=self.attributes().mtime_ns,
             size=overlay.size_bytes,
             base_visible=overlay.base_visible,
             segments=[(segment.start, segment.stop) for segment in overlay.segments],

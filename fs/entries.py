@@ -51,7 +51,7 @@ class Entries:
         """``keep`` False: a change came in while the answer was made, so the kernel must ask again."""
         if not keep or self._keeping is None:
             return entry_of(node, inode.number, self._owner, 0.0, 0.0)
-        # A dirty file's commit sets its ctime, and the kernel would not hear of it.
+        # A dirty file's commit says how much of it is data, and the kernel would not hear of it.
         changing = inode.retired or (inode.file is not None and inode.file.is_dirty)
         attribute_timeout_s = 0.0 if changing else self._keeping.attributes_s()
         return entry_of(node, inode.number, self._owner, self._keeping.names_s(), attribute_timeout_s)

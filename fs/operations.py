@@ -39,8 +39,9 @@ _RENAME_MODES: Final = {
 STATE_XATTR: Final = b"user.samedrive.state"
 """Read-only and made up: see ``FileState``. Listings leave it out, so that cp -a, rsync -X and tar don't copy it."""
 
-_UNSUPPORTED_XATTRS: Final = (b"system.", b"user.samedrive.")
-"""ENOTSUP for these is what cp -a passes over in silence."""
+_OWN_XATTRS: Final = b"user.samedrive."
+_XATTR_SPACES: Final = (b"user.", b"trusted.", b"security.")
+"""xattr(7). ENOTSUP for the others, and for our own, is what cp -a passes over in silence."""
 
 _OF_FILES: Final = frozenset({"read", "write", "flush", "fsync", "release"})
 _OF_FOLDERS: Final = frozenset({"readdir", "releasedir", "fsyncdir"})
@@ -206,6 +207,7 @@ class Operations(pyfuse3.Operations):
     @by_number
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """getxattr(2)."""
+        _check_xattr_name(name)
         known = self._inodes[inode]
         node = await self._attributes(known)
         if name == STATE_XATTR:
@@ -225,7 +227,8 @@ class Operations(pyfuse3.Operations):
     @answering_content
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
         """setxattr(2); pyfuse3 has seen to CREATE and REPLACE by asking for the attribute first."""
-        if name.startswith(_UNSUPPORTED_XATTRS):
+        _check_xattr_name(name)
+        if name.startswith(_OWN_XATTRS):
             raise pyfuse3.FUSEError(errno.ENOTSUP)
         await self._settle(self._inodes[inode])
         await self._drive.set_xattr(self._node(inode), name, value, XattrMode.SET)
@@ -233,7 +236,8 @@ class Operations(pyfuse3.Operations):
     @answering_content
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """removexattr(2)."""
-        if name.startswith(_UNSUPPORTED_XATTRS):
+        _check_xattr_name(name)
+        if name.startswith(_OWN_XATTRS):
             raise pyfuse3.FUSEError(errno.ENOTSUP)
         await self._settle(self._inodes[inode])
         await self._drive.remove_xattr(self._node(inode), name)
@@ -330,6 +334,7 @@ class Operations(pyfuse3.Operations):
         if flags & os.O_TRUNC:
             try:
                 await file.truncate(0)
+                await self._take_suid(file, ctx)
             except BaseException:
                 with trio.move_on_after(LAST_TRY_S, shield=True):
                     await self.release(info.fh)
@@ -406,6 +411,16 @@ class Operations(pyfuse3.Operations):
             return inode.file.attributes()
         return await self._drive.attributes(inode.node)
 
+    async def _take_suid(self, file: OpenFile, ctx: pyfuse3.RequestContext) -> None:
+        """What somebody empties by opening it runs as nobody else any more, if that wasn't root (inode(7)).
+
+        Of other writes the kernel takes care.
+        """
+        mode = file.attributes().mode
+        kept = mode & ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
+        if kept != mode and ctx.uid != 0:
+            await self._drive.set_attributes(file.node, mode=kept)
+
     async def _settle(self, inode: Inode) -> None:
         """Let the server know of a file that is new here, before a change that needs it to be there."""
         if inode.file is not None and inode.file.is_new:
@@ -442,3 +457,11 @@ def _inherited(parent: Node, kind: Kind, mode: int, gid: int) -> tuple[int, int]
     if not parent.mode & stat.S_ISGID:
         return mode, gid
     return (mode | stat.S_ISGID if kind is Kind.FOLDER else mode), parent.gid
+
+
+def _check_xattr_name(name: bytes) -> None:
+    """Raises FUSEError for a name that is in no name space, or nothing but one, as file systems that know theirs do."""
+    if not name.startswith(_XATTR_SPACES):
+        raise pyfuse3.FUSEError(errno.ENOTSUP)
+    if name in _XATTR_SPACES:
+        raise pyfuse3.FUSEError(errno.EINVAL)

@@ -72,6 +72,13 @@ class Commit(Change, tag="commit", frozen=True):
     mtime_ns: int
     blocks: list[SealedBlock] = []
 
+    def ctime_after(self, ctime_ns: int) -> int:
+        """The file's ctime, which was ``ctime_ns``: of when its content was written, not of when that was closed.
+
+        Where something else moved it meanwhile, it moves on by a little.
+        """
+        return self.time_ns if self.time_ns >= ctime_ns else ctime_ns + 1
+
 
 class SetAttributes(Change, tag="set", frozen=True):
     """Set those that are not None. Refused with ENOENT."""

@@ -40,11 +40,11 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Outco
     _check_blocks(edit, manifest)
     if change.base == row.version:
         returned = bring_back(edit, row, change.time_ns) if row.nlink == 0 else None
-        return Outcome(returned, version=_new_version(edit, row.id, row.version, change, manifest))
+        return Outcome(returned, version=_new_version(edit, row.id, row.version, row.ctime_ns, change, manifest))
     if (applied := _applied_before(edit, row, change)) is not None:
         return Outcome(version=applied)  # What became of the file since stays.
     conflict = copy_beside(edit, row, *place_of(edit, row.id, change.time_ns), change.time_ns)
-    return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, change, manifest))
+    return Outcome(conflict, version=_new_version(edit, conflict.node, NO_VERSION, 0, change, manifest))
 
 
 def _check_blocks(edit: Edit, manifest: Manifest) -> None:
@@ -75,7 +75,9 @@ def _applied_before(edit: Edit, row: Node, change: Commit) -> VersionNumber | No
     return None if found is None else VersionNumber(found[0])
 
 
-def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, manifest: Manifest) -> VersionNumber:
+def _new_version(
+    edit: Edit, node: NodeId, head: VersionNumber, ctime_ns: int, change: Commit, manifest: Manifest
+) -> VersionNumber:
     number = VersionNumber(head + 1)
     edit.tx.execute(
         "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
@@ -89,7 +91,7 @@ def _new_version(edit: Edit, node: NodeId, head: VersionNumber, change: Commit, 
         data_bytes=manifest.data_bytes,
         pieces=len(manifest.pieces),
         mtime_ns=change.mtime_ns,
-        ctime_ns=change.time_ns,
+        ctime_ns=change.ctime_after(ctime_ns),
     )
     edit.touch(node, content=True)
     edit.state = State.UPLOADED

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ class Caches:
         """fuse_iget(): a reply that counts as a look-up."""
         inode = self._inodes.get(entry.st_ino)
         if inode is None:
-            inode = self._inodes[entry.st_ino] = Inode(entry.st_ino, bool(entry.st_mode & 0o040000))
+            inode = self._inodes[entry.st_ino] = Inode(entry.st_ino, stat.S_ISDIR(entry.st_mode))
         inode.lookups += 1
         self.keep_attributes(inode, entry, version)
         return inode

@@ -88,6 +88,11 @@ class Device:
             raise OSError(request.errno, os.strerror(request.errno))
         return request.answer
 
+    async def wait_quiet(self) -> None:
+        """Until every request has been answered, those that nobody waits for among them."""
+        while self._requests:
+            await next(iter(self._requests)).done.wait()
+
     def tell(self, handler: str, *arguments: object) -> None:
         """One request whose answer nobody waits for."""
         if self._nursery is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ import trio
 from tests.simulation.caches import PAGE_BYTES, Caches, Inode
 from tests.simulation.device import Device, Listing
 
-_CONTEXT: Final = SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022)
+USER: Final = SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022)
 T = TypeVar("T")
 
 
@@ -63,7 +64,11 @@ class Descriptor:
 class Kernel:
     """The system calls of one machine on one mount."""
 
-    def __init__(self, clock: Callable[[], float], random: Random, *, has_epoch: bool) -> None:
+    def __init__(
+        self, clock: Callable[[], float], random: Random, *, has_epoch: bool, context: SimpleNamespace = USER
+    ) -> None:
+        """``context`` says who all programs are."""
+        self._context = context
         self.device = Device(random)
         self.caches = Caches(clock, random, self.device.forget, has_epoch=has_epoch)
         self._clock = clock
@@ -154,7 +159,7 @@ class Kernel:
         )
         wanted.st_size = size
         version = self.caches.version
-        entry = await self.device.ask("setattr", file.inode.number, wanted, fields, file.handle, _CONTEXT)
+        entry = await self.device.ask("setattr", file.inode.number, wanted, fields, file.handle, self._context)
         self.caches.keep_attributes(file.inode, entry, version)
         self.caches.cut(file.inode, size)
 
@@ -175,7 +180,7 @@ class Kernel:
                 raise OSError(errno.ENOTDIR, "not a folder")
             inode.holds += 1
             try:
-                handle = await self.device.ask("opendir", inode.number, _CONTEXT)
+                handle = await self.device.ask("opendir", inode.number, self._context)
                 try:
                     return await self._read_folder(inode, handle)
                 finally:
@@ -194,7 +199,7 @@ class Kernel:
                 if await self._resolved(folder, name, ask=True) is not None:
                     raise OSError(errno.EEXIST, path)
                 epoch = self.caches.epoch
-                entry = await self.device.ask("mkdir", folder.number, name, 0o755, _CONTEXT)
+                entry = await self.device.ask("mkdir", folder.number, name, 0o755, self._context)
                 self.caches.keep_name(folder, name, entry, epoch, self.caches.made(entry))
                 self.caches.outdate(folder)
 
@@ -224,7 +229,7 @@ class Kernel:
                     raise OSError(errno.ENOENT, path)
                 await self._resolved(new_folder, new_name, ask=True)
                 try:
-                    await self.device.ask("rename", folder.number, name, new_folder.number, new_name, 0, _CONTEXT)
+                    await self.device.ask("rename", folder.number, name, new_folder.number, new_name, 0, self._context)
                 except OSError:
                     self.caches.expire(folder, name)
                     self.caches.expire(new_folder, new_name)
@@ -282,7 +287,7 @@ class Kernel:
             return known.inode
         epoch, version = self.caches.epoch, self.caches.version
         try:
-            entry = await self.device.ask("lookup", folder.number, name, _CONTEXT)
+            entry = await self.device.ask("lookup", folder.number, name, self._context)
         except OSError as error:
             self.caches.drop_name(folder, name)
             if error.errno == errno.ENOENT:
@@ -316,7 +321,7 @@ class Kernel:
             raise OSError(errno.EISDIR, path)
         inode.holds += 1
         try:
-            info = await self.device.ask("open", inode.number, flags & ~(os.O_CREAT | os.O_EXCL), _CONTEXT)
+            info = await self.device.ask("open", inode.number, flags & ~(os.O_CREAT | os.O_EXCL), self._context)
         except BaseException:
             self.caches.let_go(inode)
             raise
@@ -329,7 +334,7 @@ class Kernel:
 
     async def _create(self, folder: Inode, name: bytes, flags: int) -> Descriptor:
         epoch = self.caches.epoch
-        info, entry = await self.device.ask("create", folder.number, name, 0o644, flags, _CONTEXT)
+        info, entry = await self.device.ask("create", folder.number, name, 0o644, flags, self._context)
         inode = self.caches.made(entry)
         inode.holds += 1
         self.caches.keep_name(folder, name, entry, epoch, inode)
@@ -346,7 +351,7 @@ class Kernel:
                 if inode.is_folder != wants_folder:
                     raise OSError(errno.ENOTDIR if wants_folder else errno.EISDIR, path)
                 try:
-                    await self.device.ask(request, folder.number, name, _CONTEXT)
+                    await self.device.ask(request, folder.number, name, self._context)
                 except OSError:
                     self.caches.expire(folder, name)
                     raise
@@ -368,7 +373,7 @@ class Kernel:
                 )
             for name, attributes, _ in listing.entries:
                 if name not in (b".", b".."):
-                    found.append((name.decode(), bool(attributes.st_mode & 0o040000)))
+                    found.append((name.decode(), stat.S_ISDIR(attributes.st_mode)))
             if not listing.entries:
                 return found
             at = listing.entries[-1][2]
@@ -383,7 +388,7 @@ class Kernel:
         if inode.until_s >= self._clock():
             return
         version = self.caches.version
-        self.caches.keep_attributes(inode, await self.device.ask("getattr", inode.number, _CONTEXT), version)
+        self.caches.keep_attributes(inode, await self.device.ask("getattr", inode.number, self._context), version)
 
 
 def _parts(path: str) -> list[bytes]:

@@ -28,14 +28,21 @@ def of_pieces(node: NodeId, pieces: list[Piece], base: int = 0) -> Commit:
 
 def test_a_first_commit_makes_version_1(world: World) -> None:
     node = world.laptop.create(b"a")
-    change = msgspec.structs.replace(commit(node, b"hello"), mtime_ns=7, time_ns=9)
+    written_ns = NOW_NS + 9
+    change = msgspec.structs.replace(commit(node, b"hello"), mtime_ns=7, time_ns=written_ns)
     [applied] = world.laptop.send(change).answers
     assert isinstance(applied, Applied)
     row = world.node(node)
     assert (row.version, row.state, row.size, row.data_bytes) == (1, State.UPLOADED, 5, 5)
-    assert (row.mtime_ns, row.ctime_ns, row.manifest) == (7, 9, change.manifest)
+    assert (row.mtime_ns, row.ctime_ns, row.manifest) == (7, written_ns, change.manifest)
     assert applied.nodes == [row]
     assert applied.conflict is None
+
+
+def test_a_commit_of_what_was_written_before_the_files_last_change_moves_its_ctime_on(world: World) -> None:
+    node = world.laptop.create(b"a")
+    world.laptop.do(commit(node, b"hello", time_ns=NOW_NS - 9))
+    assert world.node(node).ctime_ns == NOW_NS + 1
 
 
 def test_a_commit_tells_that_content_changed_and_no_name(world: World) -> None:
