@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Mount, environment
-from tests.real.world import World
+from tests.real.harness import environment
 
 Run = Callable[..., str]
 LIMIT_S = 180.0
@@ -45,8 +44,3 @@ def run(env: dict[str, str]) -> Run:
         return done.stdout + done.stderr
 
     return run
-
-
-@pytest.fixture
-def two_mounts(world: World) -> tuple[Mount, Mount]:
-    return world.mount("one"), world.mount("other")

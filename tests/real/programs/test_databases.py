@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Mount
 from tests.real.programs.conftest import Run
 
 WRITES_UNTIL_KILLED = """
@@ -52,9 +51,9 @@ def test_sqlite_keeps_its_database_sound(drive: Path, mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_sqlite_that_is_killed_while_it_writes_has_every_commit_it_told_of(
-    two_mounts: tuple[Mount, Mount], run: Run, mode: str
+    both: tuple[Path, Path], run: Run, mode: str
 ) -> None:
-    here, there = (mount.path / "data.db" for mount in two_mounts)
+    here, there = (folder / "data.db" for folder in both)
     told = 0
     for commits in (3, 5, 8):
         command = (sys.executable, "-c", WRITES_UNTIL_KILLED, str(here), mode)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Mount
 from tests.real.programs.conftest import Run
 from tests.real.programs.terminal import typed
 
@@ -45,9 +44,9 @@ def test_nano_saves_in_place_with_a_backup(drive: Path, env: dict[str, str]) -> 
 
 
 def test_a_file_saved_beside_and_renamed_over_is_never_missing_on_another_mount(
-    two_mounts: tuple[Mount, Mount],
+    both: tuple[Path, Path],
 ) -> None:
-    here, there = (mount.path / "text" for mount in two_mounts)
+    here, there = (folder / "text" for folder in both)
     here.write_text("0")
     for number in range(1, 30):
         beside = here.with_suffix(".tmp")
@@ -59,9 +58,9 @@ def test_a_file_saved_beside_and_renamed_over_is_never_missing_on_another_mount(
         assert there.read_text() == str(number)
 
 
-def test_an_office_suites_lock_file_is_seen_and_respected_on_another_mount(two_mounts: tuple[Mount, Mount]) -> None:
+def test_an_office_suites_lock_file_is_seen_and_respected_on_another_mount(both: tuple[Path, Path]) -> None:
     """LibreOffice makes .~lock.NAME# with O_EXCL, writes who has it, and removes it; others read it and ask."""
-    here, there = (mount.path / ".~lock.letter.odt#" for mount in two_mounts)
+    here, there = (folder / ".~lock.letter.odt#" for folder in both)
 
     def lock(path: Path, who: str) -> str | None:
         """None where it is ours now, else who has it."""

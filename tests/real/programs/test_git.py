@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.real.harness import Mount
 from tests.real.programs.conftest import Run
 
 
@@ -49,8 +48,8 @@ def test_git_worktrees_come_and_go(drive: Path, run: Run) -> None:
     run("git", "-C", repository, "fsck", "--full", "--strict")
 
 
-def test_a_commit_of_one_device_is_the_others_head(two_mounts: tuple[Mount, Mount], run: Run) -> None:
-    one, other = (mount.path / "repository" for mount in two_mounts)
+def test_a_commit_of_one_device_is_the_others_head(both: tuple[Path, Path], run: Run) -> None:
+    one, other = (folder / "repository" for folder in both)
     run("git", "init", "-q", "-b", "main", one)
     for turn, (here, there) in enumerate([(one, other), (other, one)] * 2):
         (here / f"file{turn}").write_text("content\n")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.harness import Mount
 from tests.real.programs.conftest import Run
 
 
@@ -56,10 +55,10 @@ def test_a_search_finds_every_file(tree: Path, run: Run, program: tuple[str, ...
 
 
 @pytest.fixture
-def tail(two_mounts: tuple[Mount, Mount]) -> Iterator[subprocess.Popen[str]]:
+def tail(both: tuple[Path, Path]) -> Iterator[subprocess.Popen[str]]:
     """``tail -F`` of a file on the other mount that has one line, which it has printed."""
-    (two_mounts[0].path / "log").write_text("line 0\n")
-    command = ("tail", "-n", "+1", "-s", "0.1", "-F", str(two_mounts[1].path / "log"))
+    (both[0] / "log").write_text("line 0\n")
+    command = ("tail", "-n", "+1", "-s", "0.1", "-F", str(both[1] / "log"))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "line 0\n"
@@ -67,11 +66,11 @@ def tail(two_mounts: tuple[Mount, Mount]) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_tail_shows_what_another_mount_appends(two_mounts: tuple[Mount, Mount], tail: subprocess.Popen[str]) -> None:
+def test_tail_shows_what_another_mount_appends(both: tuple[Path, Path], tail: subprocess.Popen[str]) -> None:
     """It takes a remote append for a replacement, and prints the file again: see docs/posix.md."""
     assert tail.stdout is not None
     for number in range(1, 4):
-        with (two_mounts[0].path / "log").open("a") as log:
+        with (both[0] / "log").open("a") as log:
             log.write(f"line {number}\n")
         shown = [tail.stdout.readline() for _ in range(number + 1)]
         assert shown == [f"line {each}\n" for each in range(number + 1)]
