@@ -168,7 +168,7 @@ def test_a_file_that_another_mount_removed_comes_back_when_its_writer_closes_it(
 
 
 def test_a_write_by_an_ordinary_user_takes_suid_away(world: World) -> None:
-    mount: Mount = world.mount("shared", "--allow-other")
+    mount: Mount = world.mount("everyone", "--allow-other")
     file = mount.path / "file"
     file.write_text("x")
     file.chmod(0o6777)
