@@ -97,6 +97,8 @@ class Status(msgspec.Struct, frozen=True):
     cache_hits: int
     cache_misses: int
     cache_trouble: str
+    known: int
+    """Nodes and names that are kept in memory."""
 
 
 def status_of(
@@ -128,4 +130,5 @@ def status_of(
         cache_hits=blocks.hits,
         cache_misses=blocks.misses,
         cache_trouble=blocks.cache_trouble,
+        known=len(tree),
     )

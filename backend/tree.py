@@ -13,6 +13,7 @@ Invariants (``check`` verifies them in tests):
   are applied.
 - That a name is absent is known from a look-up of it or from a complete listing alone (or this mount's own unlink).
 - Applying a change only drops; values come from replies.
+- What no name leads to is bounded by itself (``_removed``, ``_absent``), for ``_trim`` follows names.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ from protocol.messages.tree import Entry, UsageReply
 
 NODES_MAX: Final = 200_000
 """About 200 MB; the folders used least recently go first."""
+
+REMOVED_MAX: Final = 1_000
+"""Nodes without a name, which programs may have open still; the longest removed go first."""
+
+ABSENT_MAX: Final = 10_000
+"""Names that are known to be absent; those learnt first go first."""
 
 TOUCHES_MAX: Final = 65_536
 """Remembered touches; beyond that the guard falls back to refusing older replies."""
@@ -117,12 +124,18 @@ class Tree:
         """What the server said last of the workspace's size."""
         self._nodes: dict[NodeId, tuple[Seq, Node]] = {}
         self._folders: OrderedDict[NodeId, _Folder] = OrderedDict()
+        self._removed: OrderedDict[NodeId, None] = OrderedDict()
+        self._absent: OrderedDict[tuple[NodeId, bytes], None] = OrderedDict()
         self._touched_nodes: dict[NodeId, Seq] = {}
         self._touched_names: dict[tuple[NodeId, bytes], Seq] = {}
         self._ahead: dict[tuple[NodeId, bytes], Seq] = {}
         """Names that were told by replies that were ahead of ``applied``."""
         self._floor = applied
         self._nodes_max = nodes_max
+
+    def __len__(self) -> int:
+        """How many nodes and names are kept, absent ones among them."""
+        return len(self._nodes) + sum(len(known.names) for known in self._folders.values())
 
     # ── questions ──
 
@@ -199,6 +212,8 @@ class Tree:
         row = self._nodes.get(node.id)
         if row is None or row[0] <= seq:
             self._nodes[node.id] = (seq, node)
+            if node.nlink == 0:
+                self._note_removed(node.id)
 
     def keep_name(self, folder: NodeId, name: bytes, meaning: NodeId | Absent, seq: Seq) -> None:
         """A reply that is true at ``seq`` told what this name means."""
@@ -207,6 +222,8 @@ class Tree:
         self._folder(folder).learn(name, meaning)
         if seq > self.applied:
             self._ahead[folder, name] = seq
+        if meaning is ABSENT:
+            self._note_absent(folder, name)
 
     def keep_page(self, folder: NodeId, entries: Sequence[Entry], seq: Seq) -> None:
         """A page of a folder, true at ``seq``: its names are known, and its nodes."""
@@ -282,6 +299,8 @@ class Tree:
         self._nodes.clear()
         self._folders.clear()
         self._ahead.clear()
+        self._removed.clear()
+        self._absent.clear()
 
     def drop(self, nodes: Iterable[NodeId], names: Iterable[tuple[NodeId, bytes]]) -> None:
         """Forget rows that were local."""
@@ -318,10 +337,13 @@ class Tree:
         self.begin(snapshot.applied)
         self.usage = snapshot.usage
         for row in snapshot.nodes:
-            self._nodes[row.id] = (snapshot.applied, row)
+            self.keep_node(row, snapshot.applied)
         for one in snapshot.folders:
             names: dict[bytes, Known] = {name: NodeId(node) if node else ABSENT for name, node in one.names.items()}
             self._folders[one.folder] = _Folder(names, one.complete)
+            for name, node in one.names.items():
+                if not node:
+                    self._note_absent(one.folder, name)
 
     # ── inside ──
 
@@ -338,6 +360,25 @@ class Tree:
         if known is None:
             known = self._folders[folder] = _Folder()
         return known
+
+    def _note_removed(self, node: NodeId) -> None:
+        self._removed[node] = None
+        self._removed.move_to_end(node)
+        while len(self._removed) > REMOVED_MAX:
+            longest, _ = self._removed.popitem(last=False)
+            row = self._nodes.get(longest)
+            if row is None or row[1].nlink == 0:
+                self._nodes.pop(longest, None)
+                self._folders.pop(longest, None)
+
+    def _note_absent(self, folder: NodeId, name: bytes) -> None:
+        self._absent[folder, name] = None
+        self._absent.move_to_end((folder, name))
+        while len(self._absent) > ABSENT_MAX:
+            (parent, first), _ = self._absent.popitem(last=False)
+            known = self._folders.get(parent)
+            if known is not None and known.names.get(first) is ABSENT:
+                del known.names[first]  # Still absent where the listing is complete; elsewhere asked for again.
 
     def _trim(self) -> None:
         while len(self._nodes) > self._nodes_max and len(self._folders) > 1:

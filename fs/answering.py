@@ -116,9 +116,17 @@ def _translated(answers: Answers, handler: str, arguments: tuple[Any, ...], erro
             log.error(
                 "%s of %s: no progress for %g s, answered with an error",
                 handler,
-                answers.subject(handler, arguments),
+                _subject(answers, handler, arguments),
                 answers.deadlines.no_progress_s,
             )
         case _:
-            log.error("%s failed", handler, exc_info=error)
+            log.error("%s of %s failed", handler, _subject(answers, handler, arguments), exc_info=error)
     return pyfuse3.FUSEError(errno.EIO)
+
+
+def _subject(answers: Answers, handler: str, arguments: tuple[Any, ...]) -> str:
+    """What can't be named must not keep the request from its answer."""
+    try:
+        return answers.subject(handler, arguments)
+    except Exception:
+        return "what can't be named"

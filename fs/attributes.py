@@ -14,6 +14,8 @@ from protocol.messages.nodes import Kind, Node
 BLOCK_SIZE_BYTES: Final = MIB
 """st_blksize: programs write in pieces of it."""
 
+_TIME_MOST_NS: Final = (1 << 63) - 1
+
 _TYPES: Final = {
     Kind.FILE: stat.S_IFREG,
     Kind.FOLDER: stat.S_IFDIR,
@@ -37,6 +39,14 @@ class Owner:
 def kind_of(mode: int) -> Kind:
     """What mknod(2) asks for."""
     return _KINDS[stat.S_IFMT(mode) or stat.S_IFREG]
+
+
+def kept_ns(time_ns: int) -> int:
+    """The nearest time that a node can have: 64 bits of nanoseconds, the years 1677 to 2262.
+
+    What lies outside is set to the end of the range, as the kernel does for a file system that states one.
+    """
+    return max(-_TIME_MOST_NS, min(time_ns, _TIME_MOST_NS))
 
 
 def entry_of(

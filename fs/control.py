@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _STATUS_S: Final = 5.0
 
 _REQUEST_MAX_BYTES: Final = 1 << 16
 """A path has at most 4,096 bytes (PATH_MAX), before base64."""
+
+log = logging.getLogger(__name__)
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -113,7 +116,13 @@ def _short(registry: Path) -> Iterator[str]:
         os.close(fd)
 
 
-async def serve_control(registry: Path, record: MountRecord, drive: Drive) -> None:
+async def serve_control(
+    registry: Path,
+    record: MountRecord,
+    drive: Drive,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Answer until cancelled; the record and the socket are there meanwhile."""
     stem = _stem(Path(record.folder))
     description = registry / f"{stem}.json"
@@ -125,6 +134,7 @@ async def serve_control(registry: Path, record: MountRecord, drive: Drive) -> No
         os.chmod(f"{short}/{stem}.sock", 0o600)
         listener.listen()
         description.write_bytes(msgspec.json.encode(record))
+        task_status.started()
         try:
             await trio.serve_listeners(partial(_answer, record, drive), [trio.SocketListener(listener)])
         finally:
@@ -145,6 +155,9 @@ async def _answer(record: MountRecord, drive: Drive, stream: trio.SocketStream) 
                 answer: dict[str, Any] = {"ok": await _answer_to(question, record, drive)}
             except (DriveError, msgspec.DecodeError) as error:
                 answer = {"error": str(error)}
+            except Exception:
+                log.exception("a question was not answered: %.200r", question)
+                answer = {"error": "a fault of the program: the mount's log has it"}
             await stream.send_all(msgspec.json.encode(answer))
 
 

@@ -19,7 +19,7 @@ from backend.drive import Drive
 from backend.openfile import OpenFile
 from backend.openfiles import LAST_TRY_S
 from fs.answering import Deadlines, answering, answering_content, by_number
-from fs.attributes import kind_of
+from fs.attributes import kept_ns, kind_of
 from fs.entries import Entries
 from fs.handles import FileHandle, FolderHandle
 from fs.inodes import Inode, Inodes
@@ -195,8 +195,8 @@ class Operations(pyfuse3.Operations):
             "mode": stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
             "uid": attr.st_uid if fields.update_uid else None,
             "gid": attr.st_gid if fields.update_gid else None,
-            "mtime_ns": attr.st_mtime_ns if fields.update_mtime else None,
-            "atime_ns": attr.st_atime_ns if fields.update_atime else None,
+            "mtime_ns": kept_ns(attr.st_mtime_ns) if fields.update_mtime else None,
+            "atime_ns": kept_ns(attr.st_atime_ns) if fields.update_atime else None,
         }
         if any(value is not None for value in wanted.values()):
             await self._drive.set_attributes(self._node(inode), **wanted)

@@ -84,6 +84,9 @@ present() {
         gcc) command -v gcc || command -v cc ;;
         libc6-dev) [[ -e /usr/include/stdio.h ]] ;;
         attr) command -v setfattr ;;
+        ripgrep) command -v rg ;;
+        nodejs) command -v node ;;
+        bonnie++) PATH=$PATH:/usr/sbin command -v bonnie++ ;;
         *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from backend.tree import ABSENT, Outdated, Tree
+from backend.tree import ABSENT, ABSENT_MAX, REMOVED_MAX, Outdated, Tree
 from protocol.ids import JournalId, NodeId, Seq
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
@@ -54,6 +55,44 @@ def test_absence_is_learnt_from_a_complete_listing_and_not_from_a_page(tree: Tre
     tree.keep_listing(ROOT, [Entry(b"a", node(7))], Seq(10))
     assert tree.lookup(ROOT, b"b") is ABSENT
     assert tree.listing(ROOT) == [(b"a", FILE)]
+
+
+def test_removed_nodes_are_kept_up_to_a_bound_and_the_longest_removed_go_first(tree: Tree) -> None:
+    for number in range(REMOVED_MAX + 100):
+        tree.keep_node(replace(node(1_000 + number), nlink=0), Seq(10))
+    assert tree.node(NodeId(1_099)) is None
+    assert tree.node(NodeId(1_100)) is not None
+    assert len(tree) == REMOVED_MAX
+
+
+def test_a_removed_folder_goes_with_what_was_known_of_it(tree: Tree) -> None:
+    for number in range(REMOVED_MAX + 100):
+        folder = NodeId(1_000 + number)
+        tree.keep_listing(folder, [], Seq(10))
+        tree.keep_name(folder, b"absent", ABSENT, Seq(10))
+        tree.keep_node(replace(node(folder), kind=Kind.FOLDER, nlink=0), Seq(10))
+    assert not tree.knows_some_of(NodeId(1_000))
+    assert len(tree) == 2 * REMOVED_MAX
+
+
+def test_what_came_back_stays_known(tree: Tree) -> None:
+    tree.keep_node(replace(node(7), nlink=0), Seq(10))
+    tree.keep_node(node(7), Seq(11))
+    for number in range(REMOVED_MAX):
+        tree.keep_node(replace(node(1_000 + number), nlink=0), Seq(11))
+    assert tree.node(FILE) is not None
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_absent_names_are_kept_up_to_a_bound(tree: Tree, complete: bool) -> None:
+    if complete:
+        tree.keep_listing(ROOT, [], Seq(10))
+    for number in range(ABSENT_MAX + 100):
+        tree.keep_name(ROOT, b"%d" % number, ABSENT, Seq(10))
+    assert len(tree) == ABSENT_MAX
+    assert tree.lookup(ROOT, b"0") is (ABSENT if complete else None)
+    assert tree.lookup(ROOT, b"%d" % ABSENT_MAX) is ABSENT
+    tree.check()
 
 
 def test_a_change_drops_what_it_outdates(tree: Tree) -> None:

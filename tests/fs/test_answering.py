@@ -100,6 +100,17 @@ async def test_others_bytes_do_not_prolong_what_carries_none(autojump_clock: tri
     assert trio.current_time() - began_s < DEADLINE_S * 1.01
 
 
+async def test_a_subject_that_can_not_be_named_is_no_second_trouble(autojump_clock: trio.testing.MockClock) -> None:
+    class Nameless(Handlers):
+        def subject(self, handler: str, arguments: tuple[Any, ...]) -> str:
+            raise KeyError(handler)
+
+    for call in (Nameless().hang(), Nameless().fail(ZeroDivisionError())):
+        with pytest.raises(pyfuse3.FUSEError) as raised:
+            await call
+        assert raised.value.errno == errno.EIO
+
+
 async def test_errors_of_the_drive_have_their_errno() -> None:
     with pytest.raises(pyfuse3.FUSEError) as raised:
         await Handlers().fail(NotFound("gone"))
@@ -116,4 +127,5 @@ async def test_what_nobody_expected_is_eio_for_that_call(caplog: pytest.LogCaptu
     with pytest.raises(pyfuse3.FUSEError) as raised:
         await Handlers().fail(ZeroDivisionError())
     assert raised.value.errno == errno.EIO
+    assert caplog.records[0].message == "fail of the subject of fail failed"
     assert caplog.records[0].exc_info

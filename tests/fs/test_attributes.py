@@ -5,7 +5,7 @@ import stat
 import msgspec
 import pytest
 
-from fs.attributes import Owner, entry_of, kind_of, no_entry
+from fs.attributes import Owner, entry_of, kept_ns, kind_of, no_entry
 from protocol.ids import NodeId
 from protocol.limits import MIB
 from protocol.messages.nodes import Kind, Node
@@ -46,3 +46,12 @@ def test_each_kind_has_a_type_that_mknod_turns_back(kind: Kind) -> None:
 def test_an_absent_name_is_inode_0() -> None:
     entry = no_entry(3.0)
     assert (entry.st_ino, entry.entry_timeout) == (0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "kept_s"),
+    [(-1, -1), (32_503_680_000, 9_223_372_036), (-11_676_096_000, -9_223_372_037), (1 << 62, 9_223_372_036)],
+    ids=["1969", "3000", "1600", "the largest"],
+)
+def test_times_that_no_node_can_have_become_the_nearest(asked_s: int, kept_s: int) -> None:
+    assert kept_ns(asked_s * 10**9) // 10**9 == kept_s

@@ -137,6 +137,27 @@ def drive(shared_mount: Mount, logs: list[Log]) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def second_mount(
+    module_server: Server, shared_mount: Mount, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mount]:
+    """Another device's mount of the same workspace."""
+    device = Device(tmp_path_factory.mktemp("device"), "second", module_server.url)
+    device.login(module_server.admin_password_file)
+    mount = Mount(device, device.folder / "mounts", shared_mount.workspace).start()
+    try:
+        yield mount
+    finally:
+        mount.close()
+
+
+@pytest.fixture
+def both(drive: Path, second_mount: Mount, logs: list[Log]) -> tuple[Path, Path]:
+    """The test's folder as the module's mount has it, and as another device has it."""
+    logs.append(second_mount.log.from_here())
+    return drive, second_mount.path / drive.name
+
+
 @pytest.fixture
 def new_own_world(
     new_world: Callable[[Server, Device, Log, str], World], tmp_path_factory: pytest.TempPathFactory

@@ -47,6 +47,15 @@ async def obey(drive: FakeDrive) -> None:
                         await drive.chmod_by_another(name, mode)
 
                 drive.before_answer = chmod
+            case "fail":
+                failing = command["at"]
+
+                async def fail(what: str, failing: str = failing) -> None:
+                    if what == failing:
+                        drive.before_answer = None
+                        raise ZeroDivisionError(what)
+
+                drive.before_answer = fail
             case "calls":
                 print(json.dumps(drive.calls), flush=True)
                 drive.calls.clear()
