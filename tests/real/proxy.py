@@ -10,7 +10,8 @@ JSON lines on standard input, each is answered by one line on standard output, a
 Model of the link. Each direction delivers a byte half a round trip after it came in, and holds at most
 ``WINDOW_BYTES`` a connection in flight, as a TCP window does. The first bytes of a connection wait a whole round
 trip more: the three-way handshake, which loopback answers at once. Bandwidth is shared by all connections, each
-direction for itself.
+direction for itself; what it delivers later than in ``QUEUE_S`` is left with the sender, as a router with a short queue
+does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import trio
 
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 CHUNK_BYTES: Final = 256 * 1024
+QUEUE_S: Final = 0.25
 REQUESTS_KEPT: Final = 200_000
 """Requests are kept for what failing tests print; past this, only counted."""
 
@@ -151,6 +153,15 @@ class Link:
         self._free_at[direction] = start + size / self.bandwidth
         return self._free_at[direction] + self.delay_s
 
+    @property
+    def chunk_bytes(self) -> int:
+        """How much is taken in at once."""
+        return int(min(CHUNK_BYTES, max(4096, self.bandwidth * QUEUE_S)))
+
+    async def wait_room(self, direction: str) -> None:
+        """Until more can be taken in."""
+        await trio.sleep(max(0.0, self._free_at[direction] - QUEUE_S - trio.current_time()))
+
     def count(self, direction: str, size: int, requests: list[Request]) -> None:
         if direction == "down":
             self.bytes_down += size
@@ -245,11 +256,12 @@ async def _one_way(link: Link, direction: str, source: trio.SocketStream, sink: 
 
     async def receive() -> None:
         handshake_until = trio.current_time() + handshake_s
-        while data := await source.receive_some(CHUNK_BYTES):
+        while data := await source.receive_some(link.chunk_bytes):
             await link.wait_for(lambda link: link.passing != "swallow")
             link.count(direction, len(data), reader.feed(data) if reader else [])
             at = link.send_at(direction, len(data))
             await window.put(max(at, handshake_until + link.delay_s) if direction == "up" else at, bytes(data))
+            await link.wait_room(direction)
         window.end()
 
     async with trio.open_nursery() as nursery:
