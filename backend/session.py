@@ -119,7 +119,9 @@ class Session:
         self._turn = trio.Lock()
         self._listener: Listener | None = None
         self._untold: list[Outdated] = []
-        """What applied changes outdated and the kernel has not been told of: those of this mount's own."""
+        """What applied changes outdated and the kernel has not been told of."""
+        self._owes_news = False
+        """Whether others' changes are among these: who is to tell was cancelled."""
 
     def lease_left_s(self) -> float:
         """For how many seconds what is cached may be believed; 0 without a lease."""
@@ -132,22 +134,32 @@ class Session:
         return self._refusal
 
     async def absorb(self, notices: Notices) -> None:
-        """Apply the changes that came with a reply. When this returns, all up to ``notices.seq`` has been dropped.
+        """Apply the changes that came with a reply. When this returns, others' up to ``notices.seq`` have been dropped.
 
         Raises Offline where the mount has parted from its server meanwhile: then nothing of that reply may be used any
         more beside what was done here since, and the changes come again.
         """
+        await self._take(notices, acknowledge=False)
+
+    async def _take(self, notices: Notices, *, acknowledge: bool) -> None:
         async with self._turn:
             self._check_joined()
             self._untold.append(self._tree.apply(notices, self._journal))
             self._standing.applied = self._tree.applied
-            # By calls that cannot block (see ``fs/notices.py``): the turn passes on. Who is cancelled meanwhile leaves
-            # it to the next to tell the kernel.
-            if self._listener is not None and (outdated := Outdated.all_of(self._untold)):
-                await self._listener(outdated)
-            self._untold.clear()
-            self._standing.acknowledged = self._tree.applied
+            self._owes_news = self._owes_news or notices.reset or any(map(self._is_news, notices.notices))
+            if acknowledge or self._owes_news:
+                # By calls that cannot block (see ``fs/notices.py``): the turn passes on. Who is cancelled meanwhile
+                # leaves it to the next to tell the kernel.
+                if self._listener is not None and (outdated := Outdated.all_of(self._untold)):
+                    await self._listener(outdated)
+                self._untold.clear()
+                self._owes_news = False
+                self._standing.acknowledged = self._tree.applied
             self._check_joined()
+
+    def _is_news(self, notice: Notice) -> bool:
+        """Whether a change did more than what a system call of this mount's own tells the kernel."""
+        return notice.origin != self._journal or (notice.what == "commit" and bool(notice.entries))
 
     def _check_joined(self) -> None:
         if self._reach.apart:
@@ -158,15 +170,8 @@ class Session:
 
         Of a commit that made a name (a conflict copy's, or that of a file brought back) it does not hear.
         """
-        if notices.reset or any(notice.origin != self._journal or _is_news(notice) for notice in notices.notices):
-            with contextlib.suppress(Offline):  # What was answered is known and true, whatever else isn't.
-                await self.absorb(notices)
-            return
-        async with self._turn:
-            if self._reach.apart:
-                return
-            self._untold.append(self._tree.apply(notices, self._journal))
-            self._standing.applied = self._tree.applied
+        with contextlib.suppress(Offline):  # What was answered is known and true, whatever else isn't.
+            await self.absorb(notices)
 
     def take_up(self, snapshot: Snapshot) -> None:
         """What an earlier mount knew; before ``join``."""
@@ -181,7 +186,7 @@ class Session:
         if not self._knows:
             self._tree.begin(reply.notices.seq)
         self._joined = self._knows = True
-        await self.absorb(reply.notices)
+        await self._take(reply.notices, acknowledge=True)
         self._renew(sent_s, reply.lease_s)
         if reply.lease_s == 0:  # It is given when these changes are acknowledged.
             await self._poll(0)
@@ -190,7 +195,7 @@ class Session:
     async def _poll(self, wait_s: float) -> None:
         sent_s = self._clock()
         reply = await self._remote.poll(wait_s)
-        await self.absorb(reply.notices)
+        await self._take(reply.notices, acknowledge=True)
         self._renew(sent_s, reply.lease_s)
 
     async def run(self, listener: Listener) -> None:
@@ -285,8 +290,3 @@ class Session:
             self._refusal = error
             self._refused.set()
             self._refused = trio.Event()
-
-
-def _is_news(notice: Notice) -> bool:
-    """Whether a change of this mount's own did more than its system call tells the kernel."""
-    return notice.what == "commit" and bool(notice.entries)

@@ -286,6 +286,16 @@ async def test_an_own_change_is_applied_by_its_answer_and_acknowledged_by_a_poll
     assert world.standing == (11, 11)
 
 
+async def test_a_reply_without_news_tells_the_kernel_nothing_of_an_own_change(
+    world: World, autojump_clock: object
+) -> None:
+    """Each look-up after it would let the kernel forget every name."""
+    await world.run()
+    await world.session.absorb_answer(touching(11, MINE))
+    await world.session.absorb(Notices(Seq(11)))
+    assert (world.kernel.told, world.standing) == ([], (11, 10))
+
+
 async def test_an_answer_that_carries_changes_of_others_is_acknowledged_at_once(
     world: World, autojump_clock: object
 ) -> None:
