@@ -226,6 +226,8 @@ class OpenFiles:
     def detach(self, what: Outdated) -> None:
         """Somebody else made new versions: who opens them from now on gets those. No checkpoint."""
         self._new_versions += 1
+        if what.everything:
+            self._contents.forget()
         for node in list(self._present) if what.everything else what.contents:
             if (file := self._present.pop(node, None)) is not None:
                 file.detached = True
@@ -238,10 +240,12 @@ class OpenFiles:
             version, copy = moved.get(file.node, (None, None))
             if copy is not None and file.base == version:  # Others may have an older version of it open.
                 file.become(copy)
+        self._contents.forget()
 
     def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
         self._new_versions += 1
-        self._contents.keep(node, version, manifest)
+        if not self._reach.apart:  # Rows of what is done apart carry their content, and another may get the number.
+            self._contents.keep(node, version, manifest)
 
     async def _overtaken(self, node: NodeId, version: VersionNumber) -> None:
         present = self._present.get(node)
