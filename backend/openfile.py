@@ -267,16 +267,33 @@ class OpenFile:
         Raises DriveError, and keeps what was written.
         Several programs may close one file at once: the second waits for the first one's commit and commits the rest.
         """
+        await self._flush(lambda: True)
+
+    async def flush_what_was_closed(self) -> bool:
+        """The same, unless who has it open has written since the last close: that is for their close to commit."""
+        return await self._flush(lambda: not self._is_being_written())
+
+    def _is_being_written(self) -> bool:
+        return self.handles > 0 and self._overlay is not None and self._overlay.changed_since(self._mark)
+
+    async def _flush(self, may_commit: Callable[[], bool]) -> bool:
+        """Whether everything is committed; ``may_commit`` is asked each time before what is there is taken."""
         while self._flushing is not None:
             await self._flushing.wait()
         if not self.is_dirty:
-            return
+            return True
+        if not may_commit():
+            return False
         self._flushing = trio.Event()
         try:
             await self._settle_earlier()
-            while self.is_dirty and not await self._commit_once():
-                pass
+            while self.is_dirty:
+                if not may_commit():
+                    return False
+                if await self._commit_once():
+                    break
             self.trouble = None
+            return True
         except (DriveError, trio.Cancelled) as error:
             self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
             self._keep_through_power_loss()
@@ -284,15 +301,6 @@ class OpenFile:
         finally:
             self._flushing.set()
             self._flushing = None
-
-    async def flush_what_was_closed(self) -> bool:
-        """The same, unless who has it open has written since the last close: that is for their close to commit."""
-        while self._flushing is not None:
-            await self._flushing.wait()
-        if self.handles > 0 and self._overlay is not None and self._overlay.changed_since(self._mark):
-            return False
-        await self.flush()
-        return True
 
     async def _settle_earlier(self) -> None:
         """Learn what became of a commit whose answer was not waited for to the end."""

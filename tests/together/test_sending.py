@@ -142,6 +142,54 @@ async def test_what_is_cut_behind_a_commit_under_way_is_not_sent_by_who_waited_f
         await one.release(writing)
 
 
+async def test_what_is_cut_while_a_retry_waits_for_an_answer_is_not_sent_by_it(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive(strict=True) as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        writing = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await writing.write(0, b"content")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(writing)
+        nursery.start_soon(writing.flush_what_was_closed)
+        await trio.testing.wait_all_tasks_blocked()
+        await writing.truncate(0)
+        desk.http.lose_changes = False
+        await trio.sleep(2 * RETRY_MOST_S)
+        assert await read(two, b"file") == b"content"
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        await one.release(writing)
+        assert await read(two, b"file") == b"new"
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_what_is_cut_while_a_retry_is_at_work_is_not_sent_by_it(
+    world: World, autojump_clock: object, moment: int
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    content = os.urandom(1_000_000)
+    async with desk.drive() as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        writing = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await writing.write(0, content)
+        with world.full(), pytest.raises(NoSpace):
+            await one.flush(writing)
+        nursery.start_soon(writing.flush_what_was_closed)
+        for _ in range(moment):
+            await trio.lowlevel.checkpoint()
+        await writing.truncate(0)
+        await trio.sleep(2 * RETRY_MOST_S)
+        row = await two.attributes(writing.node)
+        assert row.version == 0 or await read(two, b"file") == content
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        await one.release(writing)
+        assert await read(two, b"file") == b"new"
+
+
 async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: World) -> None:
     """The journal says at which start of the machine a record was written."""
     place = world.place("desk")
