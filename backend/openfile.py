@@ -202,11 +202,20 @@ class OpenFile:
         """The server has answered a change of attributes: what it says goes from now on."""
         self._local = [one for one in self._local if one is not change]
 
-    def become(self, copy: Node) -> None:
-        """What was written here apart from the server came second there, and is this conflict copy."""
+    def become(self, copy: Node, version: VersionNumber) -> None:
+        """What was written here apart from the server came second there, and is this version of a conflict copy."""
         before = self._row.id
-        self._row, self._base, self.detached = copy, copy.version, False
+        self._stand_on(copy, version, self._manifest)
         self._services.moved(self, before)
+
+    def _stand_on(self, row: Node, version: VersionNumber, content: Manifest) -> None:
+        """``content`` is this version; the row may be of a later one, by somebody else, where the answer is late."""
+        is_old = row.version != version
+        if is_old:
+            size, data = content.size_bytes, content.data_bytes
+            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
+        self.detached = is_old or (self.detached and row.id == self._row.id)
+        self._row, self._base, self._manifest = row, version, content
 
     def strand(self) -> None:
         """The server has no such version: what is written over it must not pass for a change of one that it has."""
@@ -365,8 +374,10 @@ class OpenFile:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 before, was_shown = self.node, self._services.is_shown(self)
                 self._rebase(row, answer.version, commit)
-                if (was_shown and self.node != before) or self.detached:
-                    await self._services.overtaken(before, row.version)
+                if was_shown and self.node != before:
+                    await self._services.overtaken(before, NO_VERSION)
+                if self.detached:
+                    await self._services.overtaken(self.node, row.version)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)
@@ -378,16 +389,9 @@ class OpenFile:
                 raise Refused.named(name, reason)
 
     def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
-        """``version`` is what was committed; the row may be of a later one, by somebody else, where the answer is late.
-
-        No checkpoint: readers see the old map or the new one.
-        """
+        """``version`` is what was committed. No checkpoint: readers see the old map or the new one."""
         moved_from = self._row.id
-        if row.version != version:
-            size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
-            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
-            self.detached = True
-        self._row, self._base, self._manifest = row, version, commit.manifest
+        self._stand_on(row, version, commit.manifest)
         self.was_left = False
         self._created = None
         self._refused_tries = 0
@@ -398,7 +402,6 @@ class OpenFile:
                 self._forget_record()  # Before the bytes that it names are given up.
             self._overlay.rebase(commit.manifest, commit.mark)
         if row.id != moved_from:
-            self.detached = False
             self._services.moved(self, moved_from)
 
     # ── the journal ──

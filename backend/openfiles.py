@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Final
 
 import trio
 
-from backend.attachment import Moved
 from backend.blocks import Blocks
 from backend.contents import Contents
 from backend.errors import Deferred, DriveError, Offline, Refused
@@ -30,6 +29,7 @@ from backend.outbox import Outbox, Pending
 from backend.overlay import Overlay
 from backend.reach import Reach
 from backend.records import Flushed
+from backend.replay import Moved
 from backend.session import Session
 from backend.siblings import Siblings
 from backend.tree import Outdated
@@ -232,14 +232,14 @@ class OpenFiles:
             if (file := self._present.pop(node, None)) is not None:
                 file.detached = True
 
-    def rejoined(self, moved: Moved, stranded: Set[NodeId]) -> None:
+    def rejoined(self, moved: Mapping[NodeId, Moved], stranded: Set[NodeId]) -> None:
         """All that was done apart is at the server, and this became of it: see ``Replay``. No checkpoint."""
         for file in list(self._all):
             if file.node in stranded:
                 file.strand()
-            version, copy = moved.get(file.node, (None, None))
-            if copy is not None and file.base == version:  # Others may have an older version of it open.
-                file.become(copy)
+            became = moved.get(file.node)
+            if became is not None and file.base == became.here:  # Others may have an older version of it open.
+                file.become(became.row, became.version)
         self._contents.forget()
 
     def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
@@ -256,7 +256,10 @@ class OpenFiles:
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._present.get(before) is file:
             del self._present[before]
-        self._present[file.node] = file
+        if file.node in self._present:
+            file.detached = True  # Who opens the copy goes on getting the one that was opened before.
+        elif not file.detached:
+            self._present[file.node] = file
 
     def _add(self, file: OpenFile) -> None:
         self._present[file.node] = file

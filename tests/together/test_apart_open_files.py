@@ -171,3 +171,30 @@ async def test_unlinking_and_replacing_open_files_apart(world: World, autojump_c
         for drive in (one, two):
             assert await names(drive) == [b"replaced"]
             assert await read(drive, b"replaced") == b"new"
+
+
+async def test_a_copy_that_was_edited_before_its_writer_heard_of_it_is_not_overwritten(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        await cut_off(desk, one)
+        file = await one.open(node)
+        await file.write(0, b"mine")
+        await one.flush(file)
+        await write(two, b"file", b"theirs")
+        desk.http.lose_changes, desk.http.cut = True, False
+        await desk.http.lost.wait()
+        (copy,) = await copies(two)
+        await write(two, copy, b"edited")
+        desk.http.lose_changes = False
+        await one.synced()
+        assert await read(one, copy) == b"edited"
+        await file.write(4, b" more")
+        await one.flush(file)
+        await one.release(file)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        assert await read(one, copy) == await read(two, copy) == b"edited"
+        (other,) = [name for name in await copies(two) if name != copy]
+        assert await read(two, other) == b"mine more"
