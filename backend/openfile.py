@@ -361,15 +361,12 @@ class OpenFile:
             if commit.pending.final is not None:
                 self._commit = None
             raise
+        if self._commit is not commit:
+            return True  # Taken meanwhile: see ``take_applied``.
         self._commit = None  # Not where who waits is cancelled: the answer may be there by then, and is taken later.
         match answer:
-            case Applied(nodes=nodes, conflict=conflict):
-                node = self.node if conflict is None else conflict.node
-                row = next((row for row in nodes if row.id == node), None)
-                if row is None and not nodes and conflict is None and answer.version:
-                    # Kept here, apart from the server: nobody but this file knows of its node.
-                    size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
-                    row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
+            case Applied():
+                row = self._row_after(commit, answer)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 before, was_shown = self.node, self._services.is_shown(self)
@@ -387,6 +384,29 @@ class OpenFile:
                 return False
             case RefusedAnswer(errno=name, reason=reason):
                 raise Refused.named(name, reason)
+
+    def take_applied(self) -> None:
+        """Take the answer that nobody waited for to the end, where it says that the commit was applied. No checkpoint.
+
+        For when numbers of versions that were given apart are about to mean the server's.
+        """
+        commit = self._commit
+        if commit is None or not isinstance(commit.pending.final, tuple):
+            return
+        answer, _ = commit.pending.final
+        if isinstance(answer, Applied) and (row := self._row_after(commit, answer)) is not None:
+            self._commit = None
+            self._rebase(row, answer.version, commit)
+
+    def _row_after(self, commit: _Commit, answer: Applied) -> Node | None:
+        """The node that the content is of now, as the answer tells it."""
+        node = self.node if answer.conflict is None else answer.conflict.node
+        row = next((row for row in answer.nodes if row.id == node), None)
+        if row is None and not answer.nodes and answer.conflict is None and answer.version:
+            # Kept here, apart from the server: nobody but this file knows of its node.
+            size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
+            row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
+        return row
 
     def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
         """``version`` is what was committed. No checkpoint: readers see the old map or the new one."""

@@ -235,6 +235,7 @@ class OpenFiles:
     def rejoined(self, moved: Mapping[NodeId, Moved], stranded: Set[NodeId]) -> None:
         """All that was done apart is at the server, and this became of it: see ``Replay``. No checkpoint."""
         for file in list(self._all):
+            file.take_applied()  # Its version is one of those that are told of here.
             if file.node in stranded:
                 file.strand()
             became = moved.get(file.node)
