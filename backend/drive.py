@@ -30,6 +30,7 @@ from backend.replay import Moved
 from backend.session import Clock, Session
 from backend.siblings import Siblings
 from backend.status import FileState, Status, Unsent, state_of, status_of
+from backend.threads import Threads
 from backend.tree import Outdated, Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader
@@ -57,6 +58,7 @@ class Drive:
         journal: Journal,
         blocks: Blocks,
         uploads: Uploader,
+        threads: Threads,
         new_overlay: Callable[[Manifest], Overlay],
         now_ns: Callable[[], int],
         clock: Clock,
@@ -105,6 +107,7 @@ class Drive:
             blocks,
             uploads,
             journal,
+            threads,
             new_overlay,
             now_ns,
             self._attachment.tell,

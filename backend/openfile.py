@@ -24,11 +24,12 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, Offline, Refused
+from backend.errors import Corrupt, DriveError, LocalFailure, Offline, Refused
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import UNWRITTEN, FromBase, Local, Mark, Overlay
 from backend.records import Flushed
+from backend.threads import Threads
 from backend.upload import Uploaded
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, NodeId, VersionNumber
@@ -40,6 +41,9 @@ from protocol.messages.nodes import Node
 
 COMMIT_TRIES: Final = 5
 """A commit that still names missing blocks after so many uploads is reported: the server loses what it acknowledged."""
+
+SYNCED_WITHIN_S: Final = 10.0
+"""What could not be sent waits so long for a worker that puts it where a power loss doesn't reach it."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class Services:
     outbox: Outbox
     uploads: Uploads
     journal: Journal
+    threads: Threads
     new_overlay: Callable[[Manifest], Overlay]
     now_ns: Callable[[], int]
     committed: Callable[[NodeId, VersionNumber, Manifest], None]
@@ -303,9 +308,17 @@ class OpenFile:
                     break
             self.trouble = None
             return True
-        except (DriveError, trio.Cancelled) as error:
-            self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
-            self._keep_through_power_loss()
+        except DriveError as error:
+            self.trouble = error
+            await self._keep_through_power_loss()
+            raise
+        except trio.Cancelled:
+            self.trouble = Offline("it took too long")
+            try:
+                await self._keep_through_power_loss()
+            except LocalFailure as error:
+                path = self._services.path_of(self.node)
+                log.error("%s could not be sent in time, and a power loss would take it: %s", path, error)
             raise
         finally:
             self._flushing.set()
@@ -321,7 +334,7 @@ class OpenFile:
         services = self._services
         overlay = self._writable()
         mark = self._mark = overlay.mark()
-        self._remember()
+        self._remember(self._as_record(synced=False))  # It need not survive a power loss yet: close has not returned.
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
@@ -426,13 +439,10 @@ class OpenFile:
 
     # ── the journal ──
 
-    def _remember(self, *, synced: bool = False) -> None:
-        """Put what is about to be committed into the journal.
-
-        It need not survive a power loss yet (``synced``): close has not returned.
-        """
+    def _as_record(self, *, synced: bool) -> Flushed:
+        """What is about to be committed; ``synced`` says that it survives a power loss when it is in the journal."""
         overlay = self._writable()
-        record = Flushed(
+        return Flushed(
             create=self._created.change
             if self._created is not None and isinstance(self._created.change, Create)
             else None,
@@ -447,17 +457,26 @@ class OpenFile:
             file=overlay.path.name,
             content=overlay.inline_bytes(),
         )
+
+    def _remember(self, record: Flushed) -> None:
+        """Put it into the journal, in the place of the last."""
         earlier, self._record = self._record, self._services.journal.begin(record)
         if earlier is not None:
             self._services.journal.end(earlier)
 
-    def _keep_through_power_loss(self) -> None:
-        """Before the error is told: what was closed is kept, and sent when the trouble is over."""
-        if self._overlay is not None and self._record is not None:
-            if self._overlay.inline_bytes() is None:
-                self._overlay.sync()
-            self._remember(synced=True)
-            self._services.journal.sync()
+    async def _keep_through_power_loss(self) -> None:
+        """Before the error is told: what was closed is kept, and sent when the trouble is over. Raises LocalFailure."""
+        overlay = self._overlay
+        if overlay is None or self._record is None:
+            return
+        record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
+        with trio.move_on_after(SYNCED_WITHIN_S, shield=True):
+            if record.content is None:
+                await self._services.threads.run(overlay.sync)
+            if self._record is None:
+                return  # It was removed here meanwhile.
+            self._remember(record)
+            await self._services.threads.run(self._services.journal.sync)
 
     def _forget_record(self) -> None:
         number, self._record = self._record, None

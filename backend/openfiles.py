@@ -32,6 +32,7 @@ from backend.records import Flushed
 from backend.replay import Moved
 from backend.session import Session
 from backend.siblings import Siblings
+from backend.threads import Threads
 from backend.tree import Outdated
 from backend.unsent import UnsentFiles
 from backend.upload import Uploader
@@ -61,6 +62,7 @@ class OpenFiles:
         blocks: Blocks,
         uploads: Uploader,
         journal: Journal,
+        threads: Threads,
         new_overlay: Callable[[Manifest], Overlay],
         now_ns: Callable[[], int],
         tell: Callable[[Outdated], Awaitable[None]],
@@ -85,6 +87,7 @@ class OpenFiles:
             outbox=outbox,
             uploads=uploads,
             journal=journal,
+            threads=threads,
             new_overlay=new_overlay,
             now_ns=now_ns,
             committed=self._committed,
