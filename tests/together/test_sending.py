@@ -20,12 +20,12 @@ from backend.records import Flushed
 from backend.remote import WorkspaceRemote
 from backend.standing import Standing
 from backend.threads import InlineThreads
-from backend.unsent import RETRY_MOST_S
+from backend.unsent import RETRY_FIRST_S, RETRY_MOST_S
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
 from protocol.messages.nodes import Kind
 from protocol.messages.tree import NodeReply
 from tests.together.programs import names, read, write
-from tests.together.world import Place, World
+from tests.together.world import LEASE_S, Place, World
 
 T = TypeVar("T")
 
@@ -339,6 +339,26 @@ async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World
     async with place.drive() as drive:
         await drive.synced()
         assert await names(drive) == []
+
+
+async def test_a_file_that_the_server_took_from_an_earlier_mount_is_removed_there(
+    world: World, autojump_clock: object
+) -> None:
+    """Its create is sent once more, and refused: that doesn't mean that the server has never heard of it."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.crashing_drive(strict=True) as one:
+        await one.entries(ROOT_NODE)
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await write(one, b"file", b"content")
+    desk.http.lose_changes = False
+    await trio.sleep(2 * LEASE_S)  # Until nobody waits for the mount that crashed.
+    async with desk.drive() as one, laptop.drive() as two:
+        with desk.http.no_space():
+            await trio.sleep(RETRY_FIRST_S / 2)
+        await one.unlink(ROOT_NODE, b"file")
+        await one.synced()
+        assert await names(one) == await names(two) == []
 
 
 async def overtaken(desk: Place, two: Drive) -> None:
