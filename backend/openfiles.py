@@ -116,7 +116,8 @@ class OpenFiles:
         if (left := self._present.get(node)) is not None and left.was_left and not self._reach.apart:
             # What is written now has to be over what that commit made, if it had arrived, and not beside it.
             with contextlib.suppress(DriveError):
-                await left.flush_what_was_closed()
+                if await left.flush_what_was_closed():
+                    self._unsent.sent(left)
         if node in self._present and self._session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._present.get(node)) is None:
@@ -167,13 +168,8 @@ class OpenFiles:
         """A handle is gone. What was dirtied after the last close (through a mapping) is committed."""
         file.handles -= 1
         if file.handles == 0 and file.is_dirty:
-            try:
-                await self._reach.surely(file.flush)
-            except DriveError as error:
-                self._unsent.keep(file, error)
-            except trio.Cancelled:
-                self._unsent.keep(file, Offline("it took too long"))
-                raise
+            with contextlib.suppress(DriveError):  # It is kept.
+                await self.flush(file)
         self._close_if_unused(file)
 
     async def give_up(self, file: OpenFile) -> None:
