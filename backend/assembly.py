@@ -111,6 +111,7 @@ def assemble(
         journal,
         blocks,
         Uploader(reached, blocks, cache, working_keys, threads),
+        threads,
         new_overlay,
         sources.now_ns,
         sources.clock,

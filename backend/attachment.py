@@ -24,13 +24,13 @@ from backend.errors import Offline
 from backend.outbox import Outbox
 from backend.reach import Reach
 from backend.remote import WorkspaceRemote
+from backend.replay import Moved
 from backend.session import Clock, Session
 from backend.tree import Outdated, Tree
 from backend.treefile import TreeFile
-from protocol.ids import JournalId, NodeId, Seq, VersionNumber
+from protocol.ids import JournalId, NodeId, Seq
 from protocol.messages.batches import AnyAnswer
 from protocol.messages.changes import AnyChange
-from protocol.messages.nodes import Node
 
 CACHE_TIMEOUT_MARGIN_S: Final = 0.2
 
@@ -39,10 +39,6 @@ REMEMBERED_EVERY_S: Final = 30.0
 its server shows nothing that is older. With 100,000 nodes it takes 0.2 s."""
 
 log = logging.getLogger(__name__)
-
-
-Moved = Mapping[NodeId, tuple[VersionNumber, Node]]
-"""See ``Replay.moved``."""
 
 
 class Attachment:
@@ -59,7 +55,7 @@ class Attachment:
         journal: JournalId,
         answered: Callable[[AnyChange, AnyAnswer, Seq | None], None],
         detach: Callable[[Outdated], None],
-        rejoined: Callable[[Moved, Set[NodeId]], None],
+        rejoined: Callable[[Mapping[NodeId, Moved], Set[NodeId]], None],
         clock: Clock,
         new_session: type[Session],
     ) -> None:

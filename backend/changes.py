@@ -131,7 +131,7 @@ class Changes:
         self.check_writable()
         node = await self._named(parent, name)
         file = self._files.present(node.id)
-        if file is not None and file.was_never_taken:
+        if file is not None and file.was_never_taken and self._names.creating.get((parent, name)) is file:
             del self._names.creating[parent, name]
             file.unlinked_here()
             return

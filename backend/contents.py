@@ -1,6 +1,8 @@
 """The content of versions: manifests, as rows carry them, as the server is asked for them, and as they are kept here.
 
-Invariant: a version's manifest never changes, so one that is kept is never asked for again.
+Invariant: while the server's word goes, a version's manifest never changes, so one that is kept isn't asked for again.
+Where that word begins anew (after a spell apart, or at a server that was restored), a number may stand for another
+content: then everything is forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ PIECES_MAX: Final = 200_000
 """Of the long manifests kept in memory: about 40 MB."""
 
 
+_Cache = LRUCache[tuple[NodeId, VersionNumber], Manifest]
+
+
 class ManifestRemote(Protocol):
     """Where long manifests are."""
 
@@ -32,9 +37,7 @@ class Contents:
 
     def __init__(self, remote: ManifestRemote) -> None:
         self._remote = remote
-        self._kept: LRUCache[tuple[NodeId, VersionNumber], Manifest] = LRUCache(
-            PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1
-        )
+        self._kept = _new_cache()
 
     async def of(self, row: Node) -> Manifest:
         """The content of a file's version; raises DriveError."""
@@ -42,13 +45,26 @@ class Contents:
             return EMPTY
         if row.manifest is not None:
             return manifests.decode(row.manifest)
-        manifest = self._kept.get((row.id, row.version))
+        kept = self._kept  # Not what is kept after a forget: the answer may be from before it.
+        manifest = kept.get((row.id, row.version))
         if manifest is None:
             manifest = manifests.decode((await self._remote.manifest(row.id, row.version)).manifest)
-            self.keep(row.id, row.version, manifest)
+            _keep(kept, row.id, row.version, manifest)
         return manifest
 
     def keep(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
-        """A version's content is known."""
-        if len(manifest.pieces) < self._kept.maxsize:
-            self._kept[node, version] = manifest
+        """A version's content is known, by the server's word."""
+        _keep(self._kept, node, version, manifest)
+
+    def forget(self) -> None:
+        """Numbers of versions may stand for other contents from now on."""
+        self._kept = _new_cache()
+
+
+def _new_cache() -> _Cache:
+    return LRUCache(PIECES_MAX, getsizeof=lambda manifest: len(manifest.pieces) + 1)
+
+
+def _keep(cache: _Cache, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
+    if len(manifest.pieces) < cache.maxsize:
+        cache[node, version] = manifest

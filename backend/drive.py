@@ -7,14 +7,14 @@ Owns which part is given which, and no state beside: names (``names``), changes 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from functools import partial
 
 import trio
 
 from backend import conflicts
 from backend.apart import Apart
-from backend.attachment import Attachment, Moved
+from backend.attachment import Attachment
 from backend.blocks import Blocks
 from backend.changes import Changes
 from backend.contents import Contents
@@ -26,9 +26,11 @@ from backend.openfiles import OpenFiles
 from backend.overlay import Overlay
 from backend.reach import Reach
 from backend.remote import WorkspaceRemote
+from backend.replay import Moved
 from backend.session import Clock, Session
 from backend.siblings import Siblings
 from backend.status import FileState, Status, Unsent, state_of, status_of
+from backend.threads import Threads
 from backend.tree import Outdated, Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader
@@ -56,6 +58,7 @@ class Drive:
         journal: Journal,
         blocks: Blocks,
         uploads: Uploader,
+        threads: Threads,
         new_overlay: Callable[[Manifest], Overlay],
         now_ns: Callable[[], int],
         clock: Clock,
@@ -104,6 +107,7 @@ class Drive:
             blocks,
             uploads,
             journal,
+            threads,
             new_overlay,
             now_ns,
             self._attachment.tell,
@@ -346,5 +350,5 @@ class Drive:
     def _detach(self, what: Outdated) -> None:
         self._files.detach(what)
 
-    def _rejoined(self, moved: Moved, stranded: Set[NodeId]) -> None:
+    def _rejoined(self, moved: Mapping[NodeId, Moved], stranded: Set[NodeId]) -> None:
         self._files.rejoined(moved, stranded)

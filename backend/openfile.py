@@ -24,11 +24,12 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, Offline, Refused
+from backend.errors import Corrupt, DriveError, LocalFailure, Offline, Refused
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import UNWRITTEN, FromBase, Local, Mark, Overlay
 from backend.records import Flushed
+from backend.threads import Threads
 from backend.upload import Uploaded
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, NodeId, VersionNumber
@@ -40,6 +41,9 @@ from protocol.messages.nodes import Node
 
 COMMIT_TRIES: Final = 5
 """A commit that still names missing blocks after so many uploads is reported: the server loses what it acknowledged."""
+
+SYNCED_WITHIN_S: Final = 10.0
+"""What could not be sent waits so long for a worker that puts it where a power loss doesn't reach it."""
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class Services:
     outbox: Outbox
     uploads: Uploads
     journal: Journal
+    threads: Threads
     new_overlay: Callable[[Manifest], Overlay]
     now_ns: Callable[[], int]
     committed: Callable[[NodeId, VersionNumber, Manifest], None]
@@ -216,11 +221,20 @@ class OpenFile:
         """The server has answered a change of attributes, or one equal to it: what it says goes from now on."""
         self._local = [one for one in self._local if one != change]
 
-    def become(self, copy: Node) -> None:
-        """What was written here apart from the server came second there, and is this conflict copy."""
+    def become(self, copy: Node, version: VersionNumber) -> None:
+        """What was written here apart from the server came second there, and is this version of a conflict copy."""
         before = self._row.id
-        self._row, self._base, self.detached = copy, copy.version, False
+        self._stand_on(copy, version, self._manifest)
         self._services.moved(self, before)
+
+    def _stand_on(self, row: Node, version: VersionNumber, content: Manifest) -> None:
+        """``content`` is this version; the row may be of a later one, by somebody else, where the answer is late."""
+        is_old = row.version != version
+        if is_old:
+            size, data = content.size_bytes, content.data_bytes
+            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
+        self.detached = is_old or (self.detached and row.id == self._row.id)
+        self._row, self._base, self._manifest = row, version, content
 
     def strand(self) -> None:
         """The server has no such version: what is written over it must not pass for a change of one that it has."""
@@ -288,32 +302,48 @@ class OpenFile:
         Raises DriveError, and keeps what was written.
         Several programs may close one file at once: the second waits for the first one's commit and commits the rest.
         """
+        await self._flush(lambda: True)
+
+    async def flush_what_was_closed(self) -> bool:
+        """The same, unless who has it open has written since the last close: that is for their close to commit."""
+        return await self._flush(lambda: not self._is_being_written())
+
+    def _is_being_written(self) -> bool:
+        return self.handles > 0 and self._overlay is not None and self._overlay.changed_since(self._mark)
+
+    async def _flush(self, may_commit: Callable[[], bool]) -> bool:
+        """Whether everything is committed; ``may_commit`` is asked each time before what is there is taken."""
         while self._flushing is not None:
             await self._flushing.wait()
         if not self.is_dirty:
-            return
+            return True
+        if not may_commit():
+            return False
         self._flushing = trio.Event()
         try:
             await self._settle_earlier()
-            while self.is_dirty and not await self._commit_once():
-                pass
+            while self.is_dirty:
+                if not may_commit():
+                    return False
+                if await self._commit_once():
+                    break
             self.trouble = None
-        except (DriveError, trio.Cancelled) as error:
-            self.trouble = error if isinstance(error, DriveError) else Offline("it took too long")
-            self._keep_through_power_loss()
+            return True
+        except DriveError as error:
+            self.trouble = error
+            await self._keep_through_power_loss()
+            raise
+        except trio.Cancelled:
+            self.trouble = Offline("it took too long")
+            try:
+                await self._keep_through_power_loss()
+            except LocalFailure as error:
+                path = self._services.path_of(self.node)
+                log.error("%s could not be sent in time, and a power loss would take it: %s", path, error)
             raise
         finally:
             self._flushing.set()
             self._flushing = None
-
-    async def flush_what_was_closed(self) -> bool:
-        """The same, unless who has it open has written since the last close: that is for their close to commit."""
-        while self._flushing is not None:
-            await self._flushing.wait()
-        if self.handles > 0 and self._overlay is not None and self._overlay.changed_since(self._mark):
-            return False
-        await self.flush()
-        return True
 
     async def _settle_earlier(self) -> None:
         """Learn what became of a commit whose answer was not waited for to the end."""
@@ -325,7 +355,7 @@ class OpenFile:
         services = self._services
         overlay = self._writable()
         mark = self._mark = overlay.mark()
-        self._remember()
+        self._remember(self._as_record(synced=False))  # It need not survive a power loss yet: close has not returned.
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
@@ -365,21 +395,20 @@ class OpenFile:
             if commit.pending.final is not None:
                 self._commit = None
             raise
+        if self._commit is not commit:
+            return True  # Taken meanwhile: see ``take_applied``.
         self._commit = None  # Not where who waits is cancelled: the answer may be there by then, and is taken later.
         match answer:
-            case Applied(nodes=nodes, conflict=conflict):
-                node = self.node if conflict is None else conflict.node
-                row = next((row for row in nodes if row.id == node), None)
-                if row is None and not nodes and conflict is None and answer.version:
-                    # Kept here, apart from the server: nobody but this file knows of its node.
-                    size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
-                    row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
+            case Applied():
+                row = self._row_after(commit, answer)
                 if row is None:
                     raise Refused.named("EPROTO", "the server applied a commit and did not say what became of it")
                 before, was_shown = self.node, self._services.is_shown(self)
                 self._rebase(row, answer.version, commit)
-                if (was_shown and self.node != before) or self.detached:
-                    await self._services.overtaken(before, row.version)
+                if was_shown and self.node != before:
+                    await self._services.overtaken(before, NO_VERSION)
+                if self.detached:
+                    await self._services.overtaken(self.node, row.version)
                 return True
             case MissingBlocks(blocks=blocks):
                 self._services.uploads.forget(blocks)
@@ -390,17 +419,33 @@ class OpenFile:
             case RefusedAnswer(errno=name, reason=reason):
                 raise Refused.named(name, reason)
 
-    def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
-        """``version`` is what was committed; the row may be of a later one, by somebody else, where the answer is late.
+    def take_applied(self) -> None:
+        """Take the answer that nobody waited for to the end, where it says that the commit was applied. No checkpoint.
 
-        No checkpoint: readers see the old map or the new one.
+        For when numbers of versions that were given apart are about to mean the server's.
         """
-        moved_from = self._row.id
-        if row.version != version:
+        commit = self._commit
+        if commit is None or not isinstance(commit.pending.final, tuple):
+            return
+        answer, _ = commit.pending.final
+        if isinstance(answer, Applied) and (row := self._row_after(commit, answer)) is not None:
+            self._commit = None
+            self._rebase(row, answer.version, commit)
+
+    def _row_after(self, commit: _Commit, answer: Applied) -> Node | None:
+        """The node that the content is of now, as the answer tells it."""
+        node = self.node if answer.conflict is None else answer.conflict.node
+        row = next((row for row in answer.nodes if row.id == node), None)
+        if row is None and not answer.nodes and answer.conflict is None and answer.version:
+            # Kept here, apart from the server: nobody but this file knows of its node.
             size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
-            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
-            self.detached = True
-        self._row, self._base, self._manifest = row, version, commit.manifest
+            row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
+        return row
+
+    def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
+        """``version`` is what was committed. No checkpoint: readers see the old map or the new one."""
+        moved_from = self._row.id
+        self._stand_on(row, version, commit.manifest)
         self.was_left = False
         self._created = None
         self._refused_tries = 0
@@ -411,18 +456,14 @@ class OpenFile:
                 self._forget_record()  # Before the bytes that it names are given up.
             self._overlay.rebase(commit.manifest, commit.mark)
         if row.id != moved_from:
-            self.detached = False
             self._services.moved(self, moved_from)
 
     # ── the journal ──
 
-    def _remember(self, *, synced: bool = False) -> None:
-        """Put what is about to be committed into the journal.
-
-        It need not survive a power loss yet (``synced``): close has not returned.
-        """
+    def _as_record(self, *, synced: bool) -> Flushed:
+        """What is about to be committed; ``synced`` says that it survives a power loss when it is in the journal."""
         overlay = self._writable()
-        record = Flushed(
+        return Flushed(
             create=self._created.change
             if self._created is not None and isinstance(self._created.change, Create)
             else None,
@@ -437,17 +478,26 @@ class OpenFile:
             file=overlay.path.name,
             content=overlay.inline_bytes(),
         )
+
+    def _remember(self, record: Flushed) -> None:
+        """Put it into the journal, in the place of the last."""
         earlier, self._record = self._record, self._services.journal.begin(record)
         if earlier is not None:
             self._services.journal.end(earlier)
 
-    def _keep_through_power_loss(self) -> None:
-        """Before the error is told: what was closed is kept, and sent when the trouble is over."""
-        if self._overlay is not None and self._record is not None:
-            if self._overlay.inline_bytes() is None:
-                self._overlay.sync()
-            self._remember(synced=True)
-            self._services.journal.sync()
+    async def _keep_through_power_loss(self) -> None:
+        """Before the error is told: what was closed is kept, and sent when the trouble is over. Raises LocalFailure."""
+        overlay = self._overlay
+        if overlay is None or self._record is None:
+            return
+        record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
+        with trio.move_on_after(SYNCED_WITHIN_S, shield=True):
+            if record.content is None:
+                await self._services.threads.run(overlay.sync)
+            if self._record is None:
+                return  # It was removed here meanwhile.
+            self._remember(record)
+            await self._services.threads.run(self._services.journal.sync)
 
     def _forget_record(self) -> None:
         number, self._record = self._record, None

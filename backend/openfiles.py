@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Final
 
 import trio
 
-from backend.attachment import Moved
 from backend.blocks import Blocks
 from backend.contents import Contents
 from backend.errors import Deferred, DriveError, Offline, Refused
@@ -30,8 +29,10 @@ from backend.outbox import Outbox, Pending
 from backend.overlay import Overlay
 from backend.reach import Reach
 from backend.records import Flushed
+from backend.replay import Moved
 from backend.session import Session
 from backend.siblings import Siblings
+from backend.threads import Threads
 from backend.tree import Outdated
 from backend.unsent import UnsentFiles
 from backend.upload import Uploader
@@ -61,6 +62,7 @@ class OpenFiles:
         blocks: Blocks,
         uploads: Uploader,
         journal: Journal,
+        threads: Threads,
         new_overlay: Callable[[Manifest], Overlay],
         now_ns: Callable[[], int],
         tell: Callable[[Outdated], Awaitable[None]],
@@ -85,6 +87,7 @@ class OpenFiles:
             outbox=outbox,
             uploads=uploads,
             journal=journal,
+            threads=threads,
             new_overlay=new_overlay,
             now_ns=now_ns,
             committed=self._committed,
@@ -113,7 +116,8 @@ class OpenFiles:
         if (left := self._present.get(node)) is not None and left.was_left and not self._reach.apart:
             # What is written now has to be over what that commit made, if it had arrived, and not beside it.
             with contextlib.suppress(DriveError):
-                await left.flush_what_was_closed()
+                if await left.flush_what_was_closed():
+                    self._unsent.sent(left)
         if node in self._present and self._session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._present.get(node)) is None:
@@ -164,13 +168,8 @@ class OpenFiles:
         """A handle is gone. What was dirtied after the last close (through a mapping) is committed."""
         file.handles -= 1
         if file.handles == 0 and file.is_dirty:
-            try:
-                await self._reach.surely(file.flush)
-            except DriveError as error:
-                self._unsent.keep(file, error)
-            except trio.Cancelled:
-                self._unsent.keep(file, Offline("it took too long"))
-                raise
+            with contextlib.suppress(DriveError):  # It is kept.
+                await self.flush(file)
         self._close_if_unused(file)
 
     async def give_up(self, file: OpenFile) -> None:
@@ -226,22 +225,27 @@ class OpenFiles:
     def detach(self, what: Outdated) -> None:
         """Somebody else made new versions: who opens them from now on gets those. No checkpoint."""
         self._new_versions += 1
+        if what.everything:
+            self._contents.forget()
         for node in list(self._present) if what.everything else what.contents:
             if (file := self._present.pop(node, None)) is not None:
                 file.detached = True
 
-    def rejoined(self, moved: Moved, stranded: Set[NodeId]) -> None:
+    def rejoined(self, moved: Mapping[NodeId, Moved], stranded: Set[NodeId]) -> None:
         """All that was done apart is at the server, and this became of it: see ``Replay``. No checkpoint."""
         for file in list(self._all):
+            file.take_applied()  # Its version is one of those that are told of here.
             if file.node in stranded:
                 file.strand()
-            version, copy = moved.get(file.node, (None, None))
-            if copy is not None and file.base == version:  # Others may have an older version of it open.
-                file.become(copy)
+            became = moved.get(file.node)
+            if became is not None and file.base == became.here:  # Others may have an older version of it open.
+                file.become(became.row, became.version)
+        self._contents.forget()
 
     def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
         self._new_versions += 1
-        self._contents.keep(node, version, manifest)
+        if not self._reach.apart:  # Rows of what is done apart carry their content, and another may get the number.
+            self._contents.keep(node, version, manifest)
 
     async def _overtaken(self, node: NodeId, version: VersionNumber) -> None:
         present = self._present.get(node)
@@ -252,7 +256,10 @@ class OpenFiles:
     def _moved(self, file: OpenFile, before: NodeId) -> None:
         if self._present.get(before) is file:
             del self._present[before]
-        self._present[file.node] = file
+        if file.node in self._present:
+            file.detached = True  # Who opens the copy goes on getting the one that was opened before.
+        elif not file.detached:
+            self._present[file.node] = file
 
     def _add(self, file: OpenFile) -> None:
         self._present[file.node] = file

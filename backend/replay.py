@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -48,6 +49,18 @@ REPLAY_BATCH: Final = 64
 """Changes sent at once: what is lost with a lost answer, and how soon others see the first of many."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Content that was written here and became a conflict copy."""
+
+    here: VersionNumber
+    """Which version of its file it is here."""
+    row: Node
+    """The copy, as it was when this was heard: others may have edited it by then."""
+    version: VersionNumber
+    """Which version of the copy the content is."""
 
 
 class ReplayRemote(Protocol):
@@ -95,11 +108,8 @@ class Replay:
         """``durable`` gives so many of the first of the kept changes, by their records, up to one that isn't yet."""
         self.is_sending = False
         """Whether the server answers, and takes what is kept."""
-        self.moved: dict[NodeId, tuple[VersionNumber, Node]] = {}
-        """Files whose content, written here, became a conflict copy: which version it is here, and the copy's row.
-
-        By the node that it was for.
-        """
+        self.moved: dict[NodeId, Moved] = {}
+        """Files whose content, written here, became a conflict copy; by the node that it was for."""
         self.stranded: set[NodeId] = set()
         """Files of which a version that was written here is none of the server's."""
         self._remote = remote
@@ -304,8 +314,8 @@ class Replay:
         copy = None if answer.conflict is None else answer.conflict.node
         at = self.moved.get(change.node)
         for row in answer.nodes:
-            if row.id == copy or (at is not None and row.id == at[1].id):
-                self.moved[change.node] = (VersionNumber(change.base + 1), row)
+            if row.id == copy or (at is not None and row.id == at.row.id):
+                self.moved[change.node] = Moved(VersionNumber(change.base + 1), row, answer.version)
 
     def settle(self) -> None:
         """All is at the server, and the local rows are dropped: what its answers said is known from now on."""

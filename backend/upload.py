@@ -122,9 +122,12 @@ class Uploader:
         try:
             return await self._pipeline(overlay, mark)
         except BaseExceptionGroup as group:
-            failures, rest = group.split(DriveError)
+            ends, rest = group.split((DriveError, trio.Cancelled))
             if rest is not None:
                 raise rest from None
+            await trio.lowlevel.checkpoint_if_cancelled()  # Who called is told by one Cancelled, and no group of them.
+            assert ends is not None
+            failures = ends.subgroup(DriveError)
             assert failures is not None
             raise _first(failures) from group
 

@@ -13,7 +13,7 @@ import trio.testing
 from backend.errors import DriveError
 from protocol.ids import ROOT_NODE
 from tests.together.parting import back, cut_off
-from tests.together.programs import names, read, write
+from tests.together.programs import copies, names, read, write
 from tests.together.world import World
 
 
@@ -69,3 +69,25 @@ async def test_a_program_that_is_killed_while_the_mount_parts_leaves_nothing_hal
         await back(desk, one)
         assert await names(one) == await names(two) == [b"edited"]
         assert await read(one, b"edited") == await read(two, b"edited") == b"last"
+
+
+@pytest.mark.parametrize("moment", range(12))
+async def test_what_a_killed_program_closed_apart_does_not_pass_for_another_device_s_version(
+    world: World, autojump_clock: object, moment: int
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        file = await one.open(await write(one, b"file", b"base"))
+        await cut_off(desk, one)
+        await write(two, b"file", b"theirs")
+        await file.write(0, b"mine")
+        await interrupted(partial(one.flush, file), moment)
+        await file.write(4, b" more")  # So nobody but its close looks for an answer.
+        desk.http.cut = False
+        await one.reach.wait_joined()
+        await one.flush(file)
+        await file.write(9, b" and later")
+        await one.flush(file)
+        await one.release(file)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        assert b"mine more and later" in [await read(two, copy) for copy in await copies(two)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from protocol.ids import ROOT_NODE
+from backend.drive import Drive
+from backend.rechunk import HOLE_MIN_BYTES
+from protocol.ids import ROOT_NODE, NodeId
+from protocol.limits import INLINE_MANIFEST_PIECES
 from protocol.messages.changes import RenameMode
 from tests.together.parting import back, cut_off
 from tests.together.programs import copies, names, read, write
@@ -124,6 +127,30 @@ async def test_who_reads_an_older_version_stays_on_it_when_what_was_written_beco
         assert await read(two, copy) == b"minend"
 
 
+async def write_long(drive: Drive, node: NodeId, content: bytes) -> None:
+    """Write a few bytes between holes: more pieces than a row carries with it."""
+    file = await drive.open(node)
+    for number in range(INLINE_MANIFEST_PIECES):
+        await file.write(number * 2 * HOLE_MIN_BYTES, content)
+    await drive.flush(file)
+    await drive.release(file)
+
+
+async def test_a_version_made_apart_does_not_stand_for_another_device_s_of_its_number(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        await cut_off(desk, one)
+        await write_long(one, node, b"mine")
+        await write_long(two, node, b"theirs")
+        await back(desk, one)
+        assert await read(one, b"file") == await read(two, b"file")
+        (copy,) = await copies(one)
+        assert (await read(one, copy))[:6] == b"mine\0\0"
+
+
 async def test_unlinking_and_replacing_open_files_apart(world: World, autojump_clock: object) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
@@ -144,3 +171,30 @@ async def test_unlinking_and_replacing_open_files_apart(world: World, autojump_c
         for drive in (one, two):
             assert await names(drive) == [b"replaced"]
             assert await read(drive, b"replaced") == b"new"
+
+
+async def test_a_copy_that_was_edited_before_its_writer_heard_of_it_is_not_overwritten(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        await cut_off(desk, one)
+        file = await one.open(node)
+        await file.write(0, b"mine")
+        await one.flush(file)
+        await write(two, b"file", b"theirs")
+        desk.http.lose_changes, desk.http.cut = True, False
+        await desk.http.lost.wait()
+        (copy,) = await copies(two)
+        await write(two, copy, b"edited")
+        desk.http.lose_changes = False
+        await one.synced()
+        assert await read(one, copy) == b"edited"
+        await file.write(4, b" more")
+        await one.flush(file)
+        await one.release(file)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        assert await read(one, copy) == await read(two, copy) == b"edited"
+        (other,) = [name for name in await copies(two) if name != copy]
+        assert await read(two, other) == b"mine more"

@@ -8,12 +8,12 @@ import pytest
 import trio
 
 from backend.drive import Drive
-from backend.errors import Refused
+from backend.errors import Offline, Refused
 from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages.conflicts import Keep
 from protocol.messages.nodes import Kind
-from tests.together.programs import names, read, write
+from tests.together.programs import copies, names, read, write
 from tests.together.world import World
 
 COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"
@@ -124,3 +124,34 @@ async def test_the_kernel_drops_the_name_of_a_file_that_was_given_another(world:
         assert kept in (None, theirs.node)
         await two.release(mine)
         await one.release(theirs)
+
+
+@pytest.mark.parametrize("is_copy_open", [False, True])
+async def test_a_copy_that_was_edited_before_its_writer_heard_of_it_is_not_overwritten(
+    world: World, autojump_clock: object, is_copy_open: bool
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive(strict=True) as one, laptop.drive() as two:
+        file = await one.open(await write(one, b"file", b"base"))
+        await write(two, b"file", b"theirs")
+        await file.write(0, b"mine")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(file)
+        (copy,) = await copies(two)
+        await write(two, copy, b"edited")
+        found = await one.lookup(ROOT_NODE, copy)
+        assert found is not None
+        reader = await one.open(found.id) if is_copy_open else None
+        desk.http.lose_changes = False
+        await one.synced()
+        assert await read(one, copy) == b"edited"
+        await file.write(4, b" more")
+        await one.flush(file)
+        await one.release(file)
+        if reader is not None:
+            await one.release(reader)
+        assert await read(one, b"file") == await read(two, b"file") == b"theirs"
+        assert await read(one, copy) == await read(two, copy) == b"edited"
+        (other,) = [name for name in await copies(two) if name != copy]
+        assert await read(two, other) == b"mine more"

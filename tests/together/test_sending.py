@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import trio
@@ -10,16 +13,21 @@ import trio.testing
 
 from backend.caller import Caller
 from backend.drive import Drive
-from backend.errors import NoSpace, Offline
+from backend.errors import DriveError, NoSpace, Offline
 from backend.journal import Journal
+from backend.openfile import OpenFile
 from backend.records import Flushed
 from backend.remote import WorkspaceRemote
 from backend.standing import Standing
-from backend.unsent import RETRY_MOST_S
+from backend.threads import InlineThreads
+from backend.unsent import RETRY_FIRST_S, RETRY_MOST_S
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
+from protocol.messages.nodes import Kind
 from protocol.messages.tree import NodeReply
 from tests.together.programs import names, read, write
-from tests.together.world import Place, World
+from tests.together.world import LEASE_S, Place, World
+
+T = TypeVar("T")
 
 
 async def _row(place: Place, node: NodeId) -> NodeReply:
@@ -142,6 +150,153 @@ async def test_what_is_cut_behind_a_commit_under_way_is_not_sent_by_who_waited_f
         await one.release(writing)
 
 
+async def test_what_is_cut_while_a_retry_waits_for_an_answer_is_not_sent_by_it(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive(strict=True) as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        writing = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=False)
+        await writing.write(0, b"content")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(writing)
+        nursery.start_soon(writing.flush_what_was_closed)
+        await trio.testing.wait_all_tasks_blocked()
+        await writing.truncate(0)
+        desk.http.lose_changes = False
+        await trio.sleep(2 * RETRY_MOST_S)
+        assert await read(two, b"file") == b"content"
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        await one.release(writing)
+        assert await read(two, b"file") == b"new"
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_what_is_cut_while_a_retry_is_at_work_is_not_sent_by_it(
+    world: World, autojump_clock: object, moment: int
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    content = os.urandom(1_000_000)
+    async with desk.drive() as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        writing = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await writing.write(0, content)
+        with world.full(), pytest.raises(NoSpace):
+            await one.flush(writing)
+        nursery.start_soon(writing.flush_what_was_closed)
+        for _ in range(moment):
+            await trio.lowlevel.checkpoint()
+        await writing.truncate(0)
+        await trio.sleep(2 * RETRY_MOST_S)
+        row = await two.attributes(writing.node)
+        assert row.version == 0 or await read(two, b"file") == content
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        await one.release(writing)
+        assert await read(two, b"file") == b"new"
+
+
+class SlowThreads(InlineThreads):
+    """Work waits for ``hold``, where set."""
+
+    def __init__(self) -> None:
+        self.hold: trio.Event | None = None
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """See ``Threads``."""
+        if self.hold is not None:
+            await self.hold.wait()
+        return await super().run(work)
+
+
+async def test_others_go_on_while_what_could_not_be_sent_is_put_safe(world: World, autojump_clock: object) -> None:
+    desk, threads = world.place("desk"), SlowThreads()
+    desk.threads = threads
+    async with desk.drive() as one, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await file.write(0, os.urandom(1_000_000))
+        desk.http.hold = trio.Event()
+        told: list[DriveError] = []
+
+        async def close() -> None:
+            try:
+                await one.flush(file)
+            except DriveError as error:
+                told.append(error)
+
+        nursery.start_soon(close)
+        await desk.http.held.wait()
+        threads.hold = trio.Event()
+        with world.full():
+            desk.http.hold.set()
+            desk.http.hold = None
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not told
+            await one.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+            threads.hold.set()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [type(error) for error in told] == [NoSpace]
+        await one.synced()
+        await one.release(file)
+
+
+async def close_cancelled_while_blocks_are_sent(place: Place, drive: Drive, file: OpenFile) -> trio.CancelScope:
+    """As by a deadline, or because the program was killed."""
+    place.http.hold, scope = trio.Event(), trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+
+        async def close() -> None:
+            with scope:
+                await drive.flush(file)
+
+        nursery.start_soon(close)
+        await place.http.held.wait()
+        scope.cancel()
+    place.http.hold.set()
+    place.http.hold = None
+    return scope
+
+
+@pytest.mark.parametrize("how", ["", "kill", "power_loss"])
+async def test_a_large_file_whose_close_was_cancelled_is_sent_later(
+    world: World, autojump_clock: object, how: str
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    content = os.urandom(1_000_000)
+    async with laptop.drive() as two:
+        async with desk.crashing_drive() as one:
+            await one.entries(ROOT_NODE)
+            file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+            await file.write(0, content)
+            await close_cancelled_while_blocks_are_sent(desk, one, file)
+            if not how:
+                await trio.sleep(RETRY_MOST_S)
+                assert await read(two, b"file") == content
+                return
+        desk.disk = getattr(desk.disk, how)()
+        async with desk.drive() as one:
+            await one.synced()
+            assert await read(two, b"file") == content
+
+
+async def test_a_broken_disk_does_not_keep_a_close_from_being_cancelled(world: World, autojump_clock: object) -> None:
+    desk = world.place("desk")
+    async with desk.drive() as one:
+        await one.entries(ROOT_NODE)
+        file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await file.write(0, os.urandom(1_000_000))
+        steps = desk.disk.steps
+        desk.disk.fail_at(steps + 2, errno.EIO)  # After a record was put into the journal.
+        scope = await close_cancelled_while_blocks_are_sent(desk, one, file)
+        assert scope.cancelled_caught
+        assert desk.disk.steps > steps + 1
+        await one.synced()
+        await one.release(file)
+
+
 async def test_what_lies_unsynced_from_before_a_power_loss_is_given_up(world: World) -> None:
     """The journal says at which start of the machine a record was written."""
     place = world.place("desk")
@@ -184,6 +339,26 @@ async def test_a_new_file_that_the_server_never_took_can_be_removed(world: World
     async with place.drive() as drive:
         await drive.synced()
         assert await names(drive) == []
+
+
+async def test_a_file_that_the_server_took_from_an_earlier_mount_is_removed_there(
+    world: World, autojump_clock: object
+) -> None:
+    """Its create is sent once more, and refused: that doesn't mean that the server has never heard of it."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.crashing_drive(strict=True) as one:
+        await one.entries(ROOT_NODE)
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await write(one, b"file", b"content")
+    desk.http.lose_changes = False
+    await trio.sleep(2 * LEASE_S)  # Until nobody waits for the mount that crashed.
+    async with desk.drive() as one, laptop.drive() as two:
+        with desk.http.no_space():
+            await trio.sleep(RETRY_FIRST_S / 2)
+        await one.unlink(ROOT_NODE, b"file")
+        await one.synced()
+        assert await names(one) == await names(two) == []
 
 
 async def overtaken(desk: Place, two: Drive) -> None:

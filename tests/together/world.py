@@ -25,7 +25,7 @@ from backend.errors import Offline
 from backend.http import Lane, Response, Traffic
 from backend.journal import Journal
 from backend.reach import Reach
-from backend.threads import InlineThreads
+from backend.threads import InlineThreads, Threads
 from backend.tree import Outdated
 from protocol import problems
 from protocol.keys import new_key
@@ -152,6 +152,7 @@ class Place:
         self.disk = SimDisk(Random(name))
         """After a crash it is replaced by what the next process finds."""
         self.folder = ROOT / "cache"
+        self.threads: Threads = InlineThreads()
         self.outdated: list[Outdated] = []
         self.when_told: Callable[[Outdated], Awaitable[None]] | None = None
         """Awaited whenever the kernel would be told."""
@@ -191,7 +192,7 @@ class Place:
                 nursery.cancel_scope.cancel()
 
     def _assembled(self, token: str, workspace: Workspace, journal: Journal, *, strict: bool) -> Drive:
-        threads = InlineThreads()
+        threads = self.threads
         kept = Kept.below(self.folder, journal, 1 << 30, threads)
         kept.cache.load()
         sources = Sources(
