@@ -7,16 +7,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId
+from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId, Seq, WorkspaceId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import Commit
-from server.http import HEX_ID, asking_of, message, reply, workspace_of
+from server.http import HEX_ID, Asking, asking_of, message, reply, workspace_of
 from server.metadata import feed
-from server.metadata.changes import apply_batch
+from server.metadata.changes import apply_batch, repeated
 from server.metadata.store import Transaction
 from server.service import editor, member, room_for_body, service_of
 from server.settling import settle
+from server.space import NoSpace
 from server.troubles import Trouble
 
 
@@ -51,19 +52,41 @@ async def send(request: Request) -> Response:
     async with room_for_body(request):
         batch = await message(request, Batch, CHANGES_BODY_MAX_BYTES)
         _check_batch(batch)
-        inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
-        verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
-        applied = None if asking is None else asking.applied
-
-        def work(tx: Transaction) -> BatchReply:
-            who = editor(tx, request, workspace)
-            return apply_batch(tx, workspace, who, batch, verified, applied, service.now_ns())
-
-        answer = await service.metadata.write(work)
+        try:
+            answer = await _apply(request, workspace, batch, asking)
+        except (Trouble, NoSpace):  # As things are now: but it may have been applied, and its answer lost.
+            repeat = await _repeat(request, workspace, batch, asking)
+            if repeat is None:
+                raise
+            answer = repeat
     if any(isinstance(one, Applied) for one in answer.answers):
         service.notifier.ring(workspace, batch.journal)
     await settle(service, workspace, answer.notices, asking)
     return reply(request, answer)
+
+
+async def _apply(request: Request, workspace: WorkspaceId, batch: Batch, asking: Asking | None) -> BatchReply:
+    service = service_of(request)
+    inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
+    verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
+
+    def work(tx: Transaction) -> BatchReply:
+        who = editor(tx, request, workspace)
+        return apply_batch(tx, workspace, who, batch, verified, _applied(asking), service.now_ns())
+
+    return await service.metadata.write(work)
+
+
+async def _repeat(request: Request, workspace: WorkspaceId, batch: Batch, asking: Asking | None) -> BatchReply | None:
+    def work(tx: Transaction) -> BatchReply | None:
+        who, _ = member(tx, request, workspace)
+        return repeated(tx, workspace, who, batch, _applied(asking))
+
+    return await service_of(request).metadata.read(work)
+
+
+def _applied(asking: Asking | None) -> Seq | None:
+    return None if asking is None else asking.applied
 
 
 def _journal_in(request: Request) -> JournalId:
