@@ -373,6 +373,22 @@ async def test_later_changes_follow_what_became_of_earlier_ones_across_a_restart
     assert (last.node, last.base) == (copy, 1)
 
 
+async def test_a_later_mount_shows_what_the_server_has_applied_and_nothing_that_it_refused(world: World) -> None:
+    await world.keep(chmod(FILE), chmod(OTHER))
+    world.server.script = [Applied(Seq(1)), RefusedAnswer("EPERM", "no")]
+    await world.send_all()
+    world.restart()
+    modes = [known.mode for node in (FILE, OTHER) if (known := world.device.tree.node(node)) is not None]
+    assert modes == [0o600, 0o644]
+
+
+async def test_a_later_mount_shows_nothing_that_was_given_up(world: World) -> None:
+    await world.keep(commit(inline=False), chmod(OTHER))
+    await world.send_all()
+    world.restart()
+    assert world.version(FILE) == 1
+
+
 # ── adopting ──
 
 
