@@ -10,8 +10,10 @@ import trio
 import trio.testing
 
 from backend.errors import Offline
+from backend.journal import Journal
 from backend.status import FileState
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import ROOT_NODE, NodeId, Seq
+from protocol.messages.batches import Applied
 from protocol.messages.nodes import Kind
 from tests.simulation.disk import SimDisk
 from tests.together.parting import back, cut_off
@@ -250,3 +252,28 @@ async def test_what_a_revoked_device_kept_is_shown_to_nobody_and_sent_when_it_ma
         await one.synced()
         assert await names(two) == [b"before", b"mine"]
         assert await read(two, b"mine") == b"mine"
+
+
+async def test_a_server_that_goes_while_a_mount_settles_what_an_earlier_one_had_sent_is_worked_without(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive() as one:
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"file", b"content")
+        desk.http.cut, desk.http.lose_changes = False, True
+        await desk.http.lost.wait()
+    desk.http.lose_changes = False
+    with Journal(desk.disk, desk.folder / "journal") as journal:
+        numbers = [number for number, _ in journal.kept()]
+        journal.answered(numbers, [Applied(Seq(0))] * len(numbers))
+        journal.sync()
+        desk.http.withheld = journal.id.hex()
+    async with desk.drive() as one:
+        assert one.reach.apart
+        assert await read(one, b"file") == b"content"
+        desk.http.withheld = ""
+        await one.synced()
+        assert not one.reach.apart
+        assert await read(one, b"file") == b"content"
