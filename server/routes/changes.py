@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId, Seq, WorkspaceId
+from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, Seq, WorkspaceId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import Commit
-from server.http import HEX_ID, Asking, asking_of, message, reply, workspace_of
+from server.http import Asking, asking_of, check_journal, journal_of, message, reply, workspace_of
 from server.metadata import feed
 from server.metadata.changes import apply_batch, repeated
 from server.metadata.store import Transaction
@@ -23,7 +23,7 @@ from server.troubles import Trouble
 
 async def journal(request: Request) -> Response:
     """Up to where a journal's changes have been applied."""
-    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
+    service, workspace, identity = service_of(request), workspace_of(request), journal_of(request)
 
     def work(tx: Transaction) -> JournalReply:
         who, _ = member(tx, request, workspace)
@@ -34,7 +34,7 @@ async def journal(request: Request) -> Response:
 
 async def take_journal(request: Request) -> Response:
     """The same, for a mount that begins to send what it did while it was away: nobody else sends for it any more."""
-    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
+    service, workspace, identity = service_of(request), workspace_of(request), journal_of(request)
     asking = asking_of(request)
     if asking is None:
         raise Trouble(problems.BAD_REQUEST, "which session?")
@@ -89,13 +89,6 @@ def _applied(asking: Asking | None) -> Seq | None:
     return None if asking is None else asking.applied
 
 
-def _journal_in(request: Request) -> JournalId:
-    text = request.path_params["journal"]
-    if not HEX_ID.match(text):
-        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
-    return JournalId(bytes.fromhex(text))
-
-
 def _check_batch(batch: Batch) -> None:
     check_journal(batch.journal)
     if len(batch.id) not in (0, BATCH_ID_BYTES):
@@ -107,12 +100,6 @@ def _check_batch(batch: Batch) -> None:
         raise Trouble(problems.BODY_TOO_LARGE, f"the blocks in a batch have at most {BATCH_MAX_INLINE_BYTES} bytes")
     if any(len(small.id) != BLOCK_ID_BYTES for change in commits for small in change.blocks):
         raise Trouble(problems.BAD_REQUEST, f"a block id has {BLOCK_ID_BYTES} bytes")
-
-
-def check_journal(journal: JournalId) -> None:
-    """Raises Trouble where this is no journal's id."""
-    if len(journal) != JOURNAL_ID_BYTES:
-        raise Trouble(problems.BAD_REQUEST, f"a journal id has {JOURNAL_ID_BYTES} bytes")
 
 
 ROUTES = [
