@@ -80,11 +80,12 @@ class Apart:
     def take_up(self) -> None:
         """Apply what an earlier mount did apart to what is cached, as far as that is known here.
 
-        What is at the server already too: what is cached is from before it.
+        What is at the server already too: what is cached is from before it. But not what that did not take.
         """
         self.replay.take_up()
-        for change, _ in self._journal.past():
-            self._show_again(change)
+        for change, answer in self._journal.past():
+            if isinstance(answer, Applied):
+                self._show_again(change)
         for _, change in self._journal.kept():
             self._hold_blocks(change)
             self._show_again(change)

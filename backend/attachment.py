@@ -93,19 +93,23 @@ class Attachment:
         snapshot = await self._memory.load()
         if snapshot is not None:
             self.session.take_up(snapshot)
-        if reached and not self._apart.is_settled and (self._reach.strict or len(self._apart) == 0):
-            self._apart.take_up()
-            await self._apart.replay.send_all()
-            self._apart.settle()
-        if reached and len(self._apart) == 0:
+        self._apart.take_up()
+        if reached:
             try:
-                self.outbox.begin((await self.session.join()).last_number)
-                return
+                if self._reach.strict or len(self._apart) == 0:
+                    await self._settle_earlier()
+                    self.outbox.begin((await self.session.join()).last_number)
+                    return
             except Offline:  # It was there a moment ago.
                 if self._reach.strict:
                     raise
-        self._apart.take_up()
         self._reach.part()
+
+    async def _settle_earlier(self) -> None:
+        """Let the server have what an earlier mount left. Raises DriveError."""
+        if not self._apart.is_settled:
+            await self._apart.replay.send_all()
+            self._apart.settle()
 
     async def remember(self) -> None:
         """Until cancelled, write down what is known, for a mount after a crash. What is done apart the journal has."""

@@ -87,7 +87,7 @@ class Branch:
                 case _WasNode(node, None):
                     self._tree.drop([node], [])
                 case _WasNode(_, row) if row is not None:
-                    self._tree.keep_node(row, self._tree.applied)
+                    self._tree.keep_local(row)
                 case _WasName(folder, name, meaning):
                     self._tree.keep_name(folder, name, meaning, self._tree.applied)
 
@@ -144,7 +144,7 @@ class Branch:
     def _set(self, row: Node, **changes: object) -> Node:
         changed = msgspec.structs.replace(row, **changes)
         self._undo.append(_WasNode(row.id, self._tree.node(row.id)))
-        self._tree.keep_node(changed, self._tree.applied)
+        self._tree.keep_local(changed)
         self.nodes.add(row.id)
         self._now[row.id] = None
         return changed

@@ -178,7 +178,7 @@ def problem_of(response: Response) -> DriveError:
             return Refused.named("EEXIST", text)
         case problems.TOO_MANY_ATTEMPTS:
             return Refused.named("EAGAIN", text)
-        case problems.BAD_REQUEST | problems.BODY_TOO_LARGE:
+        case problems.BAD_REQUEST | problems.BODY_TOO_LARGE | problems.BAD_MANIFEST | problems.BAD_BLOCK:
             return Refused.named("EINVAL", text)
         case problems.OUT_OF_ORDER:
             return JournalTaken(text)

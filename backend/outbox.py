@@ -282,6 +282,11 @@ class Outbox:
         self._answered(pending.change, outcome, None)
         pending.settle((outcome, seq))
 
+    def _settle_adopted(self, pending: Pending, outcome: AnyAnswer | DriveError) -> None:
+        """The same of one that is in the journal whatever the outcome: who was told that it is done was told right."""
+        is_done = pending.kept and isinstance(outcome, DriveError)
+        self._settle_apart(pending, Applied(Seq(0)) if is_done else outcome)
+
     def _next_batch(self) -> list[Pending]:
         batch: list[Pending] = []
         size_bytes = 0
@@ -325,7 +330,7 @@ class Outbox:
                         await self._return_with_nothing_kept()
                     else:
                         for pending, outcome in zip(batch, outcomes, strict=True):
-                            self._settle_apart(pending, outcome)
+                            self._settle_adopted(pending, outcome)
                         return
                 failures += 1
                 if failures >= self._told_after:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 import msgspec
 import trio
@@ -32,7 +32,7 @@ from backend.tree import Tree
 from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.diversions import Diversions
-from protocol.ids import NO_VERSION, ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
 from protocol.keys import WorkspaceKeys
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
@@ -123,8 +123,8 @@ class Replay:
         self._diversions = Diversions()
         self._followed: dict[int, AnyChange] = {}
         """Kept changes as they have to be sent, by their record."""
-        self._rescued: set[NodeId] = set()
-        """Files that were made anew, of which the server knew nothing."""
+        self._rescued: set[tuple[NodeId, VersionNumber, bytes]] = set()
+        """Content that is kept once more since the server knew nothing of its file, by node, base and manifest."""
         self._alone = 0
         """So many of the next changes go one by one: together they were refused."""
         self._confirmed = Confirmed()
@@ -134,6 +134,8 @@ class Replay:
         for change, answer in self._journal.past():
             self._diversions.follow(change)
             self._diversions.learn(change, answer)
+            if _is_homeless(change, answer):
+                self._note_rescue(change)
 
     async def send_all(self) -> int:
         """Send what is kept until nothing is left; returns the last number. Raises DriveError: try again later."""
@@ -264,22 +266,43 @@ class Replay:
     async def _take_answers(
         self, sending: Sending, changes: dict[int, AnyChange], answers: Sequence[AnyAnswer]
     ) -> None:
-        done: dict[int, AnyAnswer] = {}
+        taken: dict[int, tuple[AnyChange, AnyAnswer]] = {}
         for (number, change), answer in zip(changes.items(), answers, strict=True):
             if isinstance(answer, MissingBlocks) or (isinstance(answer, RefusedAnswer) and sending.adopted):
                 continue  # It is sent again: with its blocks, or as it is kept, and not as one who asks would send it.
-            if isinstance(answer, RefusedAnswer):
-                self._note_refusal(change, answer)
-            self._diversions.learn(change, answer)
-            if isinstance(change, Commit) and isinstance(answer, Applied):
-                self._note_copy(change, answer)
-            done[number] = _without_rows(answer)
-            self._followed.pop(number, None)
-        if done:
-            self._journal.answered(list(done), list(done.values()))
+            taken[number] = change, answer
+        if taken:
+            self._write_answers(taken)
         else:
             self._journal.send_anew()  # Nothing of it is done, and its numbers are used up.
+        for number, (change, answer) in taken.items():
+            self._followed.pop(number, None)
+            self._learn(change, answer)
         await self._threads.run(self._journal.sync)
+
+    def _write_answers(self, taken: dict[int, tuple[AnyChange, AnyAnswer]]) -> None:
+        """Into the journal, after what they make necessary. Raises LocalFailure, as if none had come."""
+        rescue: list[int] = []
+        made: set[NodeId] = set()
+        try:
+            for change, answer in taken.values():
+                if _is_homeless(change, answer) and _content_of(change) not in self._rescued:
+                    if change.node not in made and not self._is_rescued(change.node):
+                        rescue.append(self._journal.keep(self._made_anew(change)))
+                    made.add(change.node)
+                    rescue.append(self._journal.keep(change))
+            self._journal.answered(list(taken), [_without_rows(answer) for _, answer in taken.values()])
+        except LocalFailure:
+            self._journal.give_up(rescue)
+            raise
+
+    def _learn(self, change: AnyChange, answer: AnyAnswer) -> None:
+        """What the journal has by now."""
+        self._diversions.learn(change, answer)
+        if isinstance(answer, RefusedAnswer):
+            self._note_refusal(change, answer)
+        if isinstance(change, Commit) and isinstance(answer, Applied):
+            self._note_copy(change, answer)
 
     def _strand(self, change: AnyChange) -> None:
         if isinstance(change, Commit):
@@ -289,26 +312,34 @@ class Replay:
         """It can't be done any more. Content is never given up for that: its file is made anew, in the root."""
         self._strand(change)
         path = self._tree.path_of(change.node)
-        if not isinstance(change, Commit) or answer.errno != "ENOENT" or change.node in self._rescued:
+        if not _is_homeless(change, answer) or _content_of(change) in self._rescued:
             log.warning("%s: what was done while the server was away can't be done: %s", path, answer.reason)
             return
         log.warning("%s: the server knows nothing of this file: it is put into the root folder", path)
-        self._rescued.add(change.node)
+        self._note_rescue(change)
+
+    def _note_rescue(self, change: Commit) -> None:
+        """It is kept once more, behind a create: the versions that are made here count from there."""
+        if not self._is_rescued(change.node):
+            self._diversions.made_anew(change.node, change.base)
+        self._rescued.add(_content_of(change))
+
+    def _is_rescued(self, node: NodeId) -> bool:
+        return any(node == rescued for rescued, _, _ in self._rescued)
+
+    def _made_anew(self, change: Commit) -> Create:
         row, place = self._tree.node(change.node), self._tree.place_of(change.node)
-        self._journal.keep(
-            Create(
-                time_ns=change.time_ns,
-                parent=ROOT_NODE,
-                name=b"recovered %d" % change.node if place is None else place[1],
-                node=change.node,
-                kind=Kind.FILE,
-                mode=0o600 if row is None else row.mode,
-                uid=0 if row is None else row.uid,
-                gid=0 if row is None else row.gid,
-                on_clash=OnClash.KEEP_BOTH,
-            )
+        return Create(
+            time_ns=change.time_ns,
+            parent=ROOT_NODE,
+            name=b"recovered %d" % change.node if place is None else place[1],
+            node=change.node,
+            kind=Kind.FILE,
+            mode=0o600 if row is None else row.mode,
+            uid=0 if row is None else row.uid,
+            gid=0 if row is None else row.gid,
+            on_clash=OnClash.KEEP_BOTH,
         )
-        self._journal.keep(msgspec.structs.replace(change, base=NO_VERSION))
 
     def _note_copy(self, change: Commit, answer: Applied) -> None:
         copy = None if answer.conflict is None else answer.conflict.node
@@ -337,6 +368,15 @@ def _blocks_of(change: AnyChange) -> list[BlockId]:
 
 def _names_any(change: AnyChange, blocks: set[BlockId]) -> bool:
     return not blocks.isdisjoint(_blocks_of(change))
+
+
+def _is_homeless(change: AnyChange, answer: AnyAnswer) -> TypeGuard[Commit]:
+    """Whether this is content of which the server knows no file: it was restored from a backup, for instance."""
+    return isinstance(change, Commit) and isinstance(answer, RefusedAnswer) and answer.errno == "ENOENT"
+
+
+def _content_of(change: Commit) -> tuple[NodeId, VersionNumber, bytes]:
+    return change.node, change.base, change.manifest
 
 
 def _without_rows(answer: AnyAnswer) -> AnyAnswer:

@@ -8,7 +8,7 @@ Invariants (``check`` verifies them in tests):
   everything dropped: the server may have been restored from a backup.
 - A row that came with a reply at ``seq`` is kept only if no change in (seq, applied] touched it: a reply may
   overtake a notice. Touches older than ``_floor`` are forgotten, so a reply older than that is not kept at all.
-- A row is never replaced by one of an older reply.
+- A row is never replaced by one of an older reply, but by one that is made here while the server is away.
 - A reply may be ahead of ``applied`` (those to what was kept apart are): what it told stays when the changes up to it
   are applied.
 - That a name is absent is known from a look-up of it or from a complete listing alone (or this mount's own unlink).
@@ -214,6 +214,10 @@ class Tree:
             self._nodes[node.id] = (seq, node)
             if node.nlink == 0:
                 self._note_removed(node.id)
+
+    def keep_local(self, node: Node) -> None:
+        """A row that was made here, apart from the server: it goes before what any reply told, until ``drop``."""
+        self._nodes[node.id] = (self.applied, node)
 
     def keep_name(self, folder: NodeId, name: bytes, meaning: NodeId | Absent, seq: Seq) -> None:
         """A reply that is true at ``seq`` told what this name means."""

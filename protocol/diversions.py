@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from protocol.ids import NodeId, VersionNumber
+from protocol.ids import NO_VERSION, NodeId, VersionNumber
 from protocol.messages.batches import AnyAnswer, Applied
 from protocol.messages.changes import AnyChange, Commit, Create, Link, Rename, Replaced, Rmdir, Unlink
 
@@ -76,6 +76,10 @@ class Diversions:
                 self._expect(change, _Content(at, answer.version))
                 if conflict is not None and conflict.node == change.node:
                     self._entries[change.node, None] = (conflict.parent, conflict.name)
+
+    def made_anew(self, node: NodeId, base: VersionNumber) -> None:
+        """A file that was lost at the server is created there again: empty, it stands for the version ``base``."""
+        self._contents[node, base] = _Content(node, NO_VERSION)
 
     # ── inside ──
 

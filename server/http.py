@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
-from protocol.ids import BLOCK_ID_BYTES, BlockId, NodeId, Seq, SessionId, WorkspaceId
+from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, BlockId, JournalId, NodeId, Seq, SessionId, WorkspaceId
 from protocol.limits import KIB, NAME_MAX_BYTES
 from protocol.messages.sessions import SESSION_HEADER
 from protocol.messages.wire import JSON, MSGPACK, Message
@@ -118,6 +118,20 @@ def workspace_of(request: Request) -> WorkspaceId:
     if not HEX_ID.match(identity):
         raise Trouble(problems.NOT_FOUND, "there is no such workspace")
     return WorkspaceId(identity)
+
+
+def journal_of(request: Request) -> JournalId:
+    """The journal in the path; raises Trouble."""
+    text = request.path_params["journal"]
+    if not HEX_ID.match(text):
+        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
+    return JournalId(bytes.fromhex(text))
+
+
+def check_journal(journal: JournalId) -> None:
+    """Raises Trouble where this is no journal's id."""
+    if len(journal) != JOURNAL_ID_BYTES:
+        raise Trouble(problems.BAD_REQUEST, f"a journal id has {JOURNAL_ID_BYTES} bytes")
 
 
 def node_of(request: Request) -> NodeId:

@@ -9,12 +9,12 @@ is given, which is never older than the notices that go with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from protocol.diversions import Diversions
-from protocol.ids import BlockId, JournalId, NodeId, Seq, WorkspaceId
+from protocol.ids import BatchId, BlockId, DeviceId, JournalId, NodeId, Seq, WorkspaceId
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, MissingBlocks, Refused
 from protocol.messages.changes import (
     AnyChange,
@@ -77,31 +77,76 @@ def apply_batch(
     ``verified`` has the plain length of each block that travels in the batch: they have been opened. The reply carries
     the news after ``applied``, as ``feed.news`` does.
     """
-    key = (workspace, caller.device, batch.journal)
-    row = tx.one(
-        "SELECT last_number, first_number, answers, session, batch FROM journals"
-        " WHERE workspace = ? AND device = ? AND journal = ?",
-        key,
-    )
-    if row is None:
-        raise OutOfOrder("this journal has not joined the workspace", 0)
-    last, first, answers, session, applied_batch = row
-    if batch.session and session is not None and batch.session != session:
-        raise OutOfOrder("a later mount has taken this journal", last)
-    if batch.first == last + 1:
+    found = _found(tx, workspace, caller, batch)
+    if found.is_next(batch):
         kept = _apply_all(tx, workspace, caller, batch, verified, now_ns)
         tx.execute(
             "UPDATE journals SET last_number = ?, first_number = ?, answers = ?, batch = ?"
             " WHERE workspace = ? AND device = ? AND journal = ?",
-            (last + len(batch.changes), batch.first, _encode(kept), batch.id, *key),
+            (
+                batch.first + len(batch.changes) - 1,
+                batch.first,
+                _encode(kept),
+                batch.id,
+                *_key(workspace, caller, batch),
+            ),
         )
-    elif batch.id and applied_batch and batch.id != applied_batch:
-        raise OutOfOrder("an earlier mount's changes have these numbers", last)
-    elif (batch.first, batch.first + len(batch.changes) - 1) == (first, last):
-        kept = _decode(answers)
     else:
-        raise OutOfOrder(f"the next change of this journal is number {last + 1}, not {batch.first}", last)
+        kept = found.answers_to(batch)
     return BatchReply(_with_nodes(tx, workspace, kept), feed.news(tx, workspace, applied))
+
+
+def repeated(
+    tx: Transaction, workspace: WorkspaceId, caller: Caller, batch: Batch, applied: Seq | None
+) -> BatchReply | None:
+    """The reply to a batch that was applied before, whatever its caller may do by now; None where it would be new.
+
+    Raises OutOfOrder.
+    """
+    found = _found(tx, workspace, caller, batch)
+    if found.is_next(batch):
+        return None
+    return BatchReply(_with_nodes(tx, workspace, found.answers_to(batch)), feed.news(tx, workspace, applied))
+
+
+class _LastBatch(NamedTuple):
+    """The last batch of a journal."""
+
+    last: int
+    first: int
+    answers: bytes
+    batch: BatchId
+
+    def is_next(self, batch: Batch) -> bool:
+        return batch.first == self.last + 1
+
+    def answers_to(self, batch: Batch) -> list[_Kept]:
+        """Where ``batch`` is this one; raises OutOfOrder."""
+        if batch.id and self.batch and batch.id != self.batch:
+            raise OutOfOrder("an earlier mount's changes have these numbers", self.last)
+        if (batch.first, batch.first + len(batch.changes) - 1) != (self.first, self.last):
+            reason = f"the next change of this journal is number {self.last + 1}, not {batch.first}"
+            raise OutOfOrder(reason, self.last)
+        return _decode(self.answers)
+
+
+def _key(workspace: WorkspaceId, caller: Caller, batch: Batch) -> tuple[WorkspaceId, DeviceId, JournalId]:
+    return workspace, caller.device, batch.journal
+
+
+def _found(tx: Transaction, workspace: WorkspaceId, caller: Caller, batch: Batch) -> _LastBatch:
+    """The last batch of this one's journal; raises OutOfOrder where its sender doesn't send for that."""
+    row = tx.one(
+        "SELECT last_number, first_number, answers, batch, session FROM journals"
+        " WHERE workspace = ? AND device = ? AND journal = ?",
+        _key(workspace, caller, batch),
+    )
+    if row is None:
+        raise OutOfOrder("this journal has not joined the workspace", 0)
+    *found, session = row
+    if batch.session and session is not None and batch.session != session:
+        raise OutOfOrder("a later mount has taken this journal", found[0])
+    return _LastBatch(*found)
 
 
 def _with_nodes(tx: Transaction, workspace: WorkspaceId, kept: Sequence[_Kept]) -> list[AnyAnswer]:

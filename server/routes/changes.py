@@ -7,22 +7,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, JOURNAL_ID_BYTES, JournalId
+from protocol.ids import BATCH_ID_BYTES, BLOCK_ID_BYTES, Seq, WorkspaceId
 from protocol.limits import BATCH_MAX_CHANGES, BATCH_MAX_INLINE_BYTES, CHANGES_BODY_MAX_BYTES
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply
 from protocol.messages.changes import Commit
-from server.http import HEX_ID, asking_of, message, reply, workspace_of
+from server.http import Asking, asking_of, check_journal, journal_of, message, reply, workspace_of
 from server.metadata import feed
-from server.metadata.changes import apply_batch
+from server.metadata.changes import apply_batch, repeated
 from server.metadata.store import Transaction
 from server.service import editor, member, room_for_body, service_of
 from server.settling import settle
+from server.space import NoSpace
 from server.troubles import Trouble
 
 
 async def journal(request: Request) -> Response:
     """Up to where a journal's changes have been applied."""
-    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
+    service, workspace, identity = service_of(request), workspace_of(request), journal_of(request)
 
     def work(tx: Transaction) -> JournalReply:
         who, _ = member(tx, request, workspace)
@@ -33,7 +34,7 @@ async def journal(request: Request) -> Response:
 
 async def take_journal(request: Request) -> Response:
     """The same, for a mount that begins to send what it did while it was away: nobody else sends for it any more."""
-    service, workspace, identity = service_of(request), workspace_of(request), _journal_in(request)
+    service, workspace, identity = service_of(request), workspace_of(request), journal_of(request)
     asking = asking_of(request)
     if asking is None:
         raise Trouble(problems.BAD_REQUEST, "which session?")
@@ -51,26 +52,41 @@ async def send(request: Request) -> Response:
     async with room_for_body(request):
         batch = await message(request, Batch, CHANGES_BODY_MAX_BYTES)
         _check_batch(batch)
-        inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
-        verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
-        applied = None if asking is None else asking.applied
-
-        def work(tx: Transaction) -> BatchReply:
-            who = editor(tx, request, workspace)
-            return apply_batch(tx, workspace, who, batch, verified, applied, service.now_ns())
-
-        answer = await service.metadata.write(work)
+        try:
+            answer = await _apply(request, workspace, batch, asking)
+        except (Trouble, NoSpace):  # As things are now: but it may have been applied, and its answer lost.
+            repeat = await _repeat(request, workspace, batch, asking)
+            if repeat is None:
+                raise
+            answer = repeat
     if any(isinstance(one, Applied) for one in answer.answers):
         service.notifier.ring(workspace, batch.journal)
     await settle(service, workspace, answer.notices, asking)
     return reply(request, answer)
 
 
-def _journal_in(request: Request) -> JournalId:
-    text = request.path_params["journal"]
-    if not HEX_ID.match(text):
-        raise Trouble(problems.BAD_REQUEST, "a journal id has 32 lower-case hexadecimal digits")
-    return JournalId(bytes.fromhex(text))
+async def _apply(request: Request, workspace: WorkspaceId, batch: Batch, asking: Asking | None) -> BatchReply:
+    service = service_of(request)
+    inline = [small for change in batch.changes if isinstance(change, Commit) for small in change.blocks]
+    verified = await service.blocks.verify_inline(workspace, inline, lambda tx: editor(tx, request, workspace))
+
+    def work(tx: Transaction) -> BatchReply:
+        who = editor(tx, request, workspace)
+        return apply_batch(tx, workspace, who, batch, verified, _applied(asking), service.now_ns())
+
+    return await service.metadata.write(work)
+
+
+async def _repeat(request: Request, workspace: WorkspaceId, batch: Batch, asking: Asking | None) -> BatchReply | None:
+    def work(tx: Transaction) -> BatchReply | None:
+        who, _ = member(tx, request, workspace)
+        return repeated(tx, workspace, who, batch, _applied(asking))
+
+    return await service_of(request).metadata.read(work)
+
+
+def _applied(asking: Asking | None) -> Seq | None:
+    return None if asking is None else asking.applied
 
 
 def _check_batch(batch: Batch) -> None:
@@ -84,12 +100,6 @@ def _check_batch(batch: Batch) -> None:
         raise Trouble(problems.BODY_TOO_LARGE, f"the blocks in a batch have at most {BATCH_MAX_INLINE_BYTES} bytes")
     if any(len(small.id) != BLOCK_ID_BYTES for change in commits for small in change.blocks):
         raise Trouble(problems.BAD_REQUEST, f"a block id has {BLOCK_ID_BYTES} bytes")
-
-
-def check_journal(journal: JournalId) -> None:
-    """Raises Trouble where this is no journal's id."""
-    if len(journal) != JOURNAL_ID_BYTES:
-        raise Trouble(problems.BAD_REQUEST, f"a journal id has {JOURNAL_ID_BYTES} bytes")
 
 
 ROUTES = [

@@ -16,11 +16,20 @@ from protocol.limits import POLL_MAX_S
 from protocol.messages.batches import JournalReply
 from protocol.messages.notices import Notices
 from protocol.messages.sessions import Join, JoinReply, PollReply
-from server.http import Asking, asking_of, message, no_content, number_query, reply, seconds_query, workspace_of
+from server.http import (
+    Asking,
+    asking_of,
+    check_journal,
+    message,
+    no_content,
+    number_query,
+    reply,
+    seconds_query,
+    workspace_of,
+)
 from server.metadata import feed, sessions, tree
 from server.metadata.store import Transaction
 from server.notifier import Waiter
-from server.routes.changes import check_journal
 from server.service import Service, member, service_of
 from server.settling import heard
 from server.troubles import Trouble

@@ -15,9 +15,9 @@ from backend.ownblocks import OwnBlocks
 from backend.threads import InlineThreads
 from backend.tree import Tree
 from protocol import keys
-from protocol.ids import BlockId, JournalId, Seq
+from protocol.ids import NO_VERSION, BlockId, JournalId, Seq, VersionNumber
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
-from protocol.messages.changes import AnyChange
+from protocol.messages.changes import AnyChange, Commit
 from protocol.messages.notices import Notices
 from protocol.messages.sessions import JoinReply
 from tests.simulation.disk import ROOT, SimDisk
@@ -83,7 +83,7 @@ class MemoryReplay:
         return BatchReply(answers, Notices(Seq(self.last)))
 
     def _answer(self, change: AnyChange) -> AnyAnswer:
-        answer = self.script.pop(0) if self.script else Applied(Seq(self.last))
+        answer = self.script.pop(0) if self.script else Applied(Seq(self.last), version=_version_of(change))
         if isinstance(answer, Applied):
             self.applied.append(change)
         if isinstance(answer, MissingBlocks):
@@ -122,3 +122,7 @@ class Device:
         self.cache.load()
         self.tree = Tree(Seq(0))
         self.apart = Apart(remote, self.tree, self.journal, self.own, self.cache, KEYS, InlineThreads())
+
+
+def _version_of(change: AnyChange) -> VersionNumber:
+    return VersionNumber(change.base + 1) if isinstance(change, Commit) else NO_VERSION

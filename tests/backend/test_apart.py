@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from functools import cache
 from random import Random
 
@@ -18,7 +19,7 @@ from protocol.manifest import Manifest, Piece
 from protocol.messages.batches import AnyAnswer, Applied, Batch, Conflict, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
 from protocol.messages.blocks import SealedBlock
-from protocol.messages.changes import AnyChange, Commit, Create, OnClash, SetAttributes, Unlink
+from protocol.messages.changes import AnyChange, Commit, Create, OnClash, Rename, SetAttributes, Unlink
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.tree import Entry
 from protocol.sealing import seal
@@ -261,6 +262,82 @@ async def test_content_of_a_file_that_the_server_knows_nothing_of_is_made_anew(w
     assert (content.base, content.blocks) == (0, commit().blocks)
 
 
+LOST = RefusedAnswer("ENOENT", "there is no such file")
+
+
+def contents_of(applied: list[AnyChange]) -> list[tuple[int, bytes]]:
+    """Base and content of each commit of FILE that has an inline block."""
+    return [
+        (change.base, next(plain for plain in (b"1", b"2", b"3", b"4") if block_of(plain)[0] == change.blocks[0].id))
+        for change in applied
+        if isinstance(change, Commit) and change.node == FILE
+    ]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_of_a_file_that_the_server_knows_nothing_of_each_version_is_kept(world: World, restarts: bool) -> None:
+    await world.keep(commit(base=1, plain=b"1"), *[chmod(OTHER)] * (REPLAY_BATCH - 1))
+    await world.keep(commit(base=2, plain=b"2"), commit(base=3, plain=b"3"))
+    world.server.script = [LOST, *[Applied(Seq(1))] * (REPLAY_BATCH - 1), LOST, LOST]
+    if restarts:
+        world.server.refusal = lambda batch: Offline("cut") if len(world.server.batches) == 2 else None
+        with pytest.raises(Offline):
+            await world.device.apart.replay.send_all()
+        world.restart()
+    applied = await world.send_all()
+    assert [change.node for change in applied if isinstance(change, Create)] == [FILE]
+    assert contents_of(applied) == [(0, b"1"), (1, b"2"), (2, b"3")]
+
+
+async def test_what_is_written_while_a_lost_file_is_made_anew_comes_after_it(world: World) -> None:
+    await world.keep(commit(base=1, plain=b"1"), commit(base=2, plain=b"2"))
+    world.server.script = [LOST, LOST]
+    world.server.refusal = lambda batch: Offline("cut") if len(world.server.batches) == 2 else None
+    with pytest.raises(Offline):
+        await world.device.apart.replay.send_all()
+    await world.keep(commit(base=3, plain=b"3"))
+    assert contents_of(await world.send_all()) == [(0, b"1"), (1, b"2"), (2, b"3")]
+
+
+async def test_content_that_is_refused_once_more_after_its_file_was_made_anew_stops_nothing_else(world: World) -> None:
+    await world.keep(commit(), chmod(OTHER))
+    world.server.script = [LOST, Applied(Seq(1)), LOST, LOST]
+    assert [change.node for change in await world.send_all()] == [OTHER]
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+async def test_content_of_a_lost_file_survives_a_disk_that_fails_meanwhile(world: World, step: int) -> None:
+    await world.keep(commit(base=1, plain=b"1"), commit(base=2, plain=b"2"))
+    world.server.script = [LOST, LOST]
+    world.server.refusal = fail_at_step(world, step)
+    with pytest.raises(LocalFailure):
+        await world.device.apart.replay.send_all()
+    assert contents_of(await world.send_all()) == [(0, b"1"), (1, b"2")]
+
+
+def fail_at_step(world: World, step: int) -> Callable[[Batch], None]:
+    """The disk fails at so manieth change after the first batch has come."""
+
+    def refusal(batch: Batch) -> None:
+        if len(world.server.batches) == 1:
+            world.disk.fail_at(world.disk.steps + step, errno.EIO)
+
+    return refusal
+
+
+async def test_nothing_is_learnt_from_answers_that_can_not_be_written(world: World) -> None:
+    await world.keep(
+        create(), Rename(time_ns=1, node=NEW, parent=ROOT_NODE, name=b"new", new_parent=ROOT_NODE, new_name=b"x")
+    )
+    world.server.script = [Applied(Seq(1), conflict=Conflict(NEW, ROOT_NODE, b"new (conflict)")), Applied(Seq(2))]
+    world.server.refusal = fail_at_step(world, 1)
+    with pytest.raises(LocalFailure):
+        await world.device.apart.replay.send_all()
+    await world.send_all()
+    first, again = world.server.batches
+    assert first == again
+
+
 async def test_a_journal_that_the_server_never_heard_of_joins(world: World) -> None:
     await world.keep(chmod(FILE))
     await world.send_all()
@@ -294,6 +371,22 @@ async def test_later_changes_follow_what_became_of_earlier_ones_across_a_restart
     last = (await world.send_all())[-1]
     assert isinstance(last, Commit)
     assert (last.node, last.base) == (copy, 1)
+
+
+async def test_a_later_mount_shows_what_the_server_has_applied_and_nothing_that_it_refused(world: World) -> None:
+    await world.keep(chmod(FILE), chmod(OTHER))
+    world.server.script = [Applied(Seq(1)), RefusedAnswer("EPERM", "no")]
+    await world.send_all()
+    world.restart()
+    modes = [known.mode for node in (FILE, OTHER) if (known := world.device.tree.node(node)) is not None]
+    assert modes == [0o600, 0o644]
+
+
+async def test_a_later_mount_shows_nothing_that_was_given_up(world: World) -> None:
+    await world.keep(commit(inline=False), chmod(OTHER))
+    await world.send_all()
+    world.restart()
+    assert world.version(FILE) == 1
 
 
 # ── adopting ──

@@ -353,3 +353,12 @@ def test_random_changes_have_the_same_outcome_here_and_at_the_server(seed: int) 
 def unknown_here(outcome: str) -> set[str]:
     """What is said here where the server says that there never was such a node: it could not be asked."""
     return {"ENOENT", "Offline"} if outcome == "ENOENT" else {outcome}
+
+
+def test_a_row_that_a_reply_told_ahead_of_what_is_applied_gives_way_to_what_is_done_here(tree: Tree) -> None:
+    tree.keep_node(row(FILE, version=4), Seq(8))
+    branch = Branch(tree)
+    (changed,) = branch.apply(commit(FILE, 4))
+    assert changed.version == 5
+    branch.undo(0)
+    assert tree.node(FILE) == row(FILE, version=4)

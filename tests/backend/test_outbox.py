@@ -16,7 +16,7 @@ from backend.outbox import COMPANY_S, Outbox, Pending
 from backend.reach import Reach
 from protocol.ids import JournalId, NodeId, Seq
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply
-from protocol.messages.changes import AnyChange, SetAttributes
+from protocol.messages.changes import AnyChange, Create, SetAttributes
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notices
 from tests.backend.parting import Device, MemoryReplay
@@ -280,6 +280,31 @@ async def test_a_batch_under_way_is_adopted_and_answered_here(parting: World, au
     sending = parting.device.journal.sending
     assert sending is not None
     assert (sending.first, sending.adopted) == (1, True)
+
+
+async def test_a_create_under_way_that_can_not_be_shown_here_counts_as_done(
+    parting: World, autojump_clock: object
+) -> None:
+    """It is in the journal: the file that waits for it must not be taken for one that nobody else will ever see."""
+    parting.server.gate = trio.Event()
+    create = Create(0, NodeId(50), b"file", NodeId(99), Kind.FILE, 0o600, 0, 0)
+    pending = parting.outbox.submit_later(create)
+    parting.outbox.hurry()
+    await trio.testing.wait_all_tasks_blocked()
+    parting.part()
+    assert await pending.end() == (Applied(Seq(0)), 0)
+    assert [kept.node for _, kept in parting.device.journal.kept()] == [99]
+
+
+async def test_who_waits_for_a_change_under_way_that_can_not_be_done_here_is_told(
+    parting: World, autojump_clock: object
+) -> None:
+    parting.server.gate = trio.Event()
+    pending = parting.outbox.submit(change(99))
+    await trio.testing.wait_all_tasks_blocked()
+    parting.part()
+    with pytest.raises(Offline):
+        await pending.answer()
 
 
 async def test_what_is_queued_is_kept_when_the_mount_parts(parting: World, autojump_clock: object) -> None:

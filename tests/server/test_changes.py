@@ -44,6 +44,25 @@ async def test_a_batch_sent_again_is_answered_as_before(ada: Client) -> None:
     assert again.notices.seq == 1
 
 
+async def test_a_batch_sent_again_is_answered_as_before_though_its_user_may_not_change_anything_any_more(
+    world: World, writer: Client
+) -> None:
+    bob = await (await world.member(writer, "bob", Role.EDITOR)).join()
+    batch = bob.batch(create(b"f", 100))
+    first = await bob.ask(BatchReply, "POST", "./changes", batch)
+    await writer.call("POST", "./members", Share("bob", Role.VIEWER))
+    again = await bob.ask(BatchReply, "POST", "./changes", batch)
+    assert first.answers == again.answers
+
+
+async def test_a_batch_sent_again_is_answered_as_before_though_the_disk_is_full(world: World, ada: Client) -> None:
+    batch = ada.batch(create(b"f", 100), commit(ada, 100, bytes(range(256))))
+    first = await ada.ask(BatchReply, "POST", "./changes", batch)
+    world.free.data_bytes = NEARLY_FULL_BYTES
+    again = await ada.ask(BatchReply, "POST", "./changes", batch)
+    assert first.answers == again.answers
+
+
 async def test_a_batch_out_of_order_is_refused(ada: Client) -> None:
     ada.next_number = 5
     assert problem(await ada.call("POST", "./changes", ada.batch(create(b"f", 100)))) == (409, "out-of-order")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from backend.errors import Offline
+from backend.journal import Journal
 from backend.status import FileState
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber
+from protocol.messages.batches import Applied
+from protocol.messages.changes import Commit
 from protocol.messages.nodes import Kind
 from tests.simulation.disk import SimDisk
 from tests.together.parting import back, cut_off
@@ -184,6 +188,26 @@ async def test_a_damaged_block_stops_nothing_but_its_own_commit(world: World, au
         assert (await one.lookup(ROOT_NODE, b"damaged")).version == 0  # type: ignore[union-attr]
 
 
+async def test_a_manifest_that_the_server_refuses_stops_nothing_but_its_own_commit(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive() as one:
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"file", b"content")
+    with Journal(desk.disk, desk.folder / "journal") as journal:
+        (commit,) = [change for _, change in journal.kept() if isinstance(change, Commit)]
+        journal.keep(msgspec.structs.replace(commit, base=VersionNumber(1), size=commit.size + 1))
+        journal.sync()
+    async with desk.crashing_drive() as one:
+        await write(one, b"after", b"y")
+        with trio.fail_after(600):
+            await back(desk, one)
+        assert await read(one, b"file") == b"content"
+        assert await read(one, b"after") == b"y"
+
+
 async def test_what_is_written_over_content_that_was_given_up_does_not_replace_what_others_wrote(
     world: World, autojump_clock: object
 ) -> None:
@@ -250,3 +274,28 @@ async def test_what_a_revoked_device_kept_is_shown_to_nobody_and_sent_when_it_ma
         await one.synced()
         assert await names(two) == [b"before", b"mine"]
         assert await read(two, b"mine") == b"mine"
+
+
+async def test_a_server_that_goes_while_a_mount_settles_what_an_earlier_one_had_sent_is_worked_without(
+    world: World, autojump_clock: object
+) -> None:
+    desk = world.place("desk")
+    async with desk.crashing_drive() as one:
+        await one.entries(ROOT_NODE)
+        await cut_off(desk, one)
+        await write(one, b"file", b"content")
+        desk.http.cut, desk.http.lose_changes = False, True
+        await desk.http.lost.wait()
+    desk.http.lose_changes = False
+    with Journal(desk.disk, desk.folder / "journal") as journal:
+        numbers = [number for number, _ in journal.kept()]
+        journal.answered(numbers, [Applied(Seq(0))] * len(numbers))
+        journal.sync()
+        desk.http.withheld = journal.id.hex()
+    async with desk.drive() as one:
+        assert one.reach.apart
+        assert await read(one, b"file") == b"content"
+        desk.http.withheld = ""
+        await one.synced()
+        assert not one.reach.apart
+        assert await read(one, b"file") == b"content"
