@@ -26,7 +26,7 @@ STEP: Final = 10_000
 """Files that come and go between two looks at what the mount's process holds."""
 
 GROWTH_MOST_BYTES: Final = 40 * MIB
-"""After the first step: what the cache notes of touched names and nodes (``backend/tree.py``) until it forgets them all,
+"""After the first step: what the tree notes of touched names and nodes until it forgets them all (``backend/tree.py``),
 and what Python's allocator keeps."""
 
 KNOWN_MOST: Final = 15_000
