@@ -1,9 +1,9 @@
 """Sealed blocks kept on the local disk: a folder of bounded size, least recently used out first.
 
-Owns the folder. The size that counts is what files take of a disk, whole units each: so many tiny blocks are
-bounded too, and with them the index in memory. What lies there is sealed, so a lost laptop's cache tells nothing without the key, and every
-block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error. Names are the
-block id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
+Owns the folder. What counts is what its files take of a disk, whole units each: tiny blocks are bounded in number too,
+and with them the index in memory. What lies there is sealed, so a lost laptop's cache tells nothing without the key,
+and every block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error.
+Names are the block id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
 
 Synchronous; callers run it off the event loop.
 """

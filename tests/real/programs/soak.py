@@ -25,7 +25,7 @@ MIB: Final = 1 << 20
 STEP: Final = 10_000
 """Files that come and go between two looks at what the mount's process holds."""
 
-GROWTH_MOST_BYTES: Final = 40 * MIB
+GROWTH_MOST_BYTES: Final = 24 * MIB
 """After the first step: what the tree notes of touched names and nodes until it forgets them all (``backend/tree.py``),
 and what Python's allocator keeps."""
 
