@@ -1,8 +1,9 @@
 """Sealed blocks kept on the local disk: a folder of bounded size, least recently used out first.
 
-Owns the folder. What lies there is sealed, so a lost laptop's cache tells nothing without the key, and every
-block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error. Names are the
-block id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
+Owns the folder. What counts is what its files take of a disk, whole units each: tiny blocks are bounded in number too,
+and with them the index in memory. What lies there is sealed, so a lost laptop's cache tells nothing without the key,
+and every block is verified when it is opened. Nothing here is precious: whatever fails is a miss, never an error.
+Names are the block id's hexadecimal digits under 256 folders; a file is written under a temporary name and renamed.
 
 Synchronous; callers run it off the event loop.
 """
@@ -14,9 +15,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from backend.disk import Disk, Entry, read_file
 from protocol.ids import BlockId
+
+UNIT_BYTES: Final = 4096
+"""What file systems give files room in."""
+
+
+def _room_bytes(size_bytes: int) -> int:
+    return -(-size_bytes // UNIT_BYTES) * UNIT_BYTES
 
 
 class BlockCache:
@@ -26,7 +35,8 @@ class BlockCache:
         self._disk = disk
         self._folder = folder
         self._limit_bytes = limit_bytes
-        self._sizes: OrderedDict[BlockId, int] = OrderedDict()
+        self._rooms: OrderedDict[BlockId, int] = OrderedDict()
+        """Bytes of the disk that each takes, in order of use."""
         self._lock = threading.Lock()
         self.used_bytes = 0
         self.trouble = ""
@@ -44,16 +54,16 @@ class BlockCache:
             found.append((entry.mtime_ns, block, entry.size_bytes))
         with self._lock:
             for _, block, size in sorted(found):
-                self._sizes[block] = size
-                self.used_bytes += size
+                self._rooms[block] = _room_bytes(size)
+                self.used_bytes += self._rooms[block]
         self._trim()
 
     def get(self, block: BlockId) -> bytes | None:
         """A sealed block, unverified, or None."""
         with self._lock:
-            if block not in self._sizes:
+            if block not in self._rooms:
                 return None
-            self._sizes.move_to_end(block)
+            self._rooms.move_to_end(block)
         try:
             path = self._path(block)
             sealed = read_file(self._disk, path)
@@ -66,7 +76,7 @@ class BlockCache:
     def put(self, block: BlockId, sealed: bytes | bytearray) -> None:
         """Keep a sealed block, if it can be kept."""
         with self._lock:
-            if block in self._sizes or len(sealed) > self._limit_bytes:
+            if block in self._rooms or _room_bytes(len(sealed)) > self._limit_bytes:
                 return
         path = self._path(block)
         temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
@@ -78,16 +88,16 @@ class BlockCache:
             self._remove(temporary)
             return
         with self._lock:
-            if block not in self._sizes:
-                self._sizes[block] = len(sealed)
-                self.used_bytes += len(sealed)
+            if block not in self._rooms:
+                self._rooms[block] = _room_bytes(len(sealed))
+                self.used_bytes += self._rooms[block]
         self.trouble = ""
         self._trim()
 
     def drop(self, block: BlockId) -> None:
         """Remove a block: its bytes were not what they claim."""
         with self._lock:
-            self.used_bytes -= self._sizes.pop(block, 0)
+            self.used_bytes -= self._rooms.pop(block, 0)
         self._remove(self._path(block))
 
     def shrink(self, by_bytes: int) -> None:
@@ -100,10 +110,10 @@ class BlockCache:
     def _trim_to(self, most_bytes: int) -> None:
         while True:
             with self._lock:
-                if self.used_bytes <= most_bytes or not self._sizes:
+                if self.used_bytes <= most_bytes or not self._rooms:
                     return
-                block, size = self._sizes.popitem(last=False)
-                self.used_bytes -= size
+                block, room_bytes = self._rooms.popitem(last=False)
+                self.used_bytes -= room_bytes
             self._remove(self._path(block))
 
     def _path(self, block: BlockId) -> Path:

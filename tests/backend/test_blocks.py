@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from backend.blockcache import BlockCache
-from backend.blocks import AHEAD_BYTES, FETCHES, MEMORY_BYTES, Blocks, ReadAhead
+from backend.blocks import AHEAD_BYTES, FETCHES, KEEPING_BYTES, MEMORY_BYTES, Blocks, ReadAhead
 from backend.disk import RealDisk
 from backend.errors import Corrupt, Offline
 from backend.threads import InlineThreads
@@ -240,6 +240,13 @@ async def test_opened_blocks_in_memory_are_bounded(remote: MemoryRemote, cache: 
             await blocks.read(manifest, number * 4 * MIB, 1, ReadAhead())
         await trio.testing.wait_all_tasks_blocked()
         assert blocks.memory_bytes <= MEMORY_BYTES
+
+
+async def test_tiny_blocks_in_memory_count_more_than_their_bytes(remote: MemoryRemote, cache: BlockCache) -> None:
+    async with running(remote, cache) as blocks:
+        for number in range(10):
+            await blocks.read(remote.add_file(KEYS, bytes([number])), 0, 1, ReadAhead())
+        assert blocks.memory_bytes == 10 * (1 + KEEPING_BYTES)
 
 
 async def test_a_block_that_somebody_waits_for_overtakes_those_fetched_ahead(

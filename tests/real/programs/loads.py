@@ -26,7 +26,15 @@ def fio(folder: Path, size: str, *, engine: str, block: str, pattern: str = "ran
     """Blocks at random places, each with a checksum that is verified after all have been written."""
     _run(
         ("fio", "--name=load", f"--directory={folder}", f"--rw={pattern}", f"--bs={block}", f"--size={size}"),
-        ("--numjobs=2", "--thread", f"--ioengine={engine}", "--fsync=128", "--verify=crc32c", "--verify_fatal=1"),
+        (
+            "--numjobs=2",
+            "--thread",
+            f"--ioengine={engine}",
+            "--fsync=128",
+            "--verify=crc32c",
+            "--verify_fatal=1",
+            "--verify_state_save=0",
+        ),
         within_s=3600.0,
     )
 

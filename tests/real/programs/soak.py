@@ -25,8 +25,8 @@ MIB: Final = 1 << 20
 STEP: Final = 10_000
 """Files that come and go between two looks at what the mount's process holds."""
 
-GROWTH_MOST_BYTES: Final = 40 * MIB
-"""After the first step: what the cache notes of touched names and nodes (``backend/tree.py``) until it forgets all,
+GROWTH_MOST_BYTES: Final = 24 * MIB
+"""After the first step: what the tree notes of touched names and nodes until it forgets them all (``backend/tree.py``),
 and what Python's allocator keeps."""
 
 KNOWN_MOST: Final = 15_000
