@@ -252,10 +252,10 @@ async def test_a_close_does_not_wait_forever_for_what_could_not_be_sent_to_be_pu
         await one.entries(ROOT_NODE)
         file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
         await file.write(0, b"content")
+        threads.hold = hold = trio.Event()
         with desk.http.no_space(), pytest.raises(LocalFailure):
-            threads.hold = trio.Event()
             await one.flush(file)
-        threads.hold.set()
+        hold.set()
         await one.synced()
         await one.release(file)
 
