@@ -491,13 +491,15 @@ class OpenFile:
         if overlay is None or self._record is None:
             return
         record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
-        with trio.move_on_after(SYNCED_WITHIN_S, shield=True):
+        with trio.move_on_after(SYNCED_WITHIN_S, shield=True) as scope:
             if record.content is None:
                 await self._services.threads.run(overlay.sync)
             if self._record is None:
                 return  # It was removed here meanwhile.
             self._remember(record)
             await self._services.threads.run(self._services.journal.sync)
+        if scope.cancelled_caught:
+            raise LocalFailure(f"{overlay.path.parent}: it takes too long to put what was written there safely")
 
     def _forget_record(self) -> None:
         number, self._record = self._record, None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from backend.drive import Drive
+from backend.rechunk import HOLE_MIN_BYTES
 from protocol.ids import ROOT_NODE, NodeId
+from protocol.limits import INLINE_MANIFEST_PIECES
 
 
 async def write(drive: Drive, name: bytes, content: bytes, parent: NodeId = ROOT_NODE) -> NodeId:
@@ -20,6 +22,15 @@ async def write(drive: Drive, name: bytes, content: bytes, parent: NodeId = ROOT
         return file.node
     finally:
         await drive.release(file)
+
+
+async def write_long(drive: Drive, node: NodeId, content: bytes) -> None:
+    """Write a few bytes between holes: more pieces than a row carries with it."""
+    file = await drive.open(node)
+    for number in range(INLINE_MANIFEST_PIECES):
+        await file.write(number * 2 * HOLE_MIN_BYTES, content)
+    await drive.flush(file)
+    await drive.release(file)
 
 
 async def read(drive: Drive, name: bytes, parent: NodeId = ROOT_NODE) -> bytes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from backend.drive import Drive
-from backend.rechunk import HOLE_MIN_BYTES
-from protocol.ids import ROOT_NODE, NodeId
-from protocol.limits import INLINE_MANIFEST_PIECES
+from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode
 from tests.together.parting import back, cut_off
-from tests.together.programs import copies, names, read, write
+from tests.together.programs import copies, names, read, write, write_long
 from tests.together.world import World
 
 
@@ -125,15 +122,6 @@ async def test_who_reads_an_older_version_stays_on_it_when_what_was_written_beco
         assert await read(one, b"file") == await read(two, b"file") == b"theirs"
         (copy,) = await copies(two)
         assert await read(two, copy) == b"minend"
-
-
-async def write_long(drive: Drive, node: NodeId, content: bytes) -> None:
-    """Write a few bytes between holes: more pieces than a row carries with it."""
-    file = await drive.open(node)
-    for number in range(INLINE_MANIFEST_PIECES):
-        await file.write(number * 2 * HOLE_MIN_BYTES, content)
-    await drive.flush(file)
-    await drive.release(file)
 
 
 async def test_a_version_made_apart_does_not_stand_for_another_device_s_of_its_number(

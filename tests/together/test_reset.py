@@ -12,7 +12,7 @@ from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode
 from protocol.messages.nodes import Kind
 from tests.together.parting import back, cut_off
-from tests.together.programs import names, read, write
+from tests.together.programs import names, read, write, write_long
 from tests.together.world import World
 
 LARGE = os.urandom(600_000)
@@ -111,3 +111,18 @@ async def test_a_device_that_only_looked_sees_what_is_there_by_now(world: World,
         assert any(outdated.everything for outdated in desk.outdated), "the kernel drops all that it has"
         assert await read(one, b"edited") == b"theirs"
         assert await names(one) == [b"by another name", b"edited", b"mine", b"new"]
+
+
+async def test_the_content_of_a_version_is_asked_for_anew(world: World, autojump_clock: object) -> None:
+    """A server that was restored from a backup gives numbers of versions a second time."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        await prepare(one)
+        await write_long(one, await write(one, b"long", b""), b"content")
+        await cut_off(desk, one)
+        await change_while_another_is_away(world, two)
+        await back(desk, one)
+        await trio.sleep(1)
+        del desk.http.requests[:]
+        await read(one, b"long")
+        assert [request for request in desk.http.requests if request.endswith("/manifest")]

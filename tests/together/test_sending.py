@@ -13,7 +13,7 @@ import trio.testing
 
 from backend.caller import Caller
 from backend.drive import Drive
-from backend.errors import DriveError, NoSpace, Offline
+from backend.errors import DriveError, LocalFailure, NoSpace, Offline
 from backend.journal import Journal
 from backend.openfile import OpenFile
 from backend.records import Flushed
@@ -239,6 +239,23 @@ async def test_others_go_on_while_what_could_not_be_sent_is_put_safe(world: Worl
             threads.hold.set()
             await trio.testing.wait_all_tasks_blocked(0.01)
         assert [type(error) for error in told] == [NoSpace]
+        await one.synced()
+        await one.release(file)
+
+
+async def test_a_close_does_not_wait_forever_for_what_could_not_be_sent_to_be_put_safe(
+    world: World, autojump_clock: object
+) -> None:
+    desk, threads = world.place("desk"), SlowThreads()
+    desk.threads = threads
+    async with desk.drive() as one:
+        await one.entries(ROOT_NODE)
+        file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await file.write(0, b"content")
+        threads.hold = hold = trio.Event()
+        with desk.http.no_space(), pytest.raises(LocalFailure):
+            await one.flush(file)
+        hold.set()
         await one.synced()
         await one.release(file)
 
