@@ -17,6 +17,7 @@ from backend.apart import Apart
 from backend.attachment import Attachment, Moved
 from backend.blocks import Blocks
 from backend.changes import Changes
+from backend.compaction import Compaction
 from backend.contents import Contents
 from backend.errors import DriveError, Offline
 from backend.journal import Journal
@@ -54,6 +55,7 @@ class Drive:
         apart: Apart,
         memory: TreeFile,
         journal: Journal,
+        compaction: Compaction,
         blocks: Blocks,
         uploads: Uploader,
         new_overlay: Callable[[Manifest], Overlay],
@@ -76,6 +78,7 @@ class Drive:
         self._memory = memory
         self._blocks = blocks
         self._journal = journal
+        self._compaction = compaction
         self._attachment = Attachment(
             remote,
             direct,
@@ -126,6 +129,7 @@ class Drive:
             nursery.start_soon(self._files.run)
             nursery.start_soon(self._attachment.remember)
             nursery.start_soon(self._memory.run)
+            nursery.start_soon(self._compaction.run)
             task_status.started()
 
     # ── with the server, and apart from it ──
