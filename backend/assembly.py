@@ -17,6 +17,7 @@ from backend.apart import Apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
 from backend.caller import IMPATIENT, PATIENT, Caller, Patience
+from backend.compaction import Compaction
 from backend.drive import Drive
 from backend.http import Http
 from backend.journal import Journal
@@ -109,6 +110,7 @@ def assemble(
         Apart(direct, tree, journal, own, cache, working_keys, threads),
         kept.memory,
         journal,
+        Compaction(journal, threads),
         blocks,
         Uploader(reached, blocks, cache, working_keys, threads),
         threads,

@@ -17,6 +17,7 @@ from backend.apart import Apart
 from backend.attachment import Attachment
 from backend.blocks import Blocks
 from backend.changes import Changes
+from backend.compaction import Compaction
 from backend.contents import Contents
 from backend.errors import DriveError, Offline
 from backend.journal import Journal
@@ -56,6 +57,7 @@ class Drive:
         apart: Apart,
         memory: TreeFile,
         journal: Journal,
+        compaction: Compaction,
         blocks: Blocks,
         uploads: Uploader,
         threads: Threads,
@@ -79,6 +81,7 @@ class Drive:
         self._memory = memory
         self._blocks = blocks
         self._journal = journal
+        self._compaction = compaction
         self._attachment = Attachment(
             remote,
             direct,
@@ -130,6 +133,7 @@ class Drive:
             nursery.start_soon(self._files.run)
             nursery.start_soon(self._attachment.remember)
             nursery.start_soon(self._memory.run)
+            nursery.start_soon(self._compaction.run)
             task_status.started()
 
     # ── with the server, and apart from it ──

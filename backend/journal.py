@@ -7,13 +7,14 @@ Owns the journal folder: the journal's id, the lock that keeps a second mount ou
 folder of overlay files that records name.
 
 Invariants: a record's number is never used twice in one log; a log is only appended to, or replaced in one step by
-another that holds all that is live; that happens when nothing is live and it is long, and when most of it is obsolete:
-so it is not much longer than twice what is live. What ``sync`` promised holds whichever process comes next, and
-whatever that one's crash undoes. What is kept can be sent, however full the disk is: changes are kept only while there
-is a reserve for what is written then.
+another that holds all that is live. Soon after most of it is obsolete, ``compact`` does that, for whoever syncs it or
+for ``Compaction``: so it is not much longer than twice what is live. What ``sync`` promised holds whichever process
+comes next, and whatever that one's crash undoes. What is kept can be sent, however full the disk is: changes are kept
+only while there is a reserve for what is written then.
 
 ``sync`` may run in a worker while records are appended: ``_turn`` guards the log and what is live, and is not held
-while the disk syncs; ``_sync_turn`` lets one sync run at a time, since a failed one is told to one caller alone.
+while the disk syncs, but for a sync after one that failed; ``_sync_turn`` lets one of them or of ``compact`` run at a
+time, since a failed sync is told to one caller alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -38,8 +39,7 @@ from protocol.messages.batches import AnyAnswer, Refused
 from protocol.messages.changes import AnyChange, Commit
 
 _COMPACT_BYTES: Final = 4 << 20
-"""A log with nothing live is emptied when it is at least this long, not after each commit; and what is obsolete in one
-that holds something goes when it is this much more than the rest."""
+"""A log is written anew when it is at least this long, and what is obsolete in it is this much more than the rest."""
 
 _OVER_BYTES: Final = 1 << 20
 """Of a log that is written over itself, so much at once."""
@@ -54,6 +54,8 @@ class Journal:
         self.overlays = folder / "overlays"
         self.disk = disk
         """Where the journal lies, and the overlays."""
+        self.obsolete: Callable[[], None] = lambda: None
+        """Called by ``end`` and ``settle`` when most of the log is obsolete: somebody is to ``compact`` it."""
         self._folder = folder
         self._compact_bytes = compact_bytes
         self._live: dict[int, Flushed] = {}
@@ -112,12 +114,11 @@ class Journal:
 
     def _tidy(self, record: Record) -> None:
         try:
-            if self._live or self._kept or self._log_bytes < self._compact_bytes:
-                self._append_surely(record)
-            else:
-                self._begin_log()
-        except (OSError, LocalFailure) as error:
+            self._append_surely(record)
+        except LocalFailure as error:
             log.warning("%s: the end of a record can't be written: %s", self._folder, error)
+        if self._is_mostly_obsolete():
+            self.obsolete()
 
     # ── changes that were made apart from the server ──
 
@@ -227,30 +228,61 @@ class Journal:
                     if self._in_doubt:
                         self._make_sure()
                         return
-                    if self._is_mostly_obsolete() and self._compacted():
-                        return
                     self._being_synced = log_file
                 self._sync_file(log_file)
             except OSError as error:
                 self._in_doubt = True  # The next fsync would not say what this one lost: fsync(2).
                 raise LocalFailure(f"{self._folder}: {error.strerror}", error.errno or 5) from None
+            self._compact_in_turn()
 
     def _is_mostly_obsolete(self) -> bool:
         if self._log_bytes < max(self._compact_bytes, self._rewritten_from_bytes):
             return False
         return self._log_bytes - self._compact_bytes >= 2 * sum(self._sizes_bytes.values())
 
-    def _compacted(self) -> bool:
-        """Whether the log could be rewritten: on a full disk the present one goes on. Raises OSError."""
+    def compact(self) -> None:
+        """Where most of the log is obsolete, write it anew. For any thread; records may be appended meanwhile."""
+        with self._sync_turn:
+            self._compact_in_turn()
+
+    def _compact_in_turn(self) -> None:
+        with self._turn:
+            if self._log is None or self._in_doubt or not self._is_mostly_obsolete():
+                return
+            content, from_bytes = MAGIC + b"".join(map(encoded, self._live_records())), self._log_bytes
+        path = self._folder / "log"
         try:
-            self._begin_log()
-        except OSError as error:
-            if self._in_doubt:
-                raise
+            made = self._write_beside(path, content)
+        except OSError as error:  # On a full disk, for one: the present log goes on.
             log.warning("%s: what is obsolete in it stays for now: %s", self._folder, error)
-            self._rewritten_from_bytes = 2 * self._log_bytes
-            return False
-        return True
+            self._rewritten_from_bytes = 2 * from_bytes
+            return
+        try:
+            self._go_over_to(made, path, len(content), from_bytes)
+            self.disk.sync_folder(self._folder)
+        except OSError as error:
+            log.warning("%s: it could not be written anew: %s", self._folder, error)
+            self._in_doubt = True
+
+    def _go_over_to(self, made: File, path: Path, size_bytes: int, from_bytes: int) -> None:
+        """Replace the log by this one and what was appended to that since: ``sync`` has not promised it yet.
+
+        Raises OSError.
+        """
+        with self._turn:
+            replaced = self._log
+            if replaced is None or self._in_doubt:  # The next ``sync`` does it.
+                self._drop_beside(made, path)
+                return
+            try:
+                since = replaced.read(from_bytes, self._log_bytes - from_bytes)
+                made.write(size_bytes, since)
+                self.disk.rename(_beside(path), path)
+            except OSError:
+                self._drop_beside(made, path)
+                raise
+            self._log, self._log_bytes, self._rewritten_from_bytes = made, size_bytes + len(since), 0
+            replaced.close()
 
     def _sync_file(self, log_file: File) -> None:
         try:
@@ -391,18 +423,29 @@ class Journal:
 
     def _replace(self, path: Path, content: bytes) -> File:
         """Write a small file so that a crash leaves the old one or the new one; its folder is yet to be synced."""
-        temporary = path.with_name(path.name + ".new")
-        file = self.disk.create(temporary)
+        file = self._write_beside(path, content)
+        try:
+            self.disk.rename(_beside(path), path)
+        except OSError:
+            self._drop_beside(file, path)
+            raise
+        return file
+
+    def _write_beside(self, path: Path, content: bytes) -> File:
+        """What a file is to be replaced by."""
+        file = self.disk.create(_beside(path))
         try:
             file.write(0, content)
             file.sync()
-            self.disk.rename(temporary, path)
         except OSError:
-            file.close()
-            with contextlib.suppress(OSError):
-                self.disk.remove(temporary)  # It would fill a disk that is full already.
+            self._drop_beside(file, path)
             raise
         return file
+
+    def _drop_beside(self, file: File, path: Path) -> None:
+        file.close()
+        with contextlib.suppress(OSError):
+            self.disk.remove(_beside(path))  # It would fill a disk that is full already.
 
     def _append(self, record: Record) -> int:
         """Returns how long the record is. Raises LocalFailure."""
@@ -437,6 +480,11 @@ class Journal:
         for entry in self.disk.entries(self.overlays):
             if entry.name not in named:
                 self.disk.remove(self.overlays / entry.name)
+
+
+def _beside(path: Path) -> Path:
+    """Where what is to replace a file is written."""
+    return path.with_name(path.name + ".new")
 
 
 def _without_blocks(change: AnyChange) -> AnyChange:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
+import trio.testing
 from blake3 import blake3
 
+from backend.compaction import Compaction
 from backend.disk import RealDisk
 from backend.errors import LocalFailure
 from backend.journal import Journal
 from backend.records import MAGIC, Flushed, Sending
+from backend.threads import InlineThreads
 from protocol.ids import BatchId, BlockId, NodeId, Seq, VersionNumber
 from protocol.messages.batches import Applied
 from protocol.messages.blocks import SealedBlock
@@ -123,6 +127,7 @@ def test_a_second_mount_is_kept_out(tmp_path: Path) -> None:
 def test_a_log_with_nothing_live_is_emptied_once_it_is_long(tmp_path: Path) -> None:
     with Journal(RealDisk(), tmp_path) as journal:
         journal.end(journal.begin(record(bytes(5 << 20))))
+        journal.compact()
         assert (tmp_path / "log").read_bytes() == MAGIC
         number = journal.begin(record(b"after"))
     assert live(tmp_path) == [(number, record(b"after"))]
@@ -313,6 +318,20 @@ def test_changes_that_were_sent_go_while_others_are_kept(tmp_path: Path) -> None
         assert [change.node for change, _ in journal.past()] == list(range(1, 100))
 
 
+async def test_what_is_obsolete_goes_while_a_long_upload_goes_on_and_nothing_is_synced(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
+        nursery.start_soon(Compaction(journal, InlineThreads()).run)
+        upload = journal.begin(record(b"long"))
+        for _ in range(200):
+            journal.end(journal.begin(record(b"x" * 1000)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert (tmp_path / "log").stat().st_size < 8000
+        nursery.cancel_scope.cancel()
+    assert live(tmp_path) == [(upload, record(b"long"))]
+
+
 def test_what_is_live_is_not_written_again_and_again(tmp_path: Path) -> None:
     with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
         for node in range(1, 200):
@@ -342,7 +361,7 @@ def large_commit(node: int) -> Commit:
 
 
 def test_records_that_are_appended_while_a_worker_syncs_are_not_lost(tmp_path: Path) -> None:
-    """The log is replaced meanwhile, too: ``end`` does so when nothing is live."""
+    """The log is replaced meanwhile, too."""
     with Journal(RealDisk(), tmp_path, compact_bytes=1) as journal:
         stop = threading.Event()
 
