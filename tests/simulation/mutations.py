@@ -142,9 +142,9 @@ class _Early(Session):
         super().__init__(remote, tree, journal, reach, part, clock)
         self._remote = _EarlyRemote(remote, self._renew, clock)
 
-    async def absorb(self, notices: Notices) -> None:
+    async def _take(self, notices: Notices, *, acknowledge: bool) -> None:
         await trio.sleep(0.1)  # However long it takes: until then the lease must not count.
-        await super().absorb(notices)
+        await super()._take(notices, acknowledge=acknowledge)
 
 
 class _Overtaken(Tree):
