@@ -17,15 +17,18 @@ class Compaction:
     def __init__(self, journal: Journal, threads: Threads) -> None:
         self._journal = journal
         self._threads = threads
-        self._due = trio.Event()
-        journal.obsolete = self._note
+        self._is_due = False
 
-    def _note(self) -> None:
-        self._due.set()
+    def watch(self, nursery: trio.Nursery) -> None:
+        """From now on compact in this nursery, whenever most of the log is obsolete."""
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._due.wait()
-            self._due = trio.Event()
-            await self._threads.run(self._journal.compact)
+        def note() -> None:
+            if not self._is_due:
+                self._is_due = True
+                nursery.start_soon(self._compact)
+
+        self._journal.obsolete = note
+
+    async def _compact(self) -> None:
+        self._is_due = False
+        await self._threads.run(self._journal.compact)

@@ -133,7 +133,7 @@ class Drive:
             nursery.start_soon(self._files.run)
             nursery.start_soon(self._attachment.remember)
             nursery.start_soon(self._memory.run)
-            nursery.start_soon(self._compaction.run)
+            self._compaction.watch(nursery)
             task_status.started()
 
     # ── with the server, and apart from it ──

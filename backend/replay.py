@@ -123,8 +123,8 @@ class Replay:
         self._diversions = Diversions()
         self._followed: dict[int, AnyChange] = {}
         """Kept changes as they have to be sent, by their record."""
-        self._rescued: set[tuple[NodeId, VersionNumber, bytes]] = set()
-        """Content that is kept once more since the server knew nothing of its file, by node, base and manifest."""
+        self._rescued: dict[NodeId, set[tuple[VersionNumber, bytes]]] = {}
+        """Content, by base and manifest, that is kept once more since the server knew nothing of its file."""
         self._alone = 0
         """So many of the next changes go one by one: together they were refused."""
         self._confirmed = Confirmed()
@@ -286,8 +286,8 @@ class Replay:
         made: set[NodeId] = set()
         try:
             for change, answer in taken.values():
-                if _is_homeless(change, answer) and _content_of(change) not in self._rescued:
-                    if change.node not in made and not self._is_rescued(change.node):
+                if _is_homeless(change, answer) and not self._is_rescued(change):
+                    if change.node not in made and change.node not in self._rescued:
                         rescue.append(self._journal.keep(self._made_anew(change)))
                     made.add(change.node)
                     rescue.append(self._journal.keep(change))
@@ -312,7 +312,7 @@ class Replay:
         """It can't be done any more. Content is never given up for that: its file is made anew, in the root."""
         self._strand(change)
         path = self._tree.path_of(change.node)
-        if not _is_homeless(change, answer) or _content_of(change) in self._rescued:
+        if not _is_homeless(change, answer) or self._is_rescued(change):
             log.warning("%s: what was done while the server was away can't be done: %s", path, answer.reason)
             return
         log.warning("%s: the server knows nothing of this file: it is put into the root folder", path)
@@ -320,12 +320,12 @@ class Replay:
 
     def _note_rescue(self, change: Commit) -> None:
         """It is kept once more, behind a create: the versions that are made here count from there."""
-        if not self._is_rescued(change.node):
+        if change.node not in self._rescued:
             self._diversions.made_anew(change.node, change.base)
-        self._rescued.add(_content_of(change))
+        self._rescued.setdefault(change.node, set()).add((change.base, change.manifest))
 
-    def _is_rescued(self, node: NodeId) -> bool:
-        return any(node == rescued for rescued, _, _ in self._rescued)
+    def _is_rescued(self, change: Commit) -> bool:
+        return (change.base, change.manifest) in self._rescued.get(change.node, ())
 
     def _made_anew(self, change: Commit) -> Create:
         row, place = self._tree.node(change.node), self._tree.place_of(change.node)
@@ -373,10 +373,6 @@ def _names_any(change: AnyChange, blocks: set[BlockId]) -> bool:
 def _is_homeless(change: AnyChange, answer: AnyAnswer) -> TypeGuard[Commit]:
     """Whether this is content of which the server knows no file: it was restored from a backup, for instance."""
     return isinstance(change, Commit) and isinstance(answer, RefusedAnswer) and answer.errno == "ENOENT"
-
-
-def _content_of(change: Commit) -> tuple[NodeId, VersionNumber, bytes]:
-    return change.node, change.base, change.manifest
 
 
 def _without_rows(answer: AnyAnswer) -> AnyAnswer:

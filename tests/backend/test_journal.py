@@ -322,13 +322,12 @@ async def test_what_is_obsolete_goes_while_a_long_upload_goes_on_and_nothing_is_
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:
     with Journal(RealDisk(), tmp_path, compact_bytes=2000) as journal:
-        nursery.start_soon(Compaction(journal, InlineThreads()).run)
+        Compaction(journal, InlineThreads()).watch(nursery)
         upload = journal.begin(record(b"long"))
         for _ in range(200):
             journal.end(journal.begin(record(b"x" * 1000)))
             await trio.testing.wait_all_tasks_blocked()
         assert (tmp_path / "log").stat().st_size < 8000
-        nursery.cancel_scope.cancel()
     assert live(tmp_path) == [(upload, record(b"long"))]
 
 
