@@ -17,7 +17,7 @@ SHOWN_BY = {
     "C3": 36,
     "C6": 12,
     "compare-and-set": 4,
-    "C2": 453,
+    "C2": 173,
     "fsync": 19,
 }
 """A seed for each. ``python -m tests.simulation 1 1000 --mutation NAME`` looks for others."""
