@@ -7,6 +7,7 @@ agree with the state are taken at once: to take them later could make nothing po
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -32,6 +33,9 @@ CONFIGURATIONS_MAX: Final = 200_000
 
 FIRST_TRY_CONFIGURATIONS: Final = 20_000
 """Of the search without changes that may not have happened and that nobody seems to have seen."""
+
+FEWEST_CONFIGURATIONS: Final = 50_000
+"""Of the search for the order with the fewest changes that may not have happened."""
 
 
 class Broken(Exception):
@@ -66,15 +70,21 @@ def check_order(history: Sequence[Event], conflicts: frozenset[str] = frozenset(
     commits = {event.what.handle: event.what.content for event in history if isinstance(event.what, Commit)}
     model = Model(conflicts, commits, _seen(history))
     events = _bounded(_superseded(sorted(history, key=lambda event: (event.call_s, event.return_s))))
-    try:
-        _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS).run()
-    except Broken:
-        _Search(events, model, CONFIGURATIONS_MAX).run()
+    for search in (
+        _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS),
+        _Search(events, model, FEWEST_CONFIGURATIONS, fewest=True),
+    ):
+        with contextlib.suppress(Broken):
+            search.run()
+            return
+    _Search(events, model, CONFIGURATIONS_MAX).run()
 
 
 class _Search:
-    def __init__(self, events: Sequence[Event], model: Model, most: int) -> None:
+    def __init__(self, events: Sequence[Event], model: Model, most: int, *, fewest: bool = False) -> None:
+        """``fewest`` tries orders with few changes that may not have happened before those with more."""
         self._most = most
+        self._fewest = fewest
         self._events = events
         self._model = model
         self._pure = [
@@ -89,9 +99,13 @@ class _Search:
 
     def run(self) -> None:
         seen: set[tuple[int, State]] = set()
-        ahead: list[tuple[int, State]] = [(0, State())]
+        ahead: dict[int, list[tuple[int, State]]] = {0: [(0, State())]}
+        """By how many changes were taken that may not have happened, where that matters."""
         while ahead:
-            taken, state = self._look(*ahead.pop())
+            least = min(ahead)
+            taken, state = self._look(*ahead[least].pop())
+            if not ahead[least]:
+                del ahead[least]
             if (taken | self._optional) == self._all:
                 return
             if (taken, state) in seen:
@@ -104,7 +118,8 @@ class _Search:
             # What returned first goes last onto the stack, and so is tried first; what may be left out, last.
             for at in sorted(self._next(taken), key=self._patience):
                 for after in self._model.after(state, at, self._events[at]):
-                    ahead.append((taken | 1 << at, after))
+                    now = taken | 1 << at
+                    ahead.setdefault((now & self._optional).bit_count() if self._fewest else 0, []).append((now, after))
         raise Broken(self._report())
 
     def _patience(self, at: int) -> tuple[float, int]:
