@@ -180,6 +180,15 @@ class Drive:
         self._siblings.listed(entries)
         return entries
 
+    @property
+    def applied(self) -> Seq:
+        """Changes up to this one are in what is answered from now on."""
+        return self._tree.applied
+
+    async def latest(self, row: Node, seq: Seq) -> Node:
+        """A row of entries that were asked for at ``seq``, as it is now."""
+        return await self.reach.surely(partial(self._names.latest, row, seq))
+
     async def usage(self) -> UsageReply:
         """For statfs; where the server can't be asked what was last heard, else what the disk here has room for."""
         try:

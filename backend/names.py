@@ -136,6 +136,18 @@ class Names:
         file = self._local_file(row.id)
         return row if file is None else file.attributes()
 
+    async def latest(self, row: Node, seq: Seq) -> Node:
+        """A row that was taken when the changes up to ``seq`` had been applied, as it is now; the last one of what is
+        gone."""
+        if self._reach.apart:
+            return self._with_local(self._tree.node(row.id) or row)
+        if not self._tree.is_older(row.id, seq):
+            return self._with_local(row)
+        try:
+            return await self.attributes(row.id)
+        except NotFound:
+            return row
+
     async def entries(self, folder: NodeId) -> Sequence[Entry]:
         """All of a folder, in order of the names' bytes."""
         entries = await self._known_entries(folder)

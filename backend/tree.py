@@ -144,6 +144,10 @@ class Tree:
         row = self._nodes.get(node)
         return row[1] if row else None
 
+    def is_older(self, node: NodeId, seq: Seq) -> bool:
+        """Whether a node's row that is true at ``seq`` may have been outdated since."""
+        return self._outdated(self._touched_nodes.get(node), seq)
+
     def lookup(self, folder: NodeId, name: bytes) -> Known:
         """What a name means, as far as it is known."""
         known = self._folders.get(folder)

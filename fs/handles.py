@@ -9,7 +9,7 @@ import pyfuse3
 
 from backend.openfile import OpenFile
 from fs.inodes import Inode
-from protocol.ids import NodeId
+from protocol.ids import NO_CHANGE, NodeId, Seq
 from protocol.messages.tree import Entry
 
 
@@ -29,6 +29,8 @@ class FolderHandle:
 
     node: NodeId
     entries: Sequence[Entry] = field(default_factory=list)
+    seq: Seq = NO_CHANGE
+    """Up to which change they are surely true."""
     moment: tuple[int, int] = (0, 0)
     """When the entries were taken: see ``Entries.moment``."""
     folder: pyfuse3.EntryAttributes = field(default_factory=pyfuse3.EntryAttributes)

@@ -273,7 +273,7 @@ class Operations(pyfuse3.Operations):
         self._entries.asked_on_folder(fh)
         handle = self._folders[fh]
         if start_id == 0:
-            handle.moment = self._entries.moment
+            handle.moment, handle.seq = self._entries.moment, self._drive.applied
             handle.entries = await self._drive.entries(handle.node)
             handle.folder = self._entries.of(await self._drive.attributes(handle.node), self._inodes.peek(handle.node))
         for place, name in enumerate(_DOTS[start_id:], start=start_id + 1):
@@ -283,9 +283,10 @@ class Operations(pyfuse3.Operations):
         keep = handle.moment == self._entries.moment
         begin = max(0, start_id - len(_DOTS))
         for place, entry in enumerate(handle.entries[begin:], start=begin + len(_DOTS) + 1):
-            inode = self._inodes.peek(entry.node.id, is_file=entry.node.kind is Kind.FILE)
-            # The kernel takes a file's size from here, and appends at it: an open file's must be that of now.
-            node = entry.node if inode.file is None else inode.file.attributes()
+            # The kernel takes the size from here, and appends at it, whatever the time-out: it must be that of now.
+            node = entry.node if keep else await self._drive.latest(entry.node, handle.seq)
+            inode = self._inodes.peek(node.id, is_file=node.kind is Kind.FILE)
+            node = node if inode.file is None else inode.file.attributes()
             if not self._reply_entry(token, entry.name, self._entries.of(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
                 break

@@ -15,7 +15,7 @@ import trio
 from backend.errors import NotFound, Refused
 from backend.status import FileState
 from backend.tree import Outdated
-from protocol.ids import ROOT_NODE, NodeId, VersionNumber
+from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber
 from protocol.messages.changes import RenameMode, XattrMode
 from protocol.messages.nodes import Kind, Node, xattr_name_to_wire
 from protocol.messages.tree import Entry, UsageReply
@@ -219,6 +219,13 @@ class FakeDrive:
         entries = [Entry(name, self._row(node)) for name, node in sorted(self._folder(folder).items())]
         await self._answering("entries")
         return entries
+
+    @property
+    def applied(self) -> Seq:
+        return Seq(0)
+
+    async def latest(self, row: Node, seq: Seq) -> Node:
+        return self.nodes.get(row.id, row)
 
     async def usage(self) -> UsageReply:
         await self._answering("usage")

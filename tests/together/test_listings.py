@@ -1,0 +1,40 @@
+"""Listings that are read in several parts, while other devices change what is in them."""
+
+from __future__ import annotations
+
+from protocol.ids import ROOT_NODE
+from tests.simulation.device import Listing
+from tests.simulation.kernel import USER
+from tests.together.mounted import Machine
+from tests.together.programs import write
+from tests.together.world import World
+
+
+async def test_a_later_part_of_a_listing_has_the_size_of_what_was_written_since(
+    world: World, autojump_clock: object
+) -> None:
+    """The kernel takes it for the file's, however short it is told to keep it."""
+    async with world.place("laptop").drive() as other, Machine(world, "desk").mounted() as kernel:
+        for name in (b"a", b"b", b"c"):
+            await write(other, name, b"x")
+        handle = await kernel.device.ask("opendir", ROOT_NODE, USER)
+        first, rest = Listing(room=3), Listing(room=10)
+        await kernel.device.ask("readdir", handle, 0, first)
+        await write(other, b"b", b"longer")
+        await kernel.device.ask("readdir", handle, first.entries[-1][2], rest)
+        assert [(name, attributes.st_size) for name, attributes, _ in first.entries[2:]] == [(b"a", 1)]
+        assert [(name, attributes.st_size) for name, attributes, _ in rest.entries] == [(b"b", 6), (b"c", 1)]
+        await kernel.device.ask("releasedir", handle)
+
+
+async def test_a_later_part_of_a_listing_has_what_was_removed_since(world: World, autojump_clock: object) -> None:
+    async with world.place("laptop").drive() as other, Machine(world, "desk").mounted() as kernel:
+        for name in (b"a", b"b"):
+            await write(other, name, b"x")
+        handle = await kernel.device.ask("opendir", ROOT_NODE, USER)
+        first, rest = Listing(room=3), Listing(room=10)
+        await kernel.device.ask("readdir", handle, 0, first)
+        await other.unlink(ROOT_NODE, b"b")
+        await kernel.device.ask("readdir", handle, first.entries[-1][2], rest)
+        assert [name for name, _, _ in rest.entries] == [b"b"]
+        await kernel.device.ask("releasedir", handle)
