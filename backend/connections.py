@@ -126,10 +126,12 @@ class _Connection:
     async def _event(self, no_progress_s: float) -> Any:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(no_progress_s) as scope:
-                self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
+                data = bytes(await self._stream.receive_some(_RECEIVE_BYTES))
             if scope.cancelled_caught:
                 raise httpx.ReadTimeout("it sends nothing")
-            self._moved()
+            self._protocol.receive_data(data)
+            if data:  # Who takes a connection and closes it is no server that answers.
+                self._moved()
         return event
 
     def may_serve_again(self) -> bool:

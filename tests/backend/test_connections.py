@@ -114,3 +114,16 @@ async def test_an_answer_that_is_none_is_told_in_plain_words(says: bytes, why: s
         with pytest.raises(Offline) as caught:
             await http.request("GET", "/v1/health")
     assert str(caught.value) == f"{url.rstrip('/')} did not answer: {why}"
+
+
+async def test_who_takes_connections_and_closes_them_moves_nothing() -> None:
+    """A forwarder whose server is gone: each try would put the deadlines off, and keep the mount from parting."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+
+    async with server(serve) as url, HttpxClient(url) as http:
+        for _ in range(3):
+            with pytest.raises(Offline):
+                await http.request("GET", "/v1/health")
+        assert http.traffic.moves == 0
