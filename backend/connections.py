@@ -65,9 +65,11 @@ class _Connection:
                 head = await self._event(timeout_s["read"])
             if not isinstance(head, h11.Response):
                 raise httpx.RemoteProtocolError(_CLOSED)
-            return httpx.Response(
-                head.status_code, headers=head.headers.raw_items(), content=await self._body(timeout_s)
-            )
+            # A forwarder whose server is gone takes connections, closes them, or says 502: nothing moves for that.
+            moved = self._moved if head.status_code < 300 else _nothing_moved
+            moved()
+            content = await self._body(timeout_s["read"], moved)
+            return httpx.Response(head.status_code, headers=head.headers.raw_items(), content=content)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpx.ReadError("the connection broke") from error
         except h11.RemoteProtocolError as error:
@@ -75,10 +77,11 @@ class _Connection:
             what = _CLOSED if has_closed else "what it sends is not HTTP"
             raise httpx.RemoteProtocolError(what) from error
 
-    async def _body(self, timeout_s: dict[str, float]) -> bytes:
+    async def _body(self, no_progress_s: float, moved: Callable[[], None]) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while not isinstance(event := await self._event(timeout_s["read"]), h11.EndOfMessage):
+        while not isinstance(event := await self._event(no_progress_s), h11.EndOfMessage):
+            moved()
             parts.append(event.data)
             size += len(event.data)
             if size > _BODY_MAX_BYTES:
@@ -126,12 +129,9 @@ class _Connection:
     async def _event(self, no_progress_s: float) -> Any:
         while (event := self._protocol.next_event()) is h11.NEED_DATA:
             with trio.move_on_after(no_progress_s) as scope:
-                data = bytes(await self._stream.receive_some(_RECEIVE_BYTES))
+                self._protocol.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
             if scope.cancelled_caught:
                 raise httpx.ReadTimeout("it sends nothing")
-            self._protocol.receive_data(data)
-            if data:  # Who takes a connection and closes it is no server that answers.
-                self._moved()
         return event
 
     def may_serve_again(self) -> bool:
@@ -206,3 +206,7 @@ class TrioTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"TLS: {error.__cause__ or error}") from error
         except OSError as error:
             raise httpx.ConnectError(error.strerror or str(error)) from error
+
+
+def _nothing_moved() -> None:
+    """An answer that carries nothing that anybody waits for."""
