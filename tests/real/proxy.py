@@ -34,6 +34,7 @@ REQUESTS_KEPT: Final = 200_000
 """Requests are kept for what failing tests print; past this, only counted."""
 
 HEAD_MAX_BYTES: Final = 64 * 1024
+_GONE: Final = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.[01]\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
@@ -134,7 +135,8 @@ class Link:
         self.delay_s = 0.0
         self.bandwidth: float = math.inf
         self.passing = "pass"
-        """``pass``; ``cut``: connections are ended and new ones refused; ``swallow``: nothing arrives, nothing ends."""
+        """``pass``; ``cut``: connections are ended, and new ones as soon as they are made; ``gone``: the same, and new
+        ones are told that the server is gone, as by a load balancer; ``swallow``: nothing arrives, nothing ends."""
         self.cut_in_bytes: int | None = None
         """After so many more bytes up, the link is cut."""
         self.bytes_up = 0
@@ -178,7 +180,7 @@ class Link:
 
     def set_passing(self, passing: str) -> None:
         self.passing = passing
-        if passing == "cut":
+        if passing in ("cut", "gone"):
             for scope in self._scopes:
                 scope.cancel()
         self._wake()
@@ -280,6 +282,10 @@ async def serve(link: Link, target_port: int, listener: trio.SocketListener) -> 
             link.connection(scope)
             try:
                 if link.passing == "cut":
+                    return
+                if link.passing == "gone":
+                    await client.receive_some()
+                    await client.send_all(_GONE)
                     return
                 async with client, await trio.open_tcp_stream("127.0.0.1", target_port) as server:
                     async with trio.open_nursery() as nursery:
@@ -398,8 +404,12 @@ class Wire:
         self._do("bandwidth", bytes_per_s=bytes_per_s)
 
     def cut(self) -> None:
-        """End every connection and refuse new ones, until ``heal``."""
+        """End every connection, and new ones as soon as they are made, until ``heal``."""
         self._do("passing", passing="cut")
+
+    def lose_server(self) -> None:
+        """The same, but new ones are told that the server is gone: a load balancer without it."""
+        self._do("passing", passing="gone")
 
     def cut_after(self, bytes_up: int) -> None:
         self._do("cut after", bytes_up=bytes_up)

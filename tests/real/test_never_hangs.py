@@ -68,6 +68,15 @@ def cut(wire: Wire) -> Iterator[None]:
         wire.heal()
 
 
+@contextmanager
+def gone(wire: Wire) -> Iterator[None]:
+    wire.lose_server()
+    try:
+        yield
+    finally:
+        wire.heal()
+
+
 @pytest.fixture(params=["server stopped"])
 def mount(request: pytest.FixtureRequest, world: World) -> tuple[Mount, Fault]:
     """A mount with files that it has seen and files that it has not, and what takes its server away."""
@@ -81,13 +90,14 @@ def mount(request: pytest.FixtureRequest, world: World) -> tuple[Mount, Fault]:
     faults: dict[str, Fault] = {
         "server stopped": lambda: stopped(world.server),
         "packets swallowed": lambda: swallowed(wire),
-        "connections refused": lambda: cut(wire),
+        "connections closed": lambda: cut(wire),
+        "bad gateway": lambda: gone(wire),
     }
     return mount, faults[request.param]
 
 
 every_fault = pytest.mark.parametrize(
-    "mount", ["server stopped", "packets swallowed", "connections refused"], indirect=True
+    "mount", ["server stopped", "packets swallowed", "connections closed", "bad gateway"], indirect=True
 )
 
 
