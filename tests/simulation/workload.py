@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from random import Random
 from typing import Final
@@ -42,6 +42,7 @@ from tests.simulation.history import (
 )
 from tests.simulation.kernel import Descriptor, Kernel
 from tests.simulation.machine import Machine
+from tests.simulation.place import Own, Place, is_excused
 from tests.simulation.profiles import WATCHING
 from tests.simulation.world import World
 
@@ -53,53 +54,6 @@ _LONG_CELLS: Final = 3 * PAGE_BYTES // CELL_BYTES
 _GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
 _SAYS: Final = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.ESTALE)
 """Errors that say how the tree is; any other leaves open what became of a change."""
-
-
-@dataclass(slots=True)
-class _Own:
-    """A change of this machine's own that others may not see yet."""
-
-    path: str
-    call_s: float
-    return_s: float = FOREVER_S
-    node: int = 0
-    """The file that has its content, whatever its name is by then."""
-
-
-@dataclass(slots=True)
-class _Place:
-    """What the processes of one machine share."""
-
-    machine: Machine
-    own: list[_Own] = field(default_factory=list)
-    busy: dict[str, trio.Lock] = field(default_factory=dict)
-    written: dict[int, trio.Event] = field(default_factory=dict)
-    """Inodes that somebody here has open for writing, until the event."""
-    cut: set[object] = field(default_factory=set)
-    """Those of ``written`` that were emptied meanwhile, by an open under another name."""
-    contents: dict[object, str] = field(default_factory=dict)
-    """What the kernel's inodes are known to have."""
-
-    def lock(self, path: str) -> trio.Lock:
-        return self.busy.setdefault(path, trio.Lock())
-
-    def is_excused(self, path: str, since_s: float, inode: int = 0) -> bool:
-        """Whether a change of one's own to this path, to something in this folder, or, where ``inode`` was seen, to the
-        same file by another name may have been seen, or the answer was given apart from the server."""
-        if self.machine.was_apart(since_s):
-            return True
-        inside, node = f"{path}/" if path else "", self.machine.node_of(inode)
-        return any(
-            one.return_s >= since_s
-            and (one.path == path or one.path.startswith(inside) or (one.node == node and inode != 0))
-            for one in self.own
-        )
-
-    def has_other_own(self, own: _Own) -> bool:
-        """The same for who makes the change ``own``: whether another one may have been seen."""
-        return self.machine.was_apart(own.call_s) or any(
-            one is not own and one.path == own.path and one.return_s >= own.call_s for one in self.own
-        )
 
 
 class Workload:
@@ -120,7 +74,7 @@ class Workload:
         self._meet_s = random.choice(world.profile.meet_s)
         self._acting = 0
         """Processes that change something and have not ended."""
-        self._places = [_Place(machine) for machine in world.machines]
+        self._places = [Place(machine) for machine in world.machines]
 
     async def run(self) -> None:
         """Return when every process has ended."""
@@ -133,7 +87,7 @@ class Workload:
                     process = self._watch if watches else self._process
                     nursery.start_soon(process, place, f"{place.machine.name}/{number}")
 
-    async def _process(self, place: _Place, process: str) -> None:
+    async def _process(self, place: Place, process: str) -> None:
         random = self._random
         hurry = random.choice((0.02, 0.2, 0.6))
         acts, weights = list(self._world.profile.acts), list(self._world.profile.acts.values())
@@ -148,7 +102,7 @@ class Workload:
                 await self._look(place, process)
         self._acting -= 1
 
-    async def _watch(self, place: _Place, process: str) -> None:
+    async def _watch(self, place: Place, process: str) -> None:
         random = self._random
         acts, weights = list(WATCHING), list(WATCHING.values())
         pause_s = random.choice(self._world.profile.watch_pause_s)
@@ -163,8 +117,8 @@ class Workload:
                 await self._look_without_mount(place, process)
                 await trio.sleep(random.uniform(0, 0.3))
 
-    async def _act(self, place: _Place, process: str, name: str) -> None:
-        acts: dict[str, Callable[[_Place, str], Awaitable[None]]] = {
+    async def _act(self, place: Place, process: str, name: str) -> None:
+        acts: dict[str, Callable[[Place, str], Awaitable[None]]] = {
             "look": self._look,
             "list": self._list,
             "read": self._read,
@@ -234,11 +188,11 @@ class Workload:
 
     # ── questions ──
 
-    async def _look(self, place: _Place, process: str) -> None:
+    async def _look(self, place: Place, process: str) -> None:
         path = self._file() if self._random.random() < 0.8 else self._random.choice(FOLDERS)
         await self.look(place.machine, process, path, place)
 
-    async def look(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> None:
+    async def look(self, machine: Machine, process: str, path: str, place: Place | None = None) -> None:
         """stat(2)."""
         call_s, inode = trio.current_time(), 0
         try:
@@ -249,19 +203,19 @@ class Workload:
             result = ABSENT
         else:
             result, inode = FOLDER if status.is_folder else str(status.size), status.inode
-        self._record(process, machine, Look(path), call_s, result, excused=_excused(place, path, call_s, inode))
+        self._record(process, machine, Look(path), call_s, result, excused=is_excused(place, path, call_s, inode))
 
-    async def _look_without_mount(self, place: _Place, process: str) -> None:
+    async def _look_without_mount(self, place: Place, process: str) -> None:
         """The mount is stopped or dead: what the kernel has kept it goes on answering."""
         known = [path for path in self._files + FOLDERS if place.machine.kernel.knows(path)]
         if known:
             await self.look(place.machine, process, self._random.choice(known), place)
 
-    async def _list(self, place: _Place, process: str) -> None:
+    async def _list(self, place: Place, process: str) -> None:
         await self.list(place.machine, process, self._random.choice(("", "", *FOLDERS)), place)
 
     async def list(
-        self, machine: Machine, process: str, folder: str, place: _Place | None = None
+        self, machine: Machine, process: str, folder: str, place: Place | None = None
     ) -> list[tuple[str, bool]]:
         """A whole folder; conflict copies are left out of what is recorded."""
         call_s = trio.current_time()
@@ -274,13 +228,13 @@ class Workload:
             result = ABSENT
         else:
             result = "".join(sorted(f"{name}/" for name, _ in found if CONFLICT_MARK not in name))
-        self._record(process, machine, List(folder), call_s, result, excused=_excused(place, folder, call_s))
+        self._record(process, machine, List(folder), call_s, result, excused=is_excused(place, folder, call_s))
         return found
 
-    async def _read(self, place: _Place, process: str) -> None:
+    async def _read(self, place: Place, process: str) -> None:
         await self.read(place.machine, process, self._file(), place)
 
-    async def read(self, machine: Machine, process: str, path: str, place: _Place | None = None) -> bytes | None:
+    async def read(self, machine: Machine, process: str, path: str, place: Place | None = None) -> bytes | None:
         """A whole file, now and then slowly."""
         call_s, kernel = trio.current_time(), machine.kernel
         is_copy = CONFLICT_MARK in path
@@ -288,7 +242,7 @@ class Workload:
             file = await kernel.open(path, os.O_RDONLY)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=_excused(place, path, call_s))
+                self._record(process, machine, Open(path, 0), call_s, ABSENT, excused=is_excused(place, path, call_s))
             return None
         opened_s = trio.current_time()
         undisturbed = place is not None and file.number not in place.written
@@ -296,7 +250,7 @@ class Workload:
             slowly = place is not None and self._random.random() < 0.3
             content = await self._whole(kernel, file, slowly=slowly)
             if not is_copy:
-                excused = _excused(place, path, call_s, file.number)
+                excused = is_excused(place, path, call_s, file.number)
                 if place is not None and undisturbed and file.number not in place.written:
                     place.contents.setdefault(file.inode, label_of(content))
                 self._record(
@@ -319,27 +273,27 @@ class Workload:
 
     # ── content ──
 
-    async def _write_new(self, place: _Place, process: str) -> None:
+    async def _write_new(self, place: Place, process: str) -> None:
         """O_CREAT, and O_EXCL half of the time."""
         path, exclusive = self._file(), self._random.random() < 0.5
         async with place.lock(path):
             await self._write(place, process, path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if exclusive else 0))
 
-    async def _rewrite(self, place: _Place, process: str) -> None:
+    async def _rewrite(self, place: Place, process: str) -> None:
         """Read what is there, and append or write anew."""
         path = self._file()
         async with place.lock(path):
             await self._write(place, process, path, os.O_RDWR)
 
-    async def _write_blindly(self, place: _Place, process: str) -> None:
+    async def _write_blindly(self, place: Place, process: str) -> None:
         path = self._file()
         async with place.lock(path):
             await self._write(place, process, path, os.O_WRONLY | os.O_TRUNC)
 
-    async def _write(self, place: _Place, process: str, path: str, flags: int) -> None:
+    async def _write(self, place: Place, process: str, path: str, flags: int) -> None:
         machine, kernel, random = place.machine, place.machine.kernel, self._random
         handle, call_s = next(self._handles), trio.current_time()
-        own = _Own(path, call_s)
+        own = Own(path, call_s)
         creates, exclusive = bool(flags & os.O_CREAT), bool(flags & os.O_EXCL)
         if creates or flags & os.O_TRUNC:
             place.own.append(own)
@@ -410,7 +364,7 @@ class Workload:
 
     async def _fill(
         self,
-        place: _Place,
+        place: Place,
         process: str,
         kernel: Kernel,
         file: Descriptor,
@@ -418,7 +372,7 @@ class Workload:
         handle: int,
         content: bytes,
         call_s: float,
-        own: _Own,
+        own: Own,
         *,
         made: bool,
     ) -> None:
@@ -473,12 +427,12 @@ class Workload:
 
     # ── names ──
 
-    async def _unlink(self, place: _Place, process: str) -> None:
+    async def _unlink(self, place: Place, process: str) -> None:
         path = self._file()
         async with place.lock(path):
             await self._change(place, process, Unlink(path), lambda: place.machine.kernel.unlink(path), path)
 
-    async def _rename(self, place: _Place, process: str) -> None:
+    async def _rename(self, place: Place, process: str) -> None:
         path, new_path = sorted(self._random.sample(self._files, 2))
         back = self._random.random() < 0.5
         async with place.lock(path), place.lock(new_path):
@@ -493,16 +447,16 @@ class Workload:
                 new_path,
             )
 
-    async def _mkdir(self, place: _Place, process: str) -> None:
+    async def _mkdir(self, place: Place, process: str) -> None:
         path = self._random.choice(FOLDERS)
         await self._change(place, process, Mkdir(path), lambda: place.machine.kernel.mkdir(path), path)
 
-    async def _rmdir(self, place: _Place, process: str) -> None:
+    async def _rmdir(self, place: Place, process: str) -> None:
         path = self._random.choice(FOLDERS)
         await self._change(place, process, Rmdir(path), lambda: place.machine.kernel.rmdir(path), path)
 
     async def _change(
-        self, place: _Place, process: str, what: Operation, change: Callable[[], Awaitable[None]], *paths: str
+        self, place: Place, process: str, what: Operation, change: Callable[[], Awaitable[None]], *paths: str
     ) -> None:
         call_s = trio.current_time()
         try:
@@ -551,7 +505,3 @@ class Workload:
     def _add(self, event: Event) -> None:
         self.history.append(event)
         self._world.trace.note(event.process, f"{event.what} -> {event.result} (called {event.call_s:.6f})")
-
-
-def _excused(place: _Place | None, path: str, since_s: float, inode: int = 0) -> bool:
-    return place is not None and place.is_excused(path, since_s, inode)
