@@ -280,8 +280,22 @@ class Operations(pyfuse3.Operations):
             # The kernel makes no inode of these two: they count as no look-up.
             if not self._reply_entry(token, name, handle.folder, place):
                 return
-        keep = handle.moment == self._entries.moment
         begin = max(0, start_id - len(_DOTS))
+        keep = handle.moment == self._entries.moment
+        told: list[Inode] = []
+        try:
+            await self._reply_entries(handle, begin, token, told, keep=keep)
+        except BaseException:  # The kernel gets an error instead, and knows of none of them.
+            for inode in told:
+                self._inodes.forget(inode.number, 1)
+            raise
+        if keep and begin < len(handle.entries):
+            self._entries.listed(fh)
+
+    async def _reply_entries(
+        self, handle: FolderHandle, begin: int, token: pyfuse3.ReaddirToken, told: list[Inode], *, keep: bool
+    ) -> None:
+        """From the ``begin``-th on, as many as the answer has room for; ``told`` gets those that are in it."""
         for place, entry in enumerate(handle.entries[begin:], start=begin + len(_DOTS) + 1):
             # The kernel takes the size from here, and appends at it, whatever the time-out: it must be that of now.
             node = entry.node if keep else await self._drive.latest(entry.node, handle.seq)
@@ -289,10 +303,9 @@ class Operations(pyfuse3.Operations):
             node = node if inode.file is None else inode.file.attributes()
             if not self._reply_entry(token, entry.name, self._entries.of(node, inode, keep=keep), place):
                 self._inodes.drop_unknown(inode)
-                break
+                return
             self._inodes.told(inode)
-        if keep and begin < len(handle.entries):
-            self._entries.listed(fh)
+            told.append(inode)
 
     @answering
     async def releasedir(self, fh: int) -> None:

@@ -225,7 +225,9 @@ class FakeDrive:
         return Seq(0)
 
     async def latest(self, row: Node, seq: Seq) -> Node:
-        return self.nodes.get(row.id, row)
+        latest = self.nodes.get(row.id, row)
+        await self._answering("latest")
+        return latest
 
     async def usage(self) -> UsageReply:
         await self._answering("usage")
