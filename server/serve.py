@@ -21,11 +21,10 @@ from typing import Final
 import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
 
 from protocol.keys import WrongKey
 from protocol.limits import PASSWORD_MAX_BYTES
-from server import worker
+from server import connections, worker
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
 from server.blockstore.engines import open_block_store
@@ -79,7 +78,7 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    config = _hypercorn(settings, listener)
+    config = _hypercorn(settings)
     store = _block_store(settings)
     async with _metadata_store(settings) as metadata:
         keyring = await _keyring(settings.data / "master-key", metadata)
@@ -110,20 +109,11 @@ async def _answer_requests(service: Service, settings: Settings, config: Config,
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, service.notifier, stop)
-        await nursery.start(
-            partial(
-                hypercorn_serve,
-                create_app(service),  # type: ignore[arg-type]
-                config,
-                shutdown_trigger=stop.wait,
-                mode="asgi",
-            )
-        )
+        await nursery.start(connections.serve, create_app(service), config, listener, stop)
         _announce(settings, listener)
-        await stop.wait()
 
 
-def _hypercorn(settings: Settings, listener: socket.socket) -> Config:
+def _hypercorn(settings: Settings) -> Config:
     config = Config()
     config.alpn_protocols = ["http/1.1"]
     config.keep_alive_max_requests = 1 << 60
@@ -141,7 +131,6 @@ def _hypercorn(settings: Settings, listener: socket.socket) -> Config:
             raise CannotServe(
                 f"the certificate {settings.tls_cert} and the key {settings.tls_key} can't be used: {error}"
             ) from error
-    config.bind = [f"fd://{os.dup(listener.fileno())}"]  # Hypercorn closes what it is given.
     return config
 
 

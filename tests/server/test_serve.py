@@ -344,7 +344,7 @@ def test_a_request_that_never_ends_is_cut_when_the_grace_is_over(tmp_path: Path)
 
 
 def _until_asleep(server: Server) -> None:
-    """Until a request that was just sent waits in the server: one sent after it is answered in the meantime."""
+    """Until a connection that was just sent a request waits: those that are sent after it are answered meanwhile."""
     with httpx.Client(base_url=f"{server.url}/v1", headers=server.http.headers, trust_env=False) as other:
         for _ in range(20):
             other.get("/workspaces")
@@ -360,6 +360,15 @@ def _line_of(server: Server, said: str) -> bool:
 
 
 # ── whatever comes ──
+
+
+def test_a_connection_that_its_client_closes_is_closed(server: Server) -> None:
+    with _connected(server) as connection:
+        connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        _until_asleep(server)
+        connection.shutdown(socket.SHUT_WR)
+        _everything(connection)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Connections to the server: Hypercorn's, accepted and ended here.
+
+Hypercorn 0.18 under trio keeps an idle connection that its client has closed until ``keep_alive_timeout`` has passed,
+and with it a file descriptor: its timer is stopped by the next request only, and the connection waits for the timer.
+``hypercorn.trio.serve`` has no place to say otherwise, so what it does for one listener of HTTP/1.1 is done here.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from functools import partial
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from starlette.types import ASGIApp
+
+
+async def serve(
+    app: ASGIApp,
+    config: Config,
+    listener: socket.socket,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer requests until ``stop``, then finish open ones for at most ``config.graceful_timeout`` s."""
+    context = WorkerContext(None)
+    answered = ASGIWrapper(app)  # type: ignore[arg-type]  # Starlette and Hypercorn name ASGI's messages each their way.
+    connection = partial(_Connection, answered, config, context, {})
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(
+                partial(
+                    trio.serve_listeners,
+                    connection,
+                    [_listener(listener, config.create_ssl_context())],
+                    handler_nursery=connections,
+                )
+            )
+            task_status.started()
+            await stop.wait()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+
+
+class _Connection(TCPServer):
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+def _listener(
+    listener: socket.socket, tls: ssl.SSLContext | None
+) -> trio.SocketListener | trio.SSLListener[trio.SocketStream]:
+    plain = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    return plain if tls is None else trio.SSLListener(plain, tls, https_compatible=True)
