@@ -184,7 +184,9 @@ class Session:
         sent_s = self._clock()
         reply = await self._remote.join(self._journal, self._standing.applied if self._knows else None)
         if not self._knows:
+            # What was asked before, and is answered only now, may be older: it must not be kept under the new lease.
             self._tree.begin(reply.notices.seq)
+            self._untold.append(Outdated(names=True))
         self._joined = self._knows = True
         await self._take(reply.notices, acknowledge=True)
         self._renew(sent_s, reply.lease_s)

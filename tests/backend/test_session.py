@@ -124,6 +124,10 @@ class World:
     async def run(self) -> None:
         """Joined, and the first poll waits."""
         await self.session.join()
+        await self.start()
+
+    async def start(self) -> None:
+        """It does what it has to do first."""
         self._nursery.start_soon(self.session.run, self.kernel.drop)
         await trio.testing.wait_all_tasks_blocked()
 
@@ -217,6 +221,17 @@ async def test_a_mount_begins_at_the_head_with_nothing(world: World, autojump_cl
     await world.session.join()
     assert world.server.joins == [None]
     assert world.standing == (10, 10)
+
+
+async def test_what_was_asked_before_a_mount_began_is_not_kept_under_its_lease(
+    world: World, autojump_clock: object
+) -> None:
+    """A program's question may be older than the join, and its answer come later."""
+    lease_when_told_s: list[float] = []
+    world.kernel.when_told = lambda: lease_when_told_s.append(world.session.lease_left_s())
+    await world.start()
+    assert world.kernel.told == [Outdated(names=True)]
+    assert lease_when_told_s == [0.0]
 
 
 async def test_a_change_of_others_is_dropped_told_and_then_acknowledged(world: World, autojump_clock: object) -> None:
