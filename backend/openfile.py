@@ -296,16 +296,16 @@ class OpenFile:
 
     # ── commits ──
 
-    async def flush(self) -> None:
-        """Return when everything written so far is in a committed version.
+    async def flush(self) -> bool:
+        """Return (True) when everything written so far is in a committed version.
 
         Raises DriveError, and keeps what was written.
         Several programs may close one file at once: the second waits for the first one's commit and commits the rest.
         """
-        await self._flush(lambda: True)
+        return await self._flush(lambda: True)
 
     async def flush_what_was_closed(self) -> bool:
-        """The same, unless who has it open has written since the last close: that is for their close to commit."""
+        """The same, unless (False) who has it open has written since the last close: their close commits that."""
         return await self._flush(lambda: not self._is_being_written())
 
     def _is_being_written(self) -> bool:

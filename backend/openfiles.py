@@ -165,11 +165,14 @@ class OpenFiles:
         return file
 
     async def release(self, file: OpenFile) -> None:
-        """A handle is gone. What was dirtied after the last close (through a mapping) is committed."""
+        """A handle is gone. What was dirtied after the last close (through a mapping) is committed.
+
+        Not what a program is in the middle of writing that opens the file meanwhile: its close commits the rest, too.
+        """
         file.handles -= 1
         if file.handles == 0 and file.is_dirty:
             with contextlib.suppress(DriveError):  # It is kept.
-                await self.flush(file)
+                await self._flush(file, file.flush_what_was_closed)
         self._close_if_unused(file)
 
     async def give_up(self, file: OpenFile) -> None:
@@ -179,8 +182,12 @@ class OpenFiles:
 
     async def flush(self, file: OpenFile) -> None:
         """Commit what was written; on an error it is kept and sent later."""
+        await self._flush(file, file.flush)
+
+    async def _flush(self, file: OpenFile, commit: Callable[[], Awaitable[bool]]) -> None:
+        """``commit`` tells whether everything is committed."""
         try:
-            await self._reach.surely(file.flush)
+            is_committed = await self._reach.surely(commit)
         except Deferred as error:
             self._unsent.keep(file, error)
             return
@@ -190,7 +197,8 @@ class OpenFiles:
         except trio.Cancelled:
             self._unsent.keep(file, Offline("it took too long"))
             raise
-        self._unsent.sent(file)
+        if is_committed:
+            self._unsent.sent(file)
 
     async def flush_all(self) -> None:
         """Commit all that is dirty now; raises the first error when all have been tried."""

@@ -173,6 +173,30 @@ async def test_what_is_cut_while_a_retry_waits_for_an_answer_is_not_sent_by_it(
         assert await read(two, b"file") == b"new"
 
 
+async def test_what_is_cut_while_the_last_handle_waits_to_be_given_up_is_not_sent_by_that(
+    world: World, autojump_clock: object
+) -> None:
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive(strict=True) as one, laptop.drive() as two, trio.open_nursery() as nursery:
+        await one.entries(ROOT_NODE)
+        closed = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await closed.write(0, b"content")
+        desk.http.lose_changes = True
+        with pytest.raises(Offline):
+            await one.flush(closed)
+        nursery.start_soon(one.release, closed)
+        await trio.testing.wait_all_tasks_blocked()
+        writing = await one.open(closed.node)
+        await writing.truncate(0)
+        desk.http.lose_changes = False
+        await trio.sleep(2 * RETRY_MOST_S)
+        assert await read(two, b"file") == b"content"
+        await writing.write(0, b"new")
+        await one.flush(writing)
+        await one.release(writing)
+        assert await read(two, b"file") == b"new"
+
+
 @pytest.mark.parametrize("moment", range(8))
 async def test_what_is_cut_while_a_retry_is_at_work_is_not_sent_by_it(
     world: World, autojump_clock: object, moment: int
