@@ -16,20 +16,16 @@ from pathlib import Path
 import pytest
 
 from tests.real.harness import Mount
+from tests.real.refusals import refused
+from tests.real.renameat2 import renameat2
 from tests.real.world import World
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 FICLONE = 0x40049409
 FS_IOC_GETFLAGS = 0x80086601
 IN_ALL_EVENTS = 0xFFF
+RENAME_WHITEOUT = 4
 ORDINARY_USER = 65_534
-
-
-@contextmanager
-def refused(number: int) -> Iterator[None]:
-    with pytest.raises(OSError) as told:
-        yield
-    assert told.value.errno == number, told.value
 
 
 @contextmanager
@@ -103,6 +99,15 @@ def test_lseek_knows_no_holes(drive: Path) -> None:
         os.pwrite(file, b"x", 10 << 20)
         assert os.lseek(file, 0, os.SEEK_DATA) == 0
         assert os.lseek(file, 0, os.SEEK_HOLE) == (10 << 20) + 1
+        with refused(errno.ENXIO):
+            os.lseek(file, 20 << 20, os.SEEK_DATA)
+
+
+def test_no_rename_leaves_a_whiteout(drive: Path) -> None:
+    (drive / "file").touch()
+    with refused(errno.EINVAL):
+        renameat2(drive / "file", drive / "new", RENAME_WHITEOUT)
+    assert os.listdir(drive) == ["file"]
 
 
 # ── what differs ─────────────────────────────────────────────────────────────────────────────────────
@@ -114,6 +119,28 @@ def test_reading_moves_no_access_time(drive: Path) -> None:
     (drive / "file").read_text()
     os.listdir(drive)
     assert os.stat(drive / "file").st_atime_ns == 5
+
+
+def test_writing_a_pipe_moves_none_of_its_times(drive: Path) -> None:
+    os.mkfifo(drive / "pipe")
+    before = os.stat(drive / "pipe")
+    with opened(drive / "pipe") as pipe:
+        os.write(pipe, b"x")
+    after = os.stat(drive / "pipe")
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_a_chown_that_names_nobody_moves_no_time(drive: Path) -> None:
+    before = os.stat(drive).st_ctime_ns
+    os.chown(drive, -1, -1)
+    assert os.stat(drive).st_ctime_ns == before
+
+
+def test_an_attribute_that_is_set_to_what_it_is_moves_ctime(drive: Path) -> None:
+    os.setxattr(drive, "user.a", b"1")
+    before = os.stat(drive).st_ctime_ns
+    os.setxattr(drive, "user.a", b"1")
+    assert os.stat(drive).st_ctime_ns > before
 
 
 def test_locks_are_not_seen_by_another_mount(both: tuple[Path, Path]) -> None:
