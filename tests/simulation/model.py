@@ -57,6 +57,9 @@ class File(NamedTuple):
     """Its name, or its last one."""
     removed_by: str
     """Empty while it has a name."""
+    aside_of: str = ""
+    """The machine whose program gave it a name that was taken, where it has a conflict name instead: to that program it
+    has the name that it gave."""
 
 
 class Handle(NamedTuple):
@@ -121,6 +124,7 @@ class State(NamedTuple):
     def tidy(self) -> State:
         """Without files that nobody can reach."""
         reached = {node for _, node in self.entries} | {handle.node for handle in self.handles}
+        reached |= {file.node for file in self.files if file.aside_of}
         bases = {handle.base for handle in self.handles if handle.base}
         return self._replace(files=tuple(file for file in self.files if file.node in reached or file.content in bases))
 
@@ -215,7 +219,7 @@ class Model:
             state = state.enter(path.rpartition("/")[0], _FOLDER_NODE)  # It comes back with the file.
         if taken and what.exclusive:
             return
-        made = state.keep(File(node, "", 0, path, ASIDE if taken else ""))
+        made = state.keep(File(node, "", 0, path, *((ASIDE, event.machine) if taken else ("", ""))))
         made = made.hold(Handle(what.handle, event.machine, node, 0, path))
         if not taken:
             yield made.enter(path, node)
@@ -245,6 +249,8 @@ class Model:
         elif file.removed_by == ASIDE:
             if kept:
                 yield from _copied(state.keep(new), file.path)
+            elif file.aside_of and what.content in self._seen:
+                yield state.keep(new)
         else:
             if file.removed_by == handle.machine:
                 yield state
@@ -271,7 +277,7 @@ class Model:
                 yield from _brought_back(state, elsewhere._replace(path=path), kept=False)
 
     def _rename(self, state: State, event: Event, what: Rename) -> Iterator[State]:
-        node, over = state.node(what.path), state.node(what.new_path)
+        node = state.node(what.path)
         if event.result == "ENOENT":
             if node is None or not state.has_folder(what.new_path):
                 yield state
@@ -279,10 +285,20 @@ class Model:
         if event.result != OK:
             yield state
             return
-        if node in (None, _FOLDER_NODE) or over == _FOLDER_NODE or not state.has_folder(what.new_path):
+        if not state.has_folder(what.new_path):
             return
-        file = state.file(node)
-        moved = state.leave(what.path).enter(what.new_path, node).keep(file._replace(path=what.new_path))
+        if node not in (None, _FOLDER_NODE):
+            yield from self._moved(state.leave(what.path), event, state.file(node), what.new_path)
+        for file in state.files:
+            if (file.path, file.removed_by, file.aside_of) == (what.path, ASIDE, event.machine):
+                yield from self._moved(state, event, file._replace(removed_by="", aside_of=""), what.new_path)
+
+    def _moved(self, state: State, event: Event, file: File, path: str) -> Iterator[State]:
+        """A file under a new name."""
+        over = state.node(path)
+        if over == _FOLDER_NODE:
+            return
+        moved = state.enter(path, file.node).keep(file._replace(path=path))
         if over is None:
             yield moved
             return
@@ -292,8 +308,10 @@ class Model:
             yield moved.keep(replaced._replace(removed_by=ASIDE))
 
     def _comes_to_light(self, handle: int) -> bool:
-        """Whether a file that was made under a conflict name is there in the end, with content or still without."""
-        return "" in self._conflicts or self._commits.get(handle, "") in self._conflicts
+        """Whether a file that was made under a conflict name is there in the end, with content or still without, or
+        got another name from who made it."""
+        content = self._commits.get(handle, "")
+        return "" in self._conflicts or content in self._conflicts or content in self._seen
 
 
 def _look(state: State, path: str) -> str:

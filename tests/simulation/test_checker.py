@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.simulation.checker import Broken, Tree, check, check_order
@@ -156,6 +158,16 @@ def test_a_commit_goes_to_the_file_and_not_to_the_name() -> None:
     commit = event(Commit(2, "2*1"), 7, 8)
     assert is_right(*base, moved, commit, event(Open("b", 0), 9, 10, "2*1"))
     assert not is_right(*base, moved, commit, event(Open("a", 0), 9, 10, "2*1"))
+
+
+def test_a_rename_apart_is_of_what_its_program_made_and_not_of_what_had_the_name() -> None:
+    online = written("a", 1, "1*1", 3, "laptop")
+    done = (event(Create("a", 2, False), 0, 9), event(Commit(2, "2*1"), 0, 9), event(Rename("a", "b"), 1, 9))
+    apart = [replace(one, told_s=1) for one in done]
+    absent = event(List(""), 2, 2.5, "", "laptop")
+    end = [event(Open("a", 0), 10, 11, "1*1"), event(Open("b", 0), 10, 11, "2*1")]
+    assert is_right(*apart, absent, *online, event(Open("b", 0), 6, 7, ABSENT, "laptop"), *end)
+    assert not is_right(*online, event(Rename("a", "b"), 6, 7), event(Open("a", 0), 10, 11, "1*1"))
 
 
 def test_an_edit_wins_over_a_removal_by_another_device() -> None:
