@@ -30,6 +30,9 @@ from protocol.messages.tree import Entry, ListingReply, LookupReply, NodeReply
 ONE_BY_ONE_MAX: Final = 8
 """Up to so many outdated rows of a folder are asked for singly; with more, the whole listing is fetched again."""
 
+LOOKUP_TRIES: Final = 20
+"""A name that changes during each of so many questions is taken to mean what was answered last."""
+
 LISTING_TRIES: Final = 20
 """A folder that changes between every two pages this often is reported as EAGAIN."""
 
@@ -107,14 +110,26 @@ class Names:
                     return await self.attributes(known)
                 except NotFound:
                     pass  # The node went with its name a moment ago: ask what the name means now.
-        reply = await self._remote.lookup(folder, name)
-        await self._session.absorb(reply.notices)
+        reply = await self._current_reply(folder, name)
         seq = reply.notices.seq
         if reply.node is None:
             self._tree.keep_name(folder, name, ABSENT, seq)
             return None
         self._tree.keep_name(folder, name, reply.node.id, seq)
         return self._told(reply.node, seq)
+
+    async def _current_reply(self, folder: NodeId, name: bytes) -> LookupReply:
+        """What the server says that a name means.
+
+        Where a notice overtook the reply, the name is asked for again: an open of what it meant before would find that
+        file's content of now, which it may never have had under this name.
+        """
+        for _ in range(LOOKUP_TRIES):
+            reply = await self._remote.lookup(folder, name)
+            await self._session.absorb(reply.notices)
+            if not self._tree.is_older_name(folder, name, reply.notices.seq):
+                break
+        return reply
 
     async def attributes(self, node: NodeId) -> Node:
         """A node's attributes; raises NotFound where it is gone."""

@@ -148,6 +148,10 @@ class Tree:
         """Whether a node's row that is true at ``seq`` may have been outdated since."""
         return self._outdated(self._touched_nodes.get(node), seq)
 
+    def is_older_name(self, folder: NodeId, name: bytes, seq: Seq) -> bool:
+        """Whether what a name meant at ``seq`` may have been outdated since."""
+        return self._outdated(self._touched_names.get((folder, name)), seq)
+
     def lookup(self, folder: NodeId, name: bytes) -> Known:
         """What a name means, as far as it is known."""
         known = self._folders.get(folder)
@@ -225,7 +229,7 @@ class Tree:
 
     def keep_name(self, folder: NodeId, name: bytes, meaning: NodeId | Absent, seq: Seq) -> None:
         """A reply that is true at ``seq`` told what this name means."""
-        if self._outdated(self._touched_names.get((folder, name)), seq):
+        if self.is_older_name(folder, name, seq):
             return
         self._folder(folder).learn(name, meaning)
         if seq > self.applied:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
@@ -10,6 +12,7 @@ from backend.drive import Drive
 from backend.errors import Offline
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import LEASE_DRIFT
+from protocol.messages.changes import RenameMode
 from protocol.messages.nodes import Kind
 from tests.together.programs import read, write
 from tests.together.world import LEASE_S, Place, World
@@ -44,6 +47,22 @@ async def test_with_a_lease_what_was_seen_costs_no_request(world: World, autojum
         for drive in (one, two):
             await look(drive, node)
         assert (desk.http.requests, laptop.http.requests) == ([], [])
+
+
+async def test_a_name_that_changes_while_it_is_asked_for_is_asked_for_again(
+    world: World, autojump_clock: object
+) -> None:
+    """Else who opens the file, by the number that the first answer gave, finds a content that it never had there."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"other", b"x")
+        await two.rename(ROOT_NODE, b"other", ROOT_NODE, b"file", RenameMode.REPLACE)
+        desk.http.delayed = "/entries/file"
+        desk.http.before_answer = partial(two.rename, ROOT_NODE, b"file", ROOT_NODE, b"moved", RenameMode.REPLACE)
+        assert await one.lookup(ROOT_NODE, b"file") is None
+        moved = await one.lookup(ROOT_NODE, b"moved")
+        assert moved is not None
+        assert moved.id == node
 
 
 async def test_a_lease_is_kept_by_polls_alone(world: World, autojump_clock: object) -> None:

@@ -73,7 +73,9 @@ class AsgiHttp:
         self.lost = trio.Event()
         """A change arrived whose answer was lost."""
         self.before_answer: Callable[[], Awaitable[None]] | None = None
-        """Awaited, once, while the answer to a change is on its way."""
+        """Awaited, once, while the answer to a change, or to what ``delayed`` says, is on its way."""
+        self.delayed = "/changes"
+        """The end of the path that ``before_answer`` is for."""
         self.hold: trio.Event | None = None
         """Where set, puts of blocks wait for it."""
         self.held = trio.Event()
@@ -114,7 +116,7 @@ class AsgiHttp:
             self.held.set()
             await self.hold.wait()
         response = await call(self._app, method, path, headers or {}, bytes(body))
-        if self.before_answer is not None and method == "POST" and path.endswith("/changes"):
+        if self.before_answer is not None and path.endswith(self.delayed):
             before_answer, self.before_answer = self.before_answer, None
             await before_answer()
         if self.cut_after_next and lane is not Lane.POLL:
