@@ -47,14 +47,22 @@ class Entries:
         """A program on this mount changed something."""
         self._own_changes += 1
 
-    def of(self, node: Node, inode: Inode, *, keep: bool = True) -> pyfuse3.EntryAttributes:
-        """``keep`` False: a change came in while the answer was made, so the kernel must ask again."""
+    def of(
+        self, node: Node, inode: Inode, *, keep: bool = True, is_made_now: bool = False
+    ) -> pyfuse3.EntryAttributes:
+        """``keep`` False: a change came in while the answer was made, so the kernel must ask again.
+
+        Later than in the answer that it is made with (``is_made_now``), a file's name may be another by now, and only
+        the server's answer to the create tells.
+        """
         if not keep or self._keeping is None:
             return entry_of(node, inode.number, self._owner, 0.0, 0.0)
         # A dirty file's commit says how much of it is data, and the kernel would not hear of it.
         changing = inode.retired or (inode.file is not None and inode.file.is_dirty)
         attribute_timeout_s = 0.0 if changing else self._keeping.attributes_s()
-        return entry_of(node, inode.number, self._owner, self._keeping.names_s(), attribute_timeout_s)
+        is_named = is_made_now or inode.file is None or not inode.file.is_new
+        name_timeout_s = self._keeping.names_s() if is_named else 0.0
+        return entry_of(node, inode.number, self._owner, name_timeout_s, attribute_timeout_s)
 
     def told(self, node: Node, *, keep: bool = True) -> pyfuse3.EntryAttributes:
         """The same as an answer that makes the kernel know the inode."""

@@ -331,7 +331,8 @@ class Operations(pyfuse3.Operations):
         inode = self._inodes.peek(file.node, is_file=True)
         if file.detached or inode.file not in (None, file):  # There is a new version by another device already.
             inode = self._inodes.retired(file.node)
-        info, entry = self._opened(inode, file, commits=True), self._entries.of(file.attributes(), inode)
+        info = self._opened(inode, file, commits=True)
+        entry = self._entries.of(file.attributes(), inode, is_made_now=True)
         self._inodes.told(inode)
         return info, entry
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from protocol.ids import ROOT_NODE
+from protocol.messages.changes import RenameMode
 from tests.simulation.device import Listing
 from tests.simulation.kernel import USER
 from tests.together.mounted import Machine
@@ -38,3 +43,26 @@ async def test_a_later_part_of_a_listing_has_what_was_removed_since(world: World
         await kernel.device.ask("readdir", handle, first.entries[-1][2], rest)
         assert [name for name, _, _ in rest.entries] == [b"b"]
         await kernel.device.ask("releasedir", handle)
+
+
+async def test_a_new_file_that_another_device_renamed_is_not_kept_under_its_old_name(
+    world: World, autojump_clock: object
+) -> None:
+    """It is listed under that until the server has answered the create, which the renaming overtakes."""
+    desk = Machine(world, "desk")
+    async with world.place("laptop").drive() as other, desk.mounted() as kernel:
+
+        async def rename_and_list() -> None:
+            await other.lookup(ROOT_NODE, b"new")
+            await other.rename(ROOT_NODE, b"new", ROOT_NODE, b"moved", RenameMode.REPLACE)
+            listed.extend(name for name, _ in await kernel.listdir(""))
+
+        listed: list[str] = []
+        desk.http.before_answer = rename_and_list
+        file = await kernel.open("new", os.O_RDWR | os.O_CREAT)
+        assert file is not None
+        await kernel.close(file)
+        assert "new" in listed
+        assert (await kernel.lstat("moved")).st_size == 0
+        with pytest.raises(FileNotFoundError):
+            await kernel.lstat("new")
