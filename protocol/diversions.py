@@ -68,8 +68,8 @@ class Diversions:
             case Create() if answer.merged is not None:
                 self._nodes[change.node] = answer.merged
             case Create() | Link() if conflict is not None:
-                if conflict.parent != self._folder(change.parent):
-                    self._nodes[change.parent] = conflict.parent
+                if answer.folder is not None:
+                    self._nodes[change.parent] = answer.folder
                 self._entries[change.node, (change.parent, change.name)] = (conflict.parent, conflict.name)
             case Commit():
                 at = self._content_at(change).node if conflict is None else conflict.node

@@ -54,6 +54,8 @@ class Applied(Answer, tag="applied", frozen=True):
     """Of a create with MERGE: the folder that is there; the id that the mount chose means nothing."""
     version: VersionNumber = VersionNumber(0)
     """Of a commit: the number of its content, of the file or of its conflict copy."""
+    folder: NodeId | None = None
+    """Of a create or link whose folder is gone: the one that stands for it."""
 
 
 class Refused(Answer, tag="refused", frozen=True):

@@ -39,6 +39,7 @@ class Outcome(NamedTuple):
     conflict: Conflict | None = None
     merged: NodeId | None = None
     version: VersionNumber = NO_VERSION
+    folder: NodeId | None = None
 
 
 AS_ASKED: Final = Outcome()

@@ -72,7 +72,9 @@ def _place_for(edit: Edit, change: Create | Link) -> tuple[NodeId, bytes, NodeId
 
 def _kept_as(change: Create | Link, parent: NodeId, name: bytes) -> Outcome:
     """Where a new entry is, if that is not where it was asked for."""
-    return AS_ASKED if (parent, name) == (change.parent, change.name) else Outcome(Conflict(change.node, parent, name))
+    if (parent, name) == (change.parent, change.name):
+        return AS_ASKED
+    return Outcome(Conflict(change.node, parent, name), folder=parent if parent != change.parent else None)
 
 
 def _check_attributes(change: Create) -> None:

@@ -32,8 +32,10 @@ def unlink(version: int | None = None, parent: NodeId = ROOT, name: bytes = b"na
     return Unlink(0, parent, name, FILE, None if version is None else VersionNumber(version))
 
 
-def applied(conflict: Conflict | None = None, merged: NodeId | None = None, version: int = 0) -> Applied:
-    return Applied(Seq(1), [], conflict, merged, VersionNumber(version))
+def applied(
+    conflict: Conflict | None = None, merged: NodeId | None = None, version: int = 0, folder: NodeId | None = None
+) -> Applied:
+    return Applied(Seq(1), [], conflict, merged, VersionNumber(version), folder)
 
 
 def test_changes_that_went_as_expected_divert_nothing() -> None:
@@ -110,10 +112,18 @@ def test_a_name_that_was_taken_is_the_conflict_name_until_a_rename() -> None:
 
 def test_a_file_that_went_to_another_folder_takes_what_follows_there() -> None:
     diversions = Diversions()
-    diversions.learn(create(parent=FOLDER), applied(Conflict(FILE, OTHER, b"name")))
+    diversions.learn(create(parent=FOLDER), applied(Conflict(FILE, OTHER, b"name"), folder=OTHER))
     assert diversions.follow(create(COPY, parent=FOLDER)) == create(COPY, parent=OTHER)
     move = Rename(0, FILE, FOLDER, b"name", FOLDER, b"x")
     assert diversions.follow(move) == Rename(0, FILE, OTHER, b"name", OTHER, b"x")
+
+
+def test_a_file_that_somebody_moved_since_takes_nothing_along() -> None:
+    diversions = Diversions()
+    diversions.learn(create(parent=FOLDER), applied(Conflict(FILE, OTHER, b"moved")))
+    assert diversions.follow(create(COPY, parent=FOLDER)) == create(COPY, parent=FOLDER)
+    move = Rename(0, FILE, FOLDER, b"name", FOLDER, b"x")
+    assert diversions.follow(move) == Rename(0, FILE, OTHER, b"moved", FOLDER, b"x")
 
 
 def test_a_file_that_came_back_elsewhere_is_renamed_from_there_and_not_removed() -> None:
