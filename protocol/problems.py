@@ -21,6 +21,7 @@ QUOTA: Final = "quota"
 INTERNAL: Final = "internal"
 UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
+PRECONDITION: Final = "precondition"
 OUT_OF_ORDER: Final = "out-of-order"
 SESSION_ENDED: Final = "session-ended"
 
@@ -34,6 +35,7 @@ STATUS: Final[dict[str, int]] = {
     LISTING_CHANGED: 409,
     OUT_OF_ORDER: 409,
     SESSION_ENDED: 410,
+    PRECONDITION: 412,
     BODY_TOO_LARGE: 413,
     BAD_BLOCK: 422,
     BAD_MANIFEST: 422,

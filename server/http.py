@@ -159,6 +159,14 @@ def name_of(encoded: str) -> bytes:
     return name
 
 
+def names_of(encoded: str) -> list[bytes]:
+    """The names in a percent-encoded path from the workspace's root; raises Trouble. "" is the root itself."""
+    names = [name_of(part) for part in encoded.split("/")] if encoded else []
+    if any(name in (b"", b".", b"..") for name in names):
+        raise Trouble(problems.BAD_REQUEST, "not a path: names that are not empty, . or .., with / between them")
+    return names
+
+
 def raw_query(request: Request, name: str) -> str:
     """A query parameter as it was sent, still percent-encoded; "" where it is absent."""
     for part in request.scope["query_string"].decode("latin-1").split("&"):

@@ -2,20 +2,27 @@
 
 Knows transactions, sessions and notices; knows nothing of what a reply is about. A session that asks is left out of
 the wait, because its reply carries the changes that it has yet to apply. A problem carries none: for one that
-depends on the tree, everybody is waited for.
+depends on the tree, everybody is waited for. So it is for who has no session: what is read or changed without a mount
+is revealed when every mount has dropped what it outdated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from starlette.requests import Request
 
-from protocol.ids import Seq, WorkspaceId
+from protocol.ids import BlockId, Seq, WorkspaceId
+from protocol.messages.changes import AnyChange
 from protocol.messages.notices import Notices
 from server.http import Asking, asking_of
 from server.metadata import feed, tree
+from server.metadata.accounts import Caller
+from server.metadata.changes import NOBODY, Done, apply_one
+from server.metadata.editing import Rule
 from server.metadata.store import Transaction
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.service import Service, member, service_of
@@ -26,7 +33,7 @@ T = TypeVar("T")
 class _Refused(Exception):
     """The tree says no, as it is at ``head``, and ``why``."""
 
-    def __init__(self, head: Seq, why: NoSuchNode | ListingChanged) -> None:
+    def __init__(self, head: Seq, why: NoSuchNode | ListingChanged | Rule) -> None:
         super().__init__(head)
         self.head = head
         self.why = why
@@ -54,6 +61,45 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
         raise refused.why from None
     await settle(service, workspace, news, asking)
     return found, news
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """A transaction of somebody without a mount."""
+
+    tx: Transaction
+    workspace: WorkspaceId
+    caller: Caller
+    now_ns: int
+
+    def apply(self, change: AnyChange, verified: Mapping[BlockId, int] = MappingProxyType({})) -> Done:
+        """Raises Rule, Lacking, OverQuota and BadManifest: then nothing of the transaction is kept."""
+        return apply_one(self.tx, self.workspace, self.caller, change, verified, self.now_ns, NOBODY)
+
+
+async def edit(
+    service: Service, workspace: WorkspaceId, allow: Callable[[Transaction], Caller], work: Callable[[Editing], T]
+) -> T:
+    """Let ``work`` change the tree, all or nothing, and return what it returns when everybody may know.
+
+    Raises what ``allow`` raises, which says who it is for, and what ``work`` raises, then too when everybody may know.
+    """
+
+    def transaction(tx: Transaction) -> tuple[T, Seq]:
+        caller = allow(tx)
+        try:
+            return work(Editing(tx, workspace, caller, service.now_ns())), tree.head(tx, workspace)
+        except (NoSuchNode, Rule) as error:
+            raise _Refused(tree.head(tx, workspace), error) from error
+
+    try:
+        done, head = await service.metadata.write(transaction)
+    except _Refused as refused:
+        await service.leases.settled(workspace, refused.head, None)
+        raise refused.why from None
+    service.notifier.ring(workspace, None)
+    await service.leases.settled(workspace, head, None)
+    return done
 
 
 async def settle(service: Service, workspace: WorkspaceId, news: Notices, asking: Asking | None) -> None:

@@ -22,6 +22,7 @@ from server.blockstore.store import BlockStoreError
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.blocks import OverQuota
 from server.metadata.changes import OutOfOrder
+from server.metadata.editing import Rule
 from server.metadata.store import StoreFull, StoreUnavailable
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.passwords import TooManyAttempts
@@ -54,6 +55,17 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     BlockStoreError: problems.UNAVAILABLE,
 }
 
+_RULE_CODES: Final = {
+    "ENOENT": problems.NOT_FOUND,
+    "EEXIST": problems.CONFLICT,
+    "ENOTEMPTY": problems.CONFLICT,
+    "ENOTDIR": problems.CONFLICT,
+    "EISDIR": problems.CONFLICT,
+    "EMLINK": problems.CONFLICT,
+    "ESTALE": problems.PRECONDITION,
+}
+"""What a rule of file systems that refuses a change made without a mount is answered with; else BAD_REQUEST."""
+
 _HTTP_CODES: Final = {
     404: problems.NOT_FOUND,
     405: problems.METHOD_NOT_ALLOWED,
@@ -65,6 +77,7 @@ def handlers() -> dict[type[Exception], Callable[[Request, Exception], object]]:
     """For Starlette: what each exception is answered with."""
     return {
         **dict.fromkeys(_CODES, _known),
+        Rule: _rule,
         Trouble: _trouble,
         HTTPException: _http,
         ClientDisconnect: _gone,
@@ -77,6 +90,11 @@ async def _known(_: Request, error: Exception) -> Response:
         if kind in _CODES:
             return _problem(_CODES[kind], str(error))
     raise error
+
+
+async def _rule(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Rule)
+    return _problem(_RULE_CODES.get(error.errno, problems.BAD_REQUEST), str(error))
 
 
 async def _trouble(_: Request, error: Exception) -> Response:
