@@ -19,16 +19,18 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    Member,
+    Members,
     NewPassword,
     NewUser,
     NewWorkspace,
     Role,
-    Share,
     User,
     Users,
     Workspace,
     Workspaces,
 )
+from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from protocol.messages.wire import API
 
 
@@ -71,9 +73,17 @@ class Account:
         """A new one, owned by the user."""
         return await self.caller.ask(Workspace, "POST", "/workspaces", NewWorkspace(name, quota_bytes))
 
-    async def share(self, workspace: WorkspaceId, user: str, role: Role | None) -> None:
-        """Make somebody a member, or no longer one."""
-        await self.caller.call("POST", f"/workspaces/{workspace}/members", message=Share(user, role))
+    async def members(self, workspace: WorkspaceId) -> list[Member]:
+        """Who has the workspace, and as what."""
+        return (await self.caller.ask(Members, "GET", f"/workspaces/{workspace}/members")).members
+
+    async def share(self, workspace: WorkspaceId, user: str, role: Role) -> None:
+        """Make somebody a member, or give a member another role."""
+        await self.caller.call("POST", f"/workspaces/{workspace}/members", message=Member(user, role))
+
+    async def remove_member(self, workspace: WorkspaceId, user: str) -> None:
+        """Somebody, or the user, is no longer a member."""
+        await self.caller.call("DELETE", f"/workspaces/{workspace}/members/{quote(user, safe='')}")
 
     async def users(self) -> list[User]:
         """Everybody; for admins."""
@@ -98,6 +108,18 @@ class Account:
     async def revoke(self, device: DeviceId) -> None:
         """Its token is refused from now on."""
         await self.caller.call("DELETE", f"/devices/{device}")
+
+    async def make_token(self, wanted: NewToken) -> MadeToken:
+        """A token for a script, with its secret."""
+        return await self.caller.ask(MadeToken, "POST", "/tokens", wanted)
+
+    async def tokens(self) -> list[Token]:
+        """One's own."""
+        return (await self.caller.ask(Tokens, "GET", "/tokens")).tokens
+
+    async def revoke_token(self, token: DeviceId) -> None:
+        """It is refused from now on."""
+        await self.caller.call("DELETE", f"/tokens/{token}")
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, BlockId, JournalId, NodeId, Seq, SessionId, WorkspaceId
-from protocol.limits import KIB, NAME_MAX_BYTES
+from protocol.limits import KIB, NAME_MAX_BYTES, PASSWORD_MAX_BYTES
 from protocol.messages.sessions import SESSION_HEADER
 from protocol.messages.wire import JSON, MSGPACK, Message
 from server.troubles import Trouble
@@ -112,6 +112,11 @@ def asking_of(request: Request) -> Asking | None:
     )
 
 
+def address_of(request: Request) -> str:
+    """Where the request came from: behind a proxy, the proxy's address."""
+    return request.client.host if request.client else ""
+
+
 def workspace_of(request: Request) -> WorkspaceId:
     """The workspace in the path; raises Trouble."""
     identity = request.path_params["workspace"]
@@ -149,6 +154,26 @@ def block_of(request: Request) -> BlockId:
     if len(block) != BLOCK_ID_BYTES or text != block.hex():
         raise Trouble(problems.BAD_REQUEST, "a block id has 64 lower-case hexadecimal digits")
     return BlockId(block)
+
+
+def check_name(what: str, name: str, most_chars: int) -> None:
+    """Raises Trouble for what can't be the name of a user, a device or a workspace."""
+    if not 0 < len(name) <= most_chars or not name.isprintable() or "/" in name or name != name.strip():
+        raise Trouble(
+            problems.BAD_REQUEST, f"{what} has 1 to {most_chars} printable characters without / and outer spaces"
+        )
+
+
+def check_password(password: str) -> None:
+    """Raises Trouble for what can't be one."""
+    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
+        raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
+
+
+def check_expiry(expires_ns: int | None, now_ns: int) -> None:
+    """Raises Trouble for a time that has passed, or that the database can't hold."""
+    if expires_ns is not None and not now_ns < expires_ns < 1 << 63:
+        raise Trouble(problems.BAD_REQUEST, "expires_ns is a time to come, in nanoseconds since 1970")
 
 
 def name_of(encoded: str) -> bytes:

@@ -16,7 +16,6 @@ from protocol.keys import new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
     KIB,
-    PASSWORD_MAX_BYTES,
     USER_NAME_MAX_CHARS,
     WORKSPACE_NAME_MAX_CHARS,
 )
@@ -28,7 +27,6 @@ from protocol.messages.accounts import (
     NewPassword,
     NewUser,
     NewWorkspace,
-    Share,
     User,
     Users,
     Workspace,
@@ -36,11 +34,11 @@ from protocol.messages.accounts import (
 )
 from protocol.messages.wire import API
 from protocol.version import VERSION
-from server.http import message, no_content, raw_query, reply, workspace_of
+from server.http import address_of, check_name, check_password, message, no_content, raw_query, reply, workspace_of
 from server.metadata import accounts
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.service import DEFAULT_WORKSPACE, Service, admin, caller, member, owner, service_of
+from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, service_of
 from server.troubles import Trouble
 
 _LOGIN_MAX_BYTES: Final = 16 * KIB
@@ -56,12 +54,14 @@ async def login(request: Request) -> Response:
     """A name and a password for a token."""
     service = service_of(request)
     given = await message(request, Login, _LOGIN_MAX_BYTES)
-    _name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
-    _name("the user's name", given.user, USER_NAME_MAX_CHARS)
-    _password(given.password)
-    address = request.client.host if request.client else ""
+    check_name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
+    check_name("the user's name", given.user, USER_NAME_MAX_CHARS)
+    check_password(given.password)
     kept = await service.metadata.read(lambda tx: accounts.password_of(tx, given.user))
-    if not await service.passwords.verify(given.password, kept and kept[1], given.user, address) or kept is None:
+    if (
+        not await service.passwords.verify(given.password, kept and kept[1], given.user, address_of(request))
+        or kept is None
+    ):
         raise Trouble(problems.UNAUTHORIZED, "wrong user name or password")
     user, token = kept[0], new_token()
     device = await service.metadata.write(
@@ -95,8 +95,8 @@ async def add_user(request: Request) -> Response:
     """For admins: a user with a default workspace."""
     service = service_of(request)
     given = await message(request, NewUser)
-    _name("the user's name", given.name, USER_NAME_MAX_CHARS)
-    _password(given.password)
+    check_name("the user's name", given.name, USER_NAME_MAX_CHARS)
+    check_password(given.password)
     await service.metadata.read(lambda tx: admin(tx, request))
     password_hash = await service.passwords.hash(given.password)
 
@@ -125,7 +125,7 @@ async def set_password(request: Request) -> Response:
     service = service_of(request)
     name = unquote(request.path_params["user"])
     given = await message(request, NewPassword)
-    _password(given.password)
+    check_password(given.password)
 
     def allow(tx: Transaction) -> None:
         who = caller(tx, request)
@@ -161,16 +161,21 @@ async def revoke_device(request: Request) -> Response:
 
 
 async def list_workspaces(request: Request) -> Response:
-    """Those that the caller is a member of."""
-    found = await service_of(request).metadata.read(lambda tx: accounts.list_workspaces(tx, caller(tx, request).user))
-    return reply(request, Workspaces(found))
+    """Those that the caller is a member of; a script sees those that its token is for."""
+
+    def work(tx: Transaction) -> list[Workspace]:
+        who = bearer(tx, request)
+        seen = [(each, who.role_as(each.role, each.id)) for each in accounts.list_workspaces(tx, who.user)]
+        return [msgspec.structs.replace(each, role=role) for each, role in seen if role is not None]
+
+    return reply(request, Workspaces(await service_of(request).metadata.read(work)))
 
 
 async def create_workspace(request: Request) -> Response:
     """A new one, owned by the caller."""
     service = service_of(request)
     given = await message(request, NewWorkspace)
-    _name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
+    check_name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
     if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
 
@@ -183,29 +188,18 @@ async def create_workspace(request: Request) -> Response:
 
 
 async def get_workspace(request: Request) -> Response:
-    """One, with its key, for members."""
+    """One, for members; with its key for their devices, which seal and open blocks. A script has its blocks opened."""
     service = service_of(request)
     identity = workspace_of(request)
 
-    def work(tx: Transaction) -> tuple[Workspace, bytes]:
-        who, _ = member(tx, request, identity)
-        return accounts.workspace_and_key(tx, identity, who.user)
+    def work(tx: Transaction) -> tuple[Workspace, bytes | None]:
+        who, role = member(tx, request, identity)
+        found, wrapped = accounts.workspace_and_key(tx, identity, who.user)
+        return msgspec.structs.replace(found, role=role), wrapped if who.limits is None else None
 
     found, wrapped = await service.metadata.read(work)
-    return reply(request, msgspec.structs.replace(found, key=service.keyring.unwrap(identity, wrapped)))
-
-
-async def share(request: Request) -> Response:
-    """For the owner: make somebody a member, or no longer one."""
-    identity = workspace_of(request)
-    given = await message(request, Share)
-
-    def work(tx: Transaction) -> None:
-        owner(tx, request, identity)
-        accounts.share(tx, identity, given.user, given.role)
-
-    await service_of(request).metadata.write(work)
-    return no_content()
+    key = b"" if wrapped is None else service.keyring.unwrap(identity, wrapped)
+    return reply(request, msgspec.structs.replace(found, key=key))
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -225,18 +219,6 @@ def new_workspace(
     return identity
 
 
-def _name(what: str, name: str, most_chars: int) -> None:
-    if not 0 < len(name) <= most_chars or not name.isprintable() or "/" in name or name != name.strip():
-        raise Trouble(
-            problems.BAD_REQUEST, f"{what} has 1 to {most_chars} printable characters without / and outer spaces"
-        )
-
-
-def _password(password: str) -> None:
-    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
-        raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
-
-
 ROUTES = [
     Route("/health", health),
     Route("/login", login, methods=["POST"]),
@@ -250,5 +232,4 @@ ROUTES = [
     Route("/workspaces", list_workspaces),
     Route("/workspaces", create_workspace, methods=["POST"]),
     Route("/workspaces/{workspace}", get_workspace),
-    Route("/workspaces/{workspace}/members", share, methods=["POST"]),
 ]

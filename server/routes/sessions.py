@@ -30,7 +30,7 @@ from server.http import (
 from server.metadata import feed, sessions, tree
 from server.metadata.store import Transaction
 from server.notifier import Waiter
-from server.service import Service, member, service_of
+from server.service import Service, member, person, service_of
 from server.settling import heard
 from server.troubles import Trouble
 
@@ -49,7 +49,7 @@ async def join(request: Request) -> Response:
         raise Trouble(problems.UNAVAILABLE, "this session is being forgotten: join again in a moment")
 
     def work(tx: Transaction) -> tuple[Seq, Seq, JournalReply]:
-        who, _ = member(tx, request, workspace)
+        who, _ = person(tx, request, workspace)
         head = tree.head(tx, workspace)
         after = head if given.after is None else given.after
         sessions.add(tx, workspace, given.session, who.device, given.journal, service.leases.lease_s)
@@ -74,7 +74,7 @@ async def leave(request: Request) -> Response:
     journal = service.leases.journal_of(workspace, asking.session)
 
     def work(tx: Transaction) -> None:
-        who, _ = member(tx, request, workspace)
+        who, _ = person(tx, request, workspace)
         if journal is not None:
             feed.acknowledge(tx, workspace, who.device, journal, asking.acknowledged)
         sessions.remove(tx, workspace, asking.session)
