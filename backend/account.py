@@ -30,6 +30,8 @@ from protocol.messages.accounts import (
     Workspace,
     Workspaces,
 )
+from protocol.messages.audit import Audit
+from protocol.messages.links import Link, Links, MadeLink, NewLink
 from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from protocol.messages.wire import API
 
@@ -108,6 +110,23 @@ class Account:
     async def revoke(self, device: DeviceId) -> None:
         """Its token is refused from now on."""
         await self.caller.call("DELETE", f"/devices/{device}")
+
+    async def make_link(self, workspace: WorkspaceId, wanted: NewLink) -> MadeLink:
+        """A link to a file or folder, with its secret."""
+        return await self.caller.ask(MadeLink, "POST", f"/workspaces/{workspace}/links", wanted)
+
+    async def links(self, workspace: WorkspaceId) -> list[Link]:
+        """All links of a workspace."""
+        return (await self.caller.ask(Links, "GET", f"/workspaces/{workspace}/links")).links
+
+    async def revoke_link(self, workspace: WorkspaceId, link: str) -> None:
+        """It leads nowhere from now on."""
+        await self.caller.call("DELETE", f"/workspaces/{workspace}/links/{quote(link, safe='')}")
+
+    async def audit(self, after: int | None, limit: int) -> Audit:
+        """Events after one, or the newest."""
+        since = "" if after is None else f"&after={after}"
+        return await self.caller.ask(Audit, "GET", f"/audit?limit={limit}{since}")
 
     async def make_token(self, wanted: NewToken) -> MadeToken:
         """A token for a script, with its secret."""

@@ -7,6 +7,8 @@ from typing import Final
 from protocol.messages.wire import Message
 
 UNAUTHORIZED: Final = "unauthorized"
+PASSWORD: Final = "password"
+"""A link's password is missing or wrong."""
 FORBIDDEN: Final = "forbidden"
 NOT_FOUND: Final = "not-found"
 CONFLICT: Final = "conflict"
@@ -28,6 +30,7 @@ SESSION_ENDED: Final = "session-ended"
 STATUS: Final[dict[str, int]] = {
     BAD_REQUEST: 400,
     UNAUTHORIZED: 401,
+    PASSWORD: 401,
     FORBIDDEN: 403,
     NOT_FOUND: 404,
     METHOD_NOT_ALLOWED: 405,

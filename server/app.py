@@ -11,7 +11,7 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, members, sessions, tokens, tree
+from server.routes import accounts, audit, blocks, changes, links, members, sessions, tokens, tree
 from server.service import Service
 from server.troubles import handlers
 
@@ -22,6 +22,8 @@ def create_app(service: Service) -> Starlette:
         *accounts.ROUTES,
         *members.ROUTES,
         *tokens.ROUTES,
+        *links.ROUTES,
+        *audit.ROUTES,
         *tree.ROUTES,
         *changes.ROUTES,
         *sessions.ROUTES,

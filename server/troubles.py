@@ -5,6 +5,7 @@ Owns the translation of exceptions to problems: handlers raise what went wrong a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -27,6 +28,8 @@ from server.metadata.store import StoreFull, StoreUnavailable
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.passwords import TooManyAttempts
 from server.space import NoSpace
+
+_SECRET: Final = re.compile(r"\A(/[^/]+/links/)[^/]+")
 
 log = structlog.get_logger()
 
@@ -66,6 +69,9 @@ _RULE_CODES: Final = {
 }
 """What a rule of file systems that refuses a change made without a mount is answered with; else BAD_REQUEST."""
 
+_CHALLENGES: Final = {problems.PASSWORD: 'Basic realm="link", charset="UTF-8"'}
+"""How to come again after a 401, where it is not with a token (RFC 9110, section 11.6.1)."""
+
 _HTTP_CODES: Final = {
     404: problems.NOT_FOUND,
     405: problems.METHOD_NOT_ALLOWED,
@@ -83,6 +89,11 @@ def handlers() -> dict[type[Exception], Callable[[Request, Exception], object]]:
         ClientDisconnect: _gone,
         Exception: _unexpected,
     }
+
+
+def loggable(path: str) -> str:
+    """A request's path without what opens a link."""
+    return _SECRET.sub(r"\1…", path)
 
 
 async def _known(_: Request, error: Exception) -> Response:
@@ -113,12 +124,12 @@ async def _gone(_: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request failed", method=request.method, path=loggable(request.url.path), exc_info=error)
     return _problem(problems.INTERNAL, "the server could not handle this request; its log says why")
 
 
 def _problem(code: str, detail: str, status: int | None = None) -> Response:
     status = problems.STATUS[code] if status is None else status
     problem = problems.Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers = {"WWW-Authenticate": _CHALLENGES.get(code, "Bearer")} if status == 401 else {}
     return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)

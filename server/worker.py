@@ -1,4 +1,4 @@
-"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs.
+"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs and the audit log.
 
 Each round is many small transactions, so that requests pass between them. A round that the database stops halfway is
 taken up by the next.
@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 import structlog
 import trio
 
-from server.metadata import pruning, sessions
+from protocol.messages.audit import What
+from server.metadata import audit, pruning, sessions
+from server.metadata.audit import KEPT_EVENTS_MAX
 from server.metadata.pruning import KEPT_CHANGES_MIN
 from server.metadata.store import StoreError, Transaction
 from server.service import Service
@@ -26,10 +28,13 @@ log = structlog.get_logger()
 
 
 class Retention(NamedTuple):
-    """What is kept of each workspace: the changes of so many days, and at least so many."""
+    """What is kept of each workspace: the changes of so many days, and at least so many. And of the audit log: the
+    events of so many days, and of each kind at most so many."""
 
     changes_days: float
     changes_min: int = KEPT_CHANGES_MIN
+    audit_days: float = 365.0
+    audit_max: int = KEPT_EVENTS_MAX
 
 
 async def run(service: Service, retention: Retention) -> None:
@@ -49,6 +54,11 @@ async def work_once(service: Service, retention: Retention) -> None:
     for workspace in await service.metadata.read(pruning.workspaces):
         prune = partial(pruning.prune, workspace=workspace, before_ns=before_ns, keep=retention.changes_min)
         while await service.metadata.write(prune) > 0:
+            pass
+    before_ns = service.now_ns() - int(retention.audit_days * DAY_NS)
+    for what in What:
+        forget = partial(audit.forget, what=what, before_ns=before_ns, keep=retention.audit_max)
+        while await service.metadata.write(forget) > 0:
             pass
 
 

@@ -170,14 +170,13 @@ def list_devices(tx: Transaction, user: UserId | None) -> list[Device]:
     return [Device(DeviceId(row[0]), row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
 
 
-def revoke_device(tx: Transaction, device: DeviceId, by: Caller) -> None:
+def revoke_device(tx: Transaction, device: DeviceId, by: Caller) -> Device:
     """Its token is refused from now on; raises Unknown where it isn't the caller's (admins: anybody's)."""
-    changed = tx.execute(
-        "UPDATE devices SET token_hash = NULL WHERE id = ? AND kind = ? AND (user_id = ? OR ?)",
-        (device, LOGIN, by.user, int(by.admin)),
-    )
-    if not changed:
-        raise Unknown("there is no such device")
+    for found in list_devices(tx, None if by.admin else by.user):
+        if found.id == device:
+            tx.execute("UPDATE devices SET token_hash = NULL WHERE id = ?", (device,))
+            return found
+    raise Unknown("there is no such device")
 
 
 # ── workspaces ──

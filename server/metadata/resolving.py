@@ -12,7 +12,7 @@ from protocol.ids import NodeId, WorkspaceId
 from protocol.messages.changes import Resolve
 from protocol.messages.conflicts import ConflictCopy, Keep, Original
 from protocol.messages.nodes import Kind, Node
-from server.metadata import tree
+from server.metadata import audit, tree
 from server.metadata.contents import take_content
 from server.metadata.editing import Edit, Rule
 from server.metadata.returning import place_of
@@ -111,6 +111,7 @@ def _remove(edit: Edit, copy: Node, change: Resolve) -> None:
     if copy.kind is Kind.FOLDER and not edit.is_empty(copy.id):
         raise Rule("ENOTEMPTY", "the folder is not empty: move or remove what is in it first")
     edit.set(copy.id, conflict_of=None)
+    audit.note_deleted(edit, change.parent, change.name, copy)
     edit.remove_entry(change.parent, change.name, copy, change.time_ns)
 
 

@@ -32,10 +32,13 @@ from protocol.messages.accounts import (
     Workspace,
     Workspaces,
 )
+from protocol.messages.audit import What
 from protocol.messages.wire import API
 from protocol.version import VERSION
 from server.http import address_of, check_name, check_password, message, no_content, raw_query, reply, workspace_of
-from server.metadata import accounts
+from server.metadata import accounts, audit
+from server.metadata.accounts import Caller
+from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
 from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, service_of
@@ -57,27 +60,33 @@ async def login(request: Request) -> Response:
     check_name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
     check_name("the user's name", given.user, USER_NAME_MAX_CHARS)
     check_password(given.password)
+    who = Who(given.user, given.device, address_of(request))
     kept = await service.metadata.read(lambda tx: accounts.password_of(tx, given.user))
-    if (
-        not await service.passwords.verify(given.password, kept and kept[1], given.user, address_of(request))
-        or kept is None
-    ):
+    what = f"user {given.user}"
+    if not await service.passwords.verify(given.password, kept and kept[1], what, who.address) or kept is None:
+        await service.metadata.write(lambda tx: audit.note(tx, who, What.LOGIN_FAILED, service.now_ns()))
         raise Trouble(problems.UNAUTHORIZED, "wrong user name or password")
     user, token = kept[0], new_token()
-    device = await service.metadata.write(
-        lambda tx: accounts.login_device(tx, user, given.device, hash_token(token), service.now_ns())
-    )
+
+    def work(tx: Transaction) -> DeviceId:
+        now_ns = service.now_ns()
+        audit.note(tx, who, What.LOGIN, now_ns)
+        return accounts.login_device(tx, user, given.device, hash_token(token), now_ns)
+
+    device = await service.metadata.write(work)
     return reply(request, LoginReply(token, device, user))
 
 
 async def logout(request: Request) -> Response:
     """Revoke the token that came."""
+    service = service_of(request)
 
     def work(tx: Transaction) -> None:
         who = caller(tx, request)
         accounts.revoke_device(tx, who.device, who)
+        audit.note(tx, audit.who_of(who), What.LOGOUT, service.now_ns())
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 
@@ -101,7 +110,8 @@ async def add_user(request: Request) -> Response:
     password_hash = await service.passwords.hash(given.password)
 
     def work(tx: Transaction) -> User:
-        admin(tx, request)
+        who = admin(tx, request)
+        audit.note(tx, audit.who_of(who), What.USER_ADDED, service.now_ns(), given.name)
         return new_user(tx, service, given.name, password_hash, is_admin=given.admin)
 
     return reply(request, await service.metadata.write(work), 201)
@@ -109,14 +119,16 @@ async def add_user(request: Request) -> Response:
 
 async def remove_user(request: Request) -> Response:
     """For admins."""
-    name = unquote(request.path_params["user"])
+    service, name = service_of(request), unquote(request.path_params["user"])
 
     def work(tx: Transaction) -> None:
-        if admin(tx, request).user_name == name:
+        who = admin(tx, request)
+        if who.user_name == name:
             raise Trouble(problems.CONFLICT, "nobody removes themselves")
         accounts.remove_user(tx, name)
+        audit.note(tx, audit.who_of(who), What.USER_REMOVED, service.now_ns(), name)
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 
@@ -127,17 +139,19 @@ async def set_password(request: Request) -> Response:
     given = await message(request, NewPassword)
     check_password(given.password)
 
-    def allow(tx: Transaction) -> None:
+    def allow(tx: Transaction) -> Caller:
         who = caller(tx, request)
         if who.user_name != name and not who.admin:
             raise Trouble(problems.FORBIDDEN, "only admins set the passwords of others")
+        return who
 
     await service.metadata.read(allow)
     password_hash = await service.passwords.hash(given.password)
 
     def work(tx: Transaction) -> None:
-        allow(tx)
+        who = allow(tx)
         accounts.set_password(tx, name, password_hash)
+        audit.note(tx, audit.who_of(who), What.PASSWORD_SET, service.now_ns(), name)
 
     await service.metadata.write(work)
     return no_content()
@@ -155,8 +169,14 @@ async def list_devices(request: Request) -> Response:
 
 async def revoke_device(request: Request) -> Response:
     """One's own; for admins anybody's."""
-    device = DeviceId(request.path_params["device"])
-    await service_of(request).metadata.write(lambda tx: accounts.revoke_device(tx, device, caller(tx, request)))
+    service, device = service_of(request), DeviceId(request.path_params["device"])
+
+    def work(tx: Transaction) -> None:
+        who = caller(tx, request)
+        revoked = accounts.revoke_device(tx, device, who)
+        audit.note(tx, audit.who_of(who), What.DEVICE_REVOKED, service.now_ns(), f"{revoked.user}, {revoked.name}")
+
+    await service.metadata.write(work)
     return no_content()
 
 

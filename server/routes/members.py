@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.messages.accounts import Member, Members
+from protocol.messages.audit import What
 from server.http import message, no_content, reply, workspace_of
-from server.metadata import accounts
+from server.metadata import accounts, audit
 from server.metadata.store import Transaction
 from server.service import member, owner, person, service_of
 
@@ -28,27 +29,31 @@ async def list_members(request: Request) -> Response:
 
 async def share(request: Request) -> Response:
     """For owners: make somebody a member, or give a member another role."""
-    workspace = workspace_of(request)
+    service, workspace = service_of(request), workspace_of(request)
     given = await message(request, Member)
 
     def work(tx: Transaction) -> None:
-        owner(tx, request, workspace)
+        who = owner(tx, request, workspace)
         accounts.share(tx, workspace, given.user, given.role)
+        subject = f"{given.user}: {given.role}"
+        audit.note(tx, audit.who_of(who), What.MEMBER_SET, service.now_ns(), subject, workspace)
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 
 async def remove(request: Request) -> Response:
     """For owners: somebody is no longer a member. Anybody may leave."""
-    workspace, name = workspace_of(request), unquote(request.path_params["user"])
+    service, workspace, name = service_of(request), workspace_of(request), unquote(request.path_params["user"])
 
     def work(tx: Transaction) -> None:
-        if person(tx, request, workspace)[0].user_name != name:
+        who, _ = person(tx, request, workspace)
+        if who.user_name != name:
             owner(tx, request, workspace)
         accounts.share(tx, workspace, name, None)
+        audit.note(tx, audit.who_of(who), What.MEMBER_REMOVED, service.now_ns(), name, workspace)
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 

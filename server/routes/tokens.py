@@ -11,9 +11,10 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import DeviceId
 from protocol.limits import DEVICE_NAME_MAX_CHARS
+from protocol.messages.audit import What
 from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from server.http import check_expiry, check_name, message, no_content, reply
-from server.metadata import tokens
+from server.metadata import audit, tokens
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
 from server.service import caller, service_of
@@ -33,8 +34,10 @@ async def make(request: Request) -> Response:
     secret = new_token()
 
     def work(tx: Transaction) -> Token:
-        who = caller(tx, request)
-        return tokens.make(tx, who.user, wanted, hash_token(secret), service.now_ns())
+        who, now_ns = caller(tx, request), service.now_ns()
+        made = tokens.make(tx, who.user, wanted, hash_token(secret), now_ns)
+        audit.note(tx, audit.who_of(who), What.TOKEN_MADE, now_ns, f"{made.name}: {made.scope}")
+        return made
 
     return reply(request, MadeToken(await service.metadata.write(work), secret), 201)
 
@@ -51,8 +54,14 @@ async def list_tokens(request: Request) -> Response:
 
 async def revoke(request: Request) -> Response:
     """One's own."""
-    token = DeviceId(request.path_params["token"])
-    await service_of(request).metadata.write(lambda tx: tokens.revoke(tx, token, caller(tx, request).user))
+    service, token = service_of(request), DeviceId(request.path_params["token"])
+
+    def work(tx: Transaction) -> None:
+        who = caller(tx, request)
+        name = tokens.revoke(tx, token, who.user)
+        audit.note(tx, audit.who_of(who), What.TOKEN_REVOKED, service.now_ns(), name)
+
+    await service.metadata.write(work)
     return no_content()
 
 
