@@ -11,7 +11,7 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, audit, blocks, changes, links, members, sessions, tokens, tree
+from server.routes import accounts, audit, blocks, changes, files, links, members, sessions, tokens, tree
 from server.service import Service
 from server.troubles import handlers
 
@@ -28,6 +28,7 @@ def create_app(service: Service) -> Starlette:
         *changes.ROUTES,
         *sessions.ROUTES,
         *blocks.ROUTES,
+        *files.ROUTES,
     ]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
