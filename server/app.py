@@ -11,7 +11,22 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, audit, blocks, changes, files, links, members, sessions, tokens, tree
+from server.routes import (
+    accounts,
+    audit,
+    blocks,
+    changes,
+    feed,
+    files,
+    history,
+    items,
+    links,
+    members,
+    sessions,
+    tokens,
+    trash,
+    tree,
+)
 from server.service import Service
 from server.troubles import handlers
 
@@ -19,16 +34,9 @@ from server.troubles import handlers
 def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [
-        *accounts.ROUTES,
-        *members.ROUTES,
-        *tokens.ROUTES,
-        *links.ROUTES,
-        *audit.ROUTES,
-        *tree.ROUTES,
-        *changes.ROUTES,
-        *sessions.ROUTES,
-        *blocks.ROUTES,
-        *files.ROUTES,
+        *(accounts.ROUTES + members.ROUTES + tokens.ROUTES + links.ROUTES + audit.ROUTES),
+        *(tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
+        *(files.ROUTES + items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
     ]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],

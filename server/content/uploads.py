@@ -29,12 +29,13 @@ from server.content.writing import Written, write
 from server.metadata import blocks, paths, tree, uploads
 from server.metadata.accounts import Caller
 from server.metadata.editing import Rule
-from server.metadata.items import item
+from server.metadata.items import item_of
 from server.metadata.paths import Place
 from server.metadata.store import StoreError, Transaction
 from server.metadata.tree import NoSuchNode
+from server.metadata.unmounted import Editing
 from server.service import Service
-from server.settling import Editing, edit
+from server.settling import edit
 
 EXPIRE_AFTER_S: Final = 6 * 3600.0
 """What a crash left is removed after so long. An upload that takes longer still brings its file back at its end."""
@@ -173,7 +174,7 @@ def _item(editing: Editing, goal: Goal, node: NodeId) -> Item:
     there = _there(editing, goal)
     is_there = there is not None and there.id == node
     names = goal.names if is_there else tree.path_of(editing.tx, goal.workspace, node)[1]
-    return item(editing.tx, goal.workspace, names, _node(editing, node))
+    return item_of(editing.tx, goal.workspace, names, _node(editing, node))
 
 
 def _node(editing: Editing, node: NodeId) -> Node:

@@ -23,7 +23,7 @@ from protocol.manifest import Manifest
 from protocol.messages.wire import OCTETS
 from server.blockcare import Allow
 from server.content.reading import Part, read
-from server.metadata.items import name_text
+from server.metadata.items import shown
 from server.ranges import ByteRange
 from server.service import Service
 
@@ -135,7 +135,7 @@ def content_headers(name: bytes, *, is_download: bool) -> dict[str, str]:
     """Type and name of a content, and what a browser may do with it."""
     return {
         "Content-Type": media_type_of(name),
-        "Content-Disposition": disposition("attachment" if is_download else "inline", name_text(name)),
+        "Content-Disposition": disposition("attachment" if is_download else "inline", shown(name)),
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -145,7 +145,7 @@ def content_headers(name: bytes, *, is_download: bool) -> dict[str, str]:
 
 def media_type_of(name: bytes) -> str:
     """By the name's end; text is taken to be UTF-8."""
-    found, coding = _TYPES.guess_type(f"./{name_text(name)}", strict=False)  # Not a URL: "data:" is a name here.
+    found, coding = _TYPES.guess_type(f"./{shown(name)}", strict=False)  # Not a URL: "data:" is a name here.
     if coding is not None:
         return _COMPRESSED.get(coding, OCTETS)
     if found in _AS_TEXT:
