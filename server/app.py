@@ -9,6 +9,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Router
 
 from protocol.messages.wire import API
+from server import contents, openapi
+from server.describing import descriptions
 from server.http import UndecodedPaths
 from server.lingering import Lingering
 from server.routes import (
@@ -38,6 +40,7 @@ def create_app(service: Service) -> Starlette:
         *(tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
         *(files.ROUTES + items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
     ]
+    routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],

@@ -6,10 +6,11 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from protocol import problems
 from protocol.messages.accounts import Role
 from protocol.messages.audit import Audit
+from server.describing import Parameter, operation
 from server.http import number_query, reply
 from server.metadata import accounts, audit
 from server.metadata.store import Transaction
@@ -19,7 +20,7 @@ EVENTS_PAGE: Final = 100
 EVENTS_PAGE_MAX: Final = 1_000
 
 
-async def events(request: Request) -> Response:
+async def list_events(request: Request) -> Response:
     """Those after the event ``after``; the newest where that is not said. In their order."""
     after = number_query(request, "after", None)
     limit = number_query(request, "limit", EVENTS_PAGE, EVENTS_PAGE_MAX) or 1
@@ -34,4 +35,20 @@ async def events(request: Request) -> Response:
     return reply(request, await service_of(request).metadata.read(work))
 
 
-ROUTES = [Route("/audit", events)]
+ROUTES = [
+    operation(
+        "GET",
+        "/audit",
+        list_events,
+        gives=Audit,
+        query=[
+            Parameter("after", {"type": "integer", "minimum": 0}, "The id of the last one that is known."),
+            Parameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": EVENTS_PAGE_MAX, "default": EVENTS_PAGE},
+                "How many at most.",
+            ),
+        ],
+        fails=[problems.FORBIDDEN],
+    )
+]

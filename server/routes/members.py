@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from protocol import problems
 from protocol.messages.accounts import Member, Members
 from protocol.messages.audit import What
+from server.describing import IN_A_WORKSPACE, operation
 from server.http import message, no_content, reply, workspace_of
 from server.metadata import accounts, audit
 from server.metadata.store import Transaction
@@ -42,7 +44,7 @@ async def share(request: Request) -> Response:
     return no_content()
 
 
-async def remove(request: Request) -> Response:
+async def remove_member(request: Request) -> Response:
     """For owners: somebody is no longer a member. Anybody may leave."""
     service, workspace, name = service_of(request), workspace_of(request), unquote(request.path_params["user"])
 
@@ -57,8 +59,11 @@ async def remove(request: Request) -> Response:
     return no_content()
 
 
+_MEMBERS: Final = "/workspaces/{workspace}/members"
+_SHARING: Final = (*IN_A_WORKSPACE, problems.FORBIDDEN, problems.CONFLICT, problems.NO_SPACE)
+
 ROUTES = [
-    Route("/workspaces/{workspace}/members", list_members),
-    Route("/workspaces/{workspace}/members", share, methods=["POST"]),
-    Route("/workspaces/{workspace}/members/{user}", remove, methods=["DELETE"]),
+    operation("GET", _MEMBERS, list_members, gives=Members, fails=IN_A_WORKSPACE),
+    operation("POST", _MEMBERS, share, takes=Member, fails=_SHARING),
+    operation("DELETE", f"{_MEMBERS}/{{user}}", remove_member, fails=_SHARING),
 ]

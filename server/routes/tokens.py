@@ -6,13 +6,13 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from protocol import problems
 from protocol.ids import DeviceId
 from protocol.limits import DEVICE_NAME_MAX_CHARS
 from protocol.messages.audit import What
 from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
+from server.describing import operation
 from server.http import check_expiry, check_name, message, no_content, reply
 from server.metadata import audit, tokens
 from server.metadata.store import Transaction
@@ -23,7 +23,7 @@ from server.troubles import Trouble
 _WORKSPACES_MAX: Final = 1_000
 
 
-async def make(request: Request) -> Response:
+async def make_token(request: Request) -> Response:
     """The only answer that has the secret."""
     service = service_of(request)
     wanted = await message(request, NewToken)
@@ -52,7 +52,7 @@ async def list_tokens(request: Request) -> Response:
     return reply(request, await service.metadata.read(work))
 
 
-async def revoke(request: Request) -> Response:
+async def revoke_token(request: Request) -> Response:
     """One's own."""
     service, token = service_of(request), DeviceId(request.path_params["token"])
 
@@ -65,8 +65,12 @@ async def revoke(request: Request) -> Response:
     return no_content()
 
 
+_OURS: Final = (problems.FORBIDDEN, problems.NOT_FOUND, problems.NO_SPACE)
+
 ROUTES = [
-    Route("/tokens", list_tokens),
-    Route("/tokens", make, methods=["POST"]),
-    Route("/tokens/{token}", revoke, methods=["DELETE"]),
+    operation("GET", "/tokens", list_tokens, gives=Tokens, fails=[problems.FORBIDDEN]),
+    operation(
+        "POST", "/tokens", make_token, takes=NewToken, gives=MadeToken, status=201, fails=(*_OURS, problems.CONFLICT)
+    ),
+    operation("DELETE", "/tokens/{token}", revoke_token, fails=_OURS),
 ]
