@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +26,7 @@ from protocol.ids import ROOT_NODE, NodeId, WorkspaceId
 from protocol.limits import PASSWORD_MAX_BYTES
 from protocol.messages.audit import What
 from protocol.messages.links import LinkKind
+from server.describing import Handler
 from server.http import address_of, workspace_of
 from server.metadata import audit, links
 from server.metadata.accounts import Caller, Unknown
@@ -33,8 +36,7 @@ from server.passwords import hash_token
 from server.service import editor, member, service_of
 from server.troubles import Trouble
 
-Handler = Callable[[Request], Awaitable[Response]]
-Count = Callable[[Transaction, Through, int], None]
+Count = Callable[[Transaction, Through, int, str], None]
 
 _PRIVATE: Final = {
     "Cache-Control": "private, no-store",
@@ -52,6 +54,8 @@ class Access:
     root: NodeId
     reads: Callable[[Transaction], Caller]
     changes: Callable[[Transaction], Caller]
+    has_history: bool
+    """Whether versions but the newest may be read, too."""
 
 
 def access_of(request: Request) -> Access:
@@ -67,12 +71,17 @@ def _of_member(request: Request) -> Access:
         ROOT_NODE,
         lambda tx: member(tx, request, workspace)[0],
         lambda tx: editor(tx, request, workspace),
+        has_history=True,
     )
 
 
 def through(handler: Handler, kind: LinkKind | None, count: Count = links.count_use) -> Handler:
-    """``handler`` for those who have a link of this kind (None: any); ``count`` lets the request in."""
+    """``handler`` for those who have a link of this kind (None: any); ``count`` lets the request in.
 
+    It is given the link, the time, and the path below what it leads to, for people.
+    """
+
+    @wraps(handler)
     async def guarded(request: Request) -> Response:
         link = await _entered(request, kind, count)
         request.state.link = link
@@ -93,6 +102,7 @@ def link_of(request: Request) -> Through:
 async def _entered(request: Request, kind: LinkKind | None, count: Count) -> Through:
     """Find the link, have its password, and count; raises Unknown, Trouble and TooManyAttempts."""
     service, secret_hash = service_of(request), hash_token(request.path_params["secret"])
+    path = unquote(request.path_params.get("path", ""), errors="replace")
 
     def find(tx: Transaction) -> Through:
         link = links.standing(tx, secret_hash, service.now_ns())
@@ -104,7 +114,7 @@ async def _entered(request: Request, kind: LinkKind | None, count: Count) -> Thr
         link = find(tx)
         if link.password_hash != known.password_hash:
             raise Unknown("there is no such link")
-        count(tx, link, service.now_ns())
+        count(tx, link, service.now_ns(), path)
         return link
 
     known = await service.metadata.read(find)
@@ -148,4 +158,4 @@ def _of_link(request: Request, link: Through) -> Access:
         raise Unknown("there is no such link")
 
     reads, changes = (standing, refused) if link.kind is LinkKind.READ else (refused, standing)
-    return Access(link.workspace, link.node, reads, changes)
+    return Access(link.workspace, link.node, reads, changes, has_history=False)

@@ -60,6 +60,33 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
     return found, news
 
 
+async def look(
+    service: Service,
+    workspace: WorkspaceId,
+    allow: Callable[[Transaction], Caller],
+    work: Callable[[Transaction], T],
+) -> T:
+    """What ``work`` finds on one snapshot, for somebody without a mount, when everybody may know.
+
+    Raises what ``allow`` raises, which says who it is for, and what ``work`` raises, then too when everybody may know.
+    """
+
+    def snapshot(tx: Transaction) -> tuple[T, Seq]:
+        allow(tx)
+        try:
+            return work(tx), tree.head(tx, workspace)
+        except (NoSuchNode, Rule) as error:
+            raise _Refused(tree.head(tx, workspace), error) from error
+
+    try:
+        found, head = await service.metadata.read(snapshot)
+    except _Refused as refused:
+        await service.leases.settled(workspace, refused.head, None)
+        raise refused.why from None
+    await service.leases.settled(workspace, head, None)
+    return found
+
+
 async def edit(
     service: Service, workspace: WorkspaceId, allow: Callable[[Transaction], Caller], work: Callable[[Editing], T]
 ) -> T:

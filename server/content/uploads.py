@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import trio
 
 from protocol import manifest as manifests
-from protocol.ids import NO_VERSION, NodeId, WorkspaceId, new_node_id
+from protocol.ids import NO_VERSION, ROOT_NODE, NodeId, WorkspaceId, new_node_id
 from protocol.messages.changes import Commit, Create
 from protocol.messages.items import Item, etag_of
 from protocol.messages.nodes import Kind, Node
@@ -53,9 +53,11 @@ class Goal:
 
     workspace: WorkspaceId
     names: Sequence[bytes]
-    """From the root; not empty."""
+    """From ``root``; not empty."""
     conditions: Conditions = field(default_factory=Conditions)
     makes_parents: bool = False
+    """In the workspace's root alone."""
+    root: NodeId = ROOT_NODE
 
 
 class Begun(NamedTuple):
@@ -173,7 +175,7 @@ def _file_now(editing: Editing, goal: Goal, begun: Begun | None) -> Node:
 def _item(editing: Editing, goal: Goal, node: NodeId) -> Item:
     there = _there(editing, goal)
     is_there = there is not None and there.id == node
-    names = goal.names if is_there else tree.path_of(editing.tx, goal.workspace, node)[1]
+    names = goal.names if is_there and goal.root == ROOT_NODE else tree.path_of(editing.tx, goal.workspace, node)[1]
     return item_of(editing.tx, goal.workspace, names, _node(editing, node))
 
 
@@ -188,12 +190,12 @@ def _place(editing: Editing, goal: Goal) -> Place:
     """Raises NoSuchNode, and Rule where a folder can't be made."""
     if goal.makes_parents:
         make_folders(editing, goal.names[:-1])
-    return paths.place(editing.tx, goal.workspace, goal.names)
+    return paths.place(editing.tx, goal.workspace, goal.names, goal.root)
 
 
 def _there(editing: Editing, goal: Goal) -> Node | None:
     try:
-        return paths.place(editing.tx, goal.workspace, goal.names).node
+        return paths.place(editing.tx, goal.workspace, goal.names, goal.root).node
     except NoSuchNode:
         return None
 

@@ -29,8 +29,10 @@ def shown(name: bytes) -> str:
     return name.decode(errors="replace")
 
 
-def item_of(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes], node: Node) -> Item:
-    """A node under one of its names."""
+def item_of(
+    tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes], node: Node, root: NodeId = ROOT_NODE
+) -> Item:
+    """A node under one of its names. Below another ``root`` than the workspace's nothing is said of what is outside."""
     return Item(
         path=encoded(names),
         name=shown(names[-1]) if names else "",
@@ -43,7 +45,7 @@ def item_of(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes], nod
         mode=node.mode,
         state=node.state,
         target=shown(node.target) if node.kind is Kind.SYMLINK else None,
-        conflict_of=_conflict_of(tx, workspace, node),
+        conflict_of=_conflict_of(tx, workspace, node) if root == ROOT_NODE else None,
     )
 
 
@@ -52,9 +54,9 @@ def item_at(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes]) -> 
     return item_of(tx, workspace, names, place(tx, workspace, names).taken())
 
 
-def folder_at(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes]) -> Place:
-    """The folder that a path leads to; raises NoSuchNode, and Rule for what is none."""
-    found = place(tx, workspace, names)
+def folder_at(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes], root: NodeId = ROOT_NODE) -> Place:
+    """The folder that a path below ``root`` leads to; raises NoSuchNode, and Rule for what is none."""
+    found = place(tx, workspace, names, root)
     if found.taken().kind is not Kind.FOLDER:
         raise Rule("ENOTDIR", "this is not a folder")
     return found
@@ -70,13 +72,23 @@ def file_at(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes]) -> 
     return found
 
 
-def page(tx: Transaction, workspace: WorkspaceId, names: Sequence[bytes], after: bytes, limit: int) -> FolderPage:
-    """A folder's items past the name ``after``, in order of names' bytes; raises NoSuchNode and Rule."""
-    folder = folder_at(tx, workspace, names).taken()
+def page(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    names: Sequence[bytes],
+    after: bytes,
+    limit: int,
+    root: NodeId = ROOT_NODE,
+) -> FolderPage:
+    """A folder's items past the name ``after``, in order of names' bytes; raises NoSuchNode and Rule.
+
+    Paths are those below ``root``.
+    """
+    folder = folder_at(tx, workspace, names, root).taken()
     found = tree.listing(tx, workspace, folder.id, after, limit)
     return FolderPage(
-        item_of(tx, workspace, names, folder),
-        [item_of(tx, workspace, [*names, entry.name], entry.node) for entry in found.entries],
+        item_of(tx, workspace, names, folder, root),
+        [item_of(tx, workspace, [*names, entry.name], entry.node, root) for entry in found.entries],
         found.more,
     )
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote_from_bytes
 
 from protocol.ids import DeviceId, NodeId, UserId, WorkspaceId, new_hex_id
 from protocol.messages.accounts import Role
+from protocol.messages.audit import What
 from protocol.messages.links import Link, LinkKind, NewLink
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.tokens import Scope
-from server.metadata import paths, tree
+from server.metadata import audit, paths, tree
 from server.metadata.accounts import Caller, Limits, Taken, Unknown, role_in
 from server.metadata.editing import Rule
+from server.metadata.items import encoded
 from server.metadata.store import Row, Transaction
 
 LINKS_MAX: Final = 1_000
@@ -103,7 +104,7 @@ def _link(tx: Transaction, workspace: WorkspaceId, row: Row) -> Link:
     found = tree.node(tx, workspace, node)
     path = None
     if found is not None and found.nlink > 0:
-        path = "/".join(quote_from_bytes(name, safe="") for name in tree.path_of(tx, workspace, found.id)[1])
+        path = encoded(tree.path_of(tx, workspace, found.id)[1])
     return Link(identity, LinkKind(kind), path, made_by, created_ns, expires_ns, bool(has_password), *counts)
 
 
@@ -147,7 +148,7 @@ def target(tx: Transaction, link: Through) -> Node:
     return found
 
 
-def count_use(tx: Transaction, link: Through, now_ns: int) -> None:
+def count_use(tx: Transaction, link: Through, now_ns: int, path: str) -> None:
     """Let a request in; raises Unknown where what it leads to is gone."""
     target(tx, link)
     tx.execute(
@@ -156,11 +157,12 @@ def count_use(tx: Transaction, link: Through, now_ns: int) -> None:
     )
 
 
-def count_transfer(tx: Transaction, link: Through, now_ns: int) -> None:
+def count_transfer(tx: Transaction, link: Through, now_ns: int, path: str) -> None:
     """Let a request for content in; raises Unknown where there have been as many as may be, too."""
     if link.transfers_left is not None and link.transfers_left <= 0:
         raise _none()
-    count_use(tx, link, now_ns)
+    count_use(tx, link, now_ns, path)
+    audit.note(tx, audit.who_of(link.maker), What.LINK_USED, now_ns, f"{link.id}, {link.kind}: /{path}", link.workspace)
     tx.execute("UPDATE links SET transfers = transfers + 1 WHERE workspace = ? AND id = ?", (link.workspace, link.id))
 
 

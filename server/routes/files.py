@@ -12,22 +12,22 @@ from starlette.routing import Route
 
 from protocol import manifest as manifests
 from protocol import problems
-from protocol.ids import NO_VERSION, VersionNumber, WorkspaceId
+from protocol.ids import NO_VERSION, VersionNumber
 from protocol.limits import KIB
 from protocol.manifest import EMPTY, Manifest
 from protocol.messages.items import etag_of
 from protocol.messages.nodes import Kind, Node
+from server.access import Access, access_of
 from server.conditions import Verdict, conditions_of, http_date
-from server.content.uploads import Goal, Uploaded, upload, upload_small
-from server.http import body_parts, flag_query, names_of, number_query, reply, workspace_of
+from server.content.uploads import Allow, Goal, Uploaded, upload, upload_small
+from server.http import body_parts, flag_query, names_of, number_query, reply
 from server.metadata import paths, tree
-from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
 from server.ranges import ByteRange, Unsatisfiable, ranges
 from server.routes.downloads import Content, Download, content_headers
-from server.service import editor, member, service_of
-from server.settling import read
+from server.service import service_of
+from server.settling import look
 from server.troubles import Trouble
 
 _SMALL_BYTES: Final = 64 * KIB
@@ -37,6 +37,7 @@ _SMALL_BYTES: Final = 64 * KIB
 class _Found(NamedTuple):
     """A version of a file, or what is there instead."""
 
+    name: bytes
     node: Node
     number: VersionNumber
     manifest: Manifest = EMPTY
@@ -45,13 +46,15 @@ class _Found(NamedTuple):
 
 async def get(request: Request) -> Response:
     """A version of a file, or ranges of it."""
-    service, workspace = service_of(request), workspace_of(request)
+    service, access = service_of(request), access_of(request)
     names = names_of(request.path_params["path"])
     number = number_query(request, "version", None)
-    found, _ = await read(request, workspace, lambda tx: _version(tx, workspace, names, number))
+    if number is not None and not access.has_history:
+        raise Trouble(problems.FORBIDDEN, "a link leads to the newest version alone")
+    found = await look(service, access.workspace, access.reads, lambda tx: _version(tx, access, names, number))
     _check_is_file(found.node)
     etag, conditions = etag_of(found.node.id, found.number), conditions_of(request.headers)
-    headers = content_headers(names[-1], is_download=flag_query(request, "download"))
+    headers = content_headers(found.name, is_download=flag_query(request, "download"))
     headers["ETag"] = etag
     if found.committed_s is not None:
         headers["Last-Modified"] = http_date(found.committed_s)
@@ -70,31 +73,30 @@ async def get(request: Request) -> Response:
         except Unsatisfiable:
             detail = f"the content has {size} bytes, none of them in the ranges asked for"
             raise Trouble(problems.RANGE, detail, {"Content-Range": f"bytes */{size}"}) from None
-    content = Content(workspace, found.manifest, lambda tx: member(tx, request, workspace))
+    content = Content(access.workspace, found.manifest, access.reads)
     return Download(service, content, headers, wanted, has_body=request.method == "GET")
 
 
 async def put(request: Request) -> Response:
     """A content for a file, from a plain body."""
-    service, workspace = service_of(request), workspace_of(request)
-    names = names_of(request.path_params["path"])
+    access, names = access_of(request), names_of(request.path_params["path"])
     if not names:
         raise Trouble(problems.CONFLICT, "the workspace's root is a folder")
+    goal = Goal(access.workspace, names, conditions_of(request.headers), flag_query(request, "parents"))
+    await service_of(request).metadata.read(access.changes)  # Nothing is taken of a stranger's body.
+    return _uploaded(request, await take_body(request, goal, access.changes))
 
-    def allow(tx: Transaction) -> Caller:
-        return editor(tx, request, workspace)
 
-    goal = Goal(workspace, names, conditions_of(request.headers), flag_query(request, "parents"))
-    await service.metadata.read(allow)  # Nothing is taken of a stranger's body.
+async def take_body(request: Request, goal: Goal, allow: Allow) -> Uploaded:
+    """A request's body as a file's content; raises what ``upload`` raises."""
+    service = service_of(request)
     async with aclosing(body_parts(request)) as parts:
         head, is_all = await _head(parts)
         body = _joined(head, parts)
         if is_all:
-            done = await upload_small(service, goal, body, allow)
-        else:
-            async with service.places.uploads:
-                done = await upload(service, goal, body, allow)
-    return _uploaded(request, done)
+            return await upload_small(service, goal, body, allow)
+        async with service.places.uploads:
+            return await upload(service, goal, body, allow)
 
 
 async def _head(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
@@ -119,15 +121,17 @@ def _uploaded(request: Request, done: Uploaded) -> Response:
     return answer
 
 
-def _version(tx: Transaction, workspace: WorkspaceId, names: list[bytes], number: int | None) -> _Found:
-    node = paths.place(tx, workspace, names).taken()
+def _version(tx: Transaction, access: Access, names: list[bytes], number: int | None) -> _Found:
+    place = paths.place(tx, access.workspace, names, access.root)
+    node, name = place.taken(), place.name
     version = node.version if number is None else VersionNumber(number)
     if node.kind is not Kind.FILE or version == NO_VERSION:
-        return _Found(node, version)
-    found = tree.version(tx, workspace, node.id, version)
+        return _Found(name, node, version)
+    found = tree.version(tx, access.workspace, node.id, version)
     if found is None:
         raise NoSuchNode("there is no such version")
-    return _Found(node, version, manifests.decode(found.manifest), found.committed_ns // 10**9)
+    name = name or tree.path_of(tx, access.workspace, node.id)[1][-1]
+    return _Found(name, node, version, manifests.decode(found.manifest), found.committed_ns // 10**9)
 
 
 def _check_is_file(node: Node) -> None:

@@ -11,6 +11,7 @@ from protocol import problems
 from protocol.ids import NodeId
 from protocol.limits import ITEMS_PAGE, ITEMS_PAGE_MAX, SEARCH_MAX_BYTES
 from protocol.messages.items import Copy, FolderPage, Found, Item, Move
+from server.access import access_of
 from server.describing import CHANGING, IN_A_WORKSPACE, Parameter, operation
 from server.http import (
     etags,
@@ -28,8 +29,10 @@ from server.http import (
 from server.metadata import copying, items, naming, removing, search
 from server.metadata.copying import Ahead
 from server.metadata.search import Key
+from server.metadata.store import Transaction
 from server.metadata.unmounted import Editing
-from server.settling import edit_as_asked, edit_in_steps, read
+from server.service import service_of
+from server.settling import edit_as_asked, edit_in_steps, look, read
 from server.troubles import Trouble
 
 LIMIT: Final = Parameter(
@@ -49,10 +52,13 @@ async def item(request: Request) -> Response:
 
 async def folder(request: Request) -> Response:
     """A page of a folder, in order of names' bytes."""
-    names, workspace = names_of(request.path_params["path"]), workspace_of(request)
+    service, access, names = service_of(request), access_of(request), names_of(request.path_params["path"])
     after, limit = name_of(raw_query(request, "after")), limit_query(request, ITEMS_PAGE, ITEMS_PAGE_MAX)
-    found, _ = await read(request, workspace, lambda tx: items.page(tx, workspace, names, after, limit))
-    return reply(request, found)
+
+    def work(tx: Transaction) -> FolderPage:
+        return items.page(tx, access.workspace, names, after, limit, access.root)
+
+    return reply(request, await look(service, access.workspace, access.reads, work))
 
 
 async def find(request: Request) -> Response:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
 from protocol.messages.audit import What
+from protocol.messages.items import etag_of
 from protocol.messages.links import Link, LinkKind, Links, MadeLink, NewLink, Shared
 from protocol.messages.nodes import Kind
 from server.access import access_of, link_of, through
+from server.conditions import Conditions, Tags
+from server.content.uploads import Goal
+from server.describing import CHANGING, IN_A_WORKSPACE, operation
 from server.http import check_expiry, check_password, message, names_of, no_content, reply, workspace_of
 from server.metadata import audit, links, tree
+from server.metadata.conflicts import free_numbered_name
+from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
+from server.routes import files, items
+from server.routes.files import take_body
 from server.service import service_of, sharer
+from server.settling import look
 from server.troubles import Trouble
 
 # ── for those who share ──
 
 
-async def make(request: Request) -> Response:
+async def make_link(request: Request) -> Response:
     """For owners and editors. The only answer that has the secret."""
     service, workspace = service_of(request), workspace_of(request)
     wanted = await message(request, NewLink)
@@ -57,7 +68,7 @@ async def list_links(request: Request) -> Response:
     return reply(request, await service_of(request).metadata.read(work))
 
 
-async def revoke(request: Request) -> Response:
+async def revoke_link(request: Request) -> Response:
     """For owners and editors, whoever made it."""
     service, workspace = service_of(request), workspace_of(request)
 
@@ -79,30 +90,53 @@ def _described(link: Link) -> str:
 
 async def shared(request: Request) -> Response:
     """What the link leads to."""
-    link, access = link_of(request), access_of(request)
+    service, link, access = service_of(request), link_of(request), access_of(request)
+    is_open = link.kind is LinkKind.READ
 
     def work(tx: Transaction) -> Shared:
         node = links.target(tx, link)
         names = tree.path_of(tx, access.workspace, node.id)[1]
-        name = names[-1].decode(errors="replace") if names else ""
-        is_open = link.kind is LinkKind.READ
         return Shared(
             link=link.kind,
-            name=name,
+            name=shown(names[-1]) if names else "",
             kind=node.kind,
             size=node.size if is_open and node.kind is Kind.FILE else 0,
             mtime_ns=node.mtime_ns if is_open else 0,
-            etag=f'"{node.id:x}-{node.version}"' if is_open and node.kind is Kind.FILE else "",
+            etag=etag_of(node.id, node.version) if is_open and node.kind is Kind.FILE else "",
             expires_ns=link.expires_ns,
             transfers_left=link.transfers_left,
         )
 
-    return reply(request, await service_of(request).metadata.read(work))
+    return reply(request, await look(service, access.workspace, access.reads if is_open else access.changes, work))
 
+
+async def upload(request: Request) -> Response:
+    """A file for a folder: under another name where the one that is asked for is taken. Nothing is told of that."""
+    access, names = access_of(request), names_of(request.path_params["path"])
+    if len(names) != 1:
+        raise Trouble(problems.BAD_REQUEST, "an upload has a name, and goes into the folder itself")
+
+    def free(tx: Transaction) -> bytes:
+        access.changes(tx)
+        return free_numbered_name(tx, access.workspace, access.root, names[0])
+
+    name = await service_of(request).metadata.read(free)
+    goal = Goal(access.workspace, [name], Conditions(none_match=Tags(frozenset(), is_any=True)), root=access.root)
+    await take_body(request, goal, access.changes)
+    return Response(status_code=201)
+
+
+_LINKS: Final = "/workspaces/{workspace}/links"
+_LINK: Final = "/links/{secret}"
+_OPENING: Final = (problems.NOT_FOUND, problems.PASSWORD, problems.TOO_MANY_ATTEMPTS, problems.NO_SPACE)
 
 ROUTES = [
-    Route("/workspaces/{workspace}/links", list_links),
-    Route("/workspaces/{workspace}/links", make, methods=["POST"]),
-    Route("/workspaces/{workspace}/links/{link}", revoke, methods=["DELETE"]),
-    Route("/links/{secret}", through(shared, None)),
+    operation("GET", _LINKS, list_links, gives=Links, fails=(*IN_A_WORKSPACE, problems.FORBIDDEN)),
+    operation("POST", _LINKS, make_link, takes=NewLink, gives=MadeLink, status=201, fails=CHANGING),
+    operation("DELETE", f"{_LINKS}/{{link}}", revoke_link, fails=CHANGING),
+    operation("GET", _LINK, through(shared, None), gives=Shared, fails=_OPENING, anybody=True),
+    Route(f"{_LINK}/folders/{{path:path}}", through(items.folder, LinkKind.READ)),
+    Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ), methods=["HEAD"]),
+    Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ, links.count_transfer)),
+    Route(f"{_LINK}/files/{{path:path}}", through(upload, LinkKind.UPLOAD, links.count_transfer), methods=["PUT"]),
 ]
