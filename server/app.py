@@ -11,14 +11,22 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, files, sessions, tree
+from server.routes import accounts, archives, blocks, changes, files, sessions, tree
 from server.service import Service
 from server.troubles import handlers
 
 
 def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
-    routes = [*accounts.ROUTES, *tree.ROUTES, *changes.ROUTES, *sessions.ROUTES, *blocks.ROUTES, *files.ROUTES]
+    routes = [
+        *accounts.ROUTES,
+        *tree.ROUTES,
+        *changes.ROUTES,
+        *sessions.ROUTES,
+        *blocks.ROUTES,
+        *files.ROUTES,
+        *archives.ROUTES,
+    ]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
