@@ -15,6 +15,7 @@ from server.http import UndecodedPaths
 from server.lingering import Lingering
 from server.routes import (
     accounts,
+    archives,
     audit,
     blocks,
     changes,
@@ -38,7 +39,7 @@ def create_app(service: Service) -> Starlette:
     routes = [
         *(accounts.ROUTES + members.ROUTES + tokens.ROUTES + links.ROUTES + audit.ROUTES),
         *(tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(files.ROUTES + items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
+        *(files.ROUTES + archives.ROUTES + items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
     ]
     routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
     app = Starlette(

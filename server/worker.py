@@ -1,4 +1,5 @@
-"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs and the audit log.
+"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs and the audit log, end
+lost uploads.
 
 Each round is many small transactions, so that requests pass between them. A round that the database stops halfway is
 taken up by the next.
@@ -13,7 +14,7 @@ import structlog
 import trio
 
 from protocol.messages.audit import What
-from server.metadata import audit, pruning, sessions
+from server.metadata import audit, pruning, sessions, uploads
 from server.metadata.audit import KEPT_EVENTS_MAX
 from server.metadata.pruning import KEPT_CHANGES_MIN
 from server.metadata.store import StoreError, Transaction
@@ -50,6 +51,7 @@ async def run(service: Service, retention: Retention) -> None:
 async def work_once(service: Service, retention: Retention) -> None:
     """One round; raises StoreError."""
     await _forget_silent(service)
+    await _end_lost_uploads(service)
     before_ns = service.now_ns() - int(retention.changes_days * DAY_NS)
     for workspace in await service.metadata.read(pruning.workspaces):
         prune = partial(pruning.prune, workspace=workspace, before_ns=before_ns, keep=retention.changes_min)
@@ -60,6 +62,16 @@ async def work_once(service: Service, retention: Retention) -> None:
         forget = partial(audit.forget, what=what, before_ns=before_ns, keep=retention.audit_max)
         while await service.metadata.write(forget) > 0:
             pass
+
+
+async def _end_lost_uploads(service: Service) -> None:
+    """Files that are still pending because a server crashed in their upload."""
+    while lost := await service.metadata.read(lambda tx: uploads.expired(tx, service.now_ns())):
+        for workspace, node in lost:
+            await service.metadata.write(
+                partial(uploads.give_up, workspace=workspace, node=node, now_ns=service.now_ns())
+            )
+            service.notifier.ring(workspace, None)
 
 
 async def _forget_silent(service: Service) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from protocol.ids import NodeId, WorkspaceId
 from protocol.messages.audit import Audit, Event, What
-from protocol.messages.nodes import Kind, Node
+from protocol.messages.nodes import Kind, Node, State
 from server.metadata import tree
 from server.metadata.accounts import Caller
 from server.metadata.editing import Edit
@@ -50,8 +50,9 @@ def note(
 
 
 def note_deleted(edit: Edit, parent: NodeId, name: bytes, node: Node) -> None:
-    """A name is about to be taken from a node: of one that has others nothing is written."""
-    if node.kind is not Kind.FOLDER and node.nlink > 1:
+    """A name is about to be taken from a node. Of one that has others, or that never had a content, nothing is written:
+    nothing is lost then."""
+    if node.kind is not Kind.FOLDER and (node.nlink > 1 or node.state is State.PENDING):
         return
     names = [*tree.path_of(edit.tx, edit.workspace, parent)[1], name]
     path = "".join(f"/{each.decode(errors='replace')}" for each in names)

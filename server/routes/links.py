@@ -23,7 +23,7 @@ from server.metadata.conflicts import free_numbered_name
 from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.routes import files, items
+from server.routes import archives, files, items
 from server.routes.files import take_body
 from server.service import service_of, sharer
 from server.settling import look
@@ -138,5 +138,7 @@ ROUTES = [
     Route(f"{_LINK}/folders/{{path:path}}", through(items.folder, LinkKind.READ)),
     Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ), methods=["HEAD"]),
     Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ, links.count_transfer)),
+    Route(f"{_LINK}/archive/{{path:path}}", through(archives.get, LinkKind.READ), methods=["HEAD"]),
+    Route(f"{_LINK}/archive/{{path:path}}", through(archives.get, LinkKind.READ, links.count_transfer)),
     Route(f"{_LINK}/files/{{path:path}}", through(upload, LinkKind.UPLOAD, links.count_transfer), methods=["PUT"]),
 ]

@@ -19,7 +19,7 @@ from server.metadata import audit
 from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.worker import DAY_NS, Retention
-from tests.server.world import NOW_NS, PASSWORD, Client, World, create, problem
+from tests.server.world import NOW_NS, PASSWORD, Client, World, commit, create, problem
 
 
 @pytest.fixture
@@ -89,6 +89,7 @@ async def test_shares_are_written_down(world: World, ada: Client) -> None:
 async def test_deletions_are_written_down_with_their_paths(ada: Client) -> None:
     await ada.send(create(b"box", 101, Kind.FOLDER))
     await ada.send(structs.replace(create(b"f\xff", 102), parent=NodeId(101)))
+    await ada.send(commit(ada, 102, b"content"))
     await ada.send(Unlink(NOW_NS, NodeId(101), b"f\xff", NodeId(102)), Rmdir(NOW_NS, ROOT_NODE, b"box", NodeId(101)))
     assert await told(ada) == [(What.DELETED, "ada", "/box/f\ufffd"), (What.DELETED, "ada", "/box")]
     event = (await events(ada))[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass, replace
 
 import httpx
@@ -73,6 +75,17 @@ async def test_a_linked_folder_is_listed_by_paths_of_its_own(ada: Client) -> Non
     deep = (await anybody.ask("GET", "/folders/deep")).json()
     assert [item["path"] for item in deep["items"]] == ["deep/b.txt"]
     assert (await anybody.ask("GET", "/files/deep/b.txt")).content == b"b"
+
+
+async def test_a_linked_folder_is_fetched_as_a_zip_of_its_name(ada: Client) -> None:
+    anybody = await linked(ada, "box", transfers_max=1)
+    assert (await anybody.ask("HEAD", "/archive/")).status_code == 200
+    answer = await anybody.ask("GET", "/archive/")
+    assert "box.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
+        assert found.read("box/deep/b.txt") == b"b"
+        assert not any("secret" in name for name in found.namelist())
+    assert problem(await anybody.ask("GET", "/archive/deep")) == (404, "not-found")
 
 
 @pytest.mark.parametrize(
