@@ -19,6 +19,7 @@ from cli.places import runtime_folder
 from cli.workspace import named
 from fs import control
 from protocol.messages.links import Link, LinkKind, MadeLink, NewLink
+from protocol.messages.nodes import Kind
 from protocol.messages.wire import API
 
 workspace_option = click.option(
@@ -65,7 +66,11 @@ def link_create(
     as_json: bool,
     server: str | None,
 ) -> None:
-    """Make a link to PATH: a file or folder on a mounted drive, or with --workspace its path in there."""
+    """Make a link to PATH: a file or folder on a mounted drive, or with --workspace its path in there.
+
+    It is shown once: an address that fetches the file, or the folder as a zip; with --upload, a command that brings a
+    file.
+    """
     meant = _in_workspace(path, workspace, server) if workspace is not None else _on_a_drive(path)
     password = password_from(password_file, twice=True) if with_password or password_file is not None else None
     kind = LinkKind.UPLOAD if upload else LinkKind.READ
@@ -78,8 +83,12 @@ def link_create(
     made = ask(meant.credential, create)
     if as_json:
         print_json(made)
+        return
+    address = f"{meant.credential.url}/{API}/links/{made.secret}"
+    if upload:
+        click.echo(f"curl -T FILE {address}/files/")
     else:
-        click.echo(f"{meant.credential.url}/{API}/links/{made.secret}")
+        click.echo(f"{address}/files/" if made.link.leads_to is Kind.FILE else f"{address}/archive/")
 
 
 @link_group.command("list")

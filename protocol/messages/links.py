@@ -36,6 +36,7 @@ class Link(Message, frozen=True):
     kind: LinkKind
     path: str | None
     """Where the file or folder is now, percent-encoded; None: it has been removed, and the link leads nowhere."""
+    leads_to: Kind
     made_by: str
     created_ns: int
     expires_ns: int | None = None

@@ -102,10 +102,13 @@ def _listed(tx: Transaction, workspace: WorkspaceId, where: str, *parameters: ob
 def _link(tx: Transaction, workspace: WorkspaceId, row: Row) -> Link:
     identity, kind, node, made_by, created_ns, expires_ns, has_password, *counts = row
     found = tree.node(tx, workspace, node)
+    assert found is not None, "nodes stay"
     path = None
-    if found is not None and found.nlink > 0:
+    if found.nlink > 0:
         path = encoded(tree.path_of(tx, workspace, found.id)[1])
-    return Link(identity, LinkKind(kind), path, made_by, created_ns, expires_ns, bool(has_password), *counts)
+    return Link(
+        identity, LinkKind(kind), path, found.kind, made_by, created_ns, expires_ns, bool(has_password), *counts
+    )
 
 
 def revoke(tx: Transaction, workspace: WorkspaceId, link: str) -> Link:
