@@ -19,7 +19,7 @@ from protocol.messages.items import etag_of
 from protocol.messages.nodes import Kind, Node
 from server.conditions import Verdict, conditions_of, http_date
 from server.content.uploads import Goal, Uploaded, upload, upload_small
-from server.http import body_parts, flag_query, names_of, number_query, reply, workspace_of
+from server.http import body_parts, declared_bytes, flag_query, names_of, number_query, reply, workspace_of
 from server.metadata import paths, tree
 from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
@@ -85,7 +85,9 @@ async def put(request: Request) -> Response:
         return editor(tx, request, workspace)
 
     goal = Goal(workspace, names, conditions_of(request.headers), flag_query(request, "parents"))
-    await service.metadata.read(allow)  # Nothing is taken of a stranger's body.
+    declared = declared_bytes(request)
+    if declared is None or declared > _SMALL_BYTES:
+        await service.metadata.read(allow)  # Not much is taken of a stranger's body.
     async with aclosing(body_parts(request)) as parts:
         head, is_all = await _head(parts)
         body = _joined(head, parts)
