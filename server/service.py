@@ -41,7 +41,7 @@ class Places:
     huge: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
     """Batches past that, of up to CHANGES_BODY_MAX_BYTES: the manifests of enormous files."""
     uploads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
-    """Plain content on its way in: two windows and the sealed blocks of one, 24 MiB each at the very most."""
+    """Plain content on its way in: three windows and what is being sealed of two, 40 MiB each at the very most."""
     downloads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
     """Plain content on its way out: AHEAD_BYTES and what is being opened, 12 MiB each at the very most."""
     archives: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))

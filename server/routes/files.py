@@ -20,7 +20,7 @@ from protocol.messages.nodes import Kind, Node
 from server.access import Access, access_of
 from server.conditions import Verdict, conditions_of, http_date
 from server.content.uploads import Allow, Goal, Uploaded, upload, upload_small
-from server.http import body_parts, flag_query, names_of, number_query, reply
+from server.http import body_parts, declared_bytes, flag_query, names_of, number_query, reply
 from server.metadata import paths, tree
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
@@ -83,7 +83,9 @@ async def put(request: Request) -> Response:
     if not names:
         raise Trouble(problems.CONFLICT, "the workspace's root is a folder")
     goal = Goal(access.workspace, names, conditions_of(request.headers), flag_query(request, "parents"))
-    await service_of(request).metadata.read(access.changes)  # Nothing is taken of a stranger's body.
+    declared = declared_bytes(request)
+    if declared is None or declared > _SMALL_BYTES:
+        await service_of(request).metadata.read(access.changes)  # Not much is taken of a stranger's body.
     return _uploaded(request, await take_body(request, goal, access.changes))
 
 
