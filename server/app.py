@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Router
+from starlette.routing import Mount, Route, Router
 
 from protocol.messages.wire import API
 from server import contents, openapi
@@ -17,14 +17,25 @@ from server.routes import accounts, blocks, changes, feed, history, items, sessi
 from server.service import Service
 from server.troubles import handlers
 
+ROUTES: Final[list[Route]] = [
+    *accounts.ROUTES,
+    *tree.ROUTES,
+    *changes.ROUTES,
+    *sessions.ROUTES,
+    *blocks.ROUTES,
+    *items.ROUTES,
+    *history.ROUTES,
+    *trash.ROUTES,
+    *feed.ROUTES,
+]
+
+DESCRIPTIONS: Final = [*descriptions(ROUTES), *contents.DESCRIPTIONS]
+"""What the OpenAPI document has."""
+
 
 def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
-    routes = [
-        *(accounts.ROUTES + tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
-    ]
-    routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
+    routes = [*ROUTES, openapi.route(DESCRIPTIONS)]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
