@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Router
+from starlette.routing import Mount, Route, Router
 
 from protocol.messages.wire import API
 from server import contents, openapi
@@ -33,15 +33,31 @@ from server.routes import (
 from server.service import Service
 from server.troubles import handlers
 
+ROUTES: Final[list[Route]] = [
+    *accounts.ROUTES,
+    *members.ROUTES,
+    *tokens.ROUTES,
+    *links.ROUTES,
+    *audit.ROUTES,
+    *tree.ROUTES,
+    *changes.ROUTES,
+    *sessions.ROUTES,
+    *blocks.ROUTES,
+    *files.ROUTES,
+    *archives.ROUTES,
+    *items.ROUTES,
+    *history.ROUTES,
+    *trash.ROUTES,
+    *feed.ROUTES,
+]
+
+DESCRIPTIONS: Final = [*descriptions(ROUTES), *contents.DESCRIPTIONS]
+"""What the OpenAPI document has."""
+
 
 def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
-    routes = [
-        *(accounts.ROUTES + members.ROUTES + tokens.ROUTES + links.ROUTES + audit.ROUTES),
-        *(tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(files.ROUTES + archives.ROUTES + items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
-    ]
-    routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
+    routes = [*ROUTES, openapi.route(DESCRIPTIONS)]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from protocol import problems
-from protocol.messages.items import Item
+from protocol.messages.items import FolderPage, Item
 from protocol.messages.wire import OCTETS
 from server.describing import CHANGING, IN_A_WORKSPACE, Content, Description, Parameter
 
@@ -29,6 +29,15 @@ _READING: Final = (
     *IN_A_WORKSPACE,
     problems.CONFLICT,
     problems.PRECONDITION,
+)
+
+_LINK: Final = "/links/{secret}"
+_THROUGH: Final = (
+    *IN_A_WORKSPACE,
+    problems.PASSWORD,
+    problems.TOO_MANY_ATTEMPTS,
+    problems.NO_SPACE,
+    problems.FORBIDDEN,
 )
 
 DESCRIPTIONS: Final = (
@@ -65,6 +74,49 @@ DESCRIPTIONS: Final = (
             Parameter("If-None-Match", _TEXT, "* where there must be no such file yet."),
         ],
         problems=(*CHANGING, problems.PRECONDITION, problems.BODY_TOO_LARGE),
+    ),
+    Description(
+        "linked_folder",
+        "GET",
+        f"{_LINK}/folders/{{path:path}}",
+        "A page of a folder, through a link to read: paths begin at what the link leads to.",
+        {200: FolderPage},
+        query=[
+            Parameter("after", _TEXT, "The name of the page before's last item."),
+            Parameter("limit", {"type": "integer", "minimum": 1}, "How many at most."),
+        ],
+        problems=(*_THROUGH, problems.CONFLICT),
+        anybody=True,
+    ),
+    Description(
+        "linked_content",
+        "GET",
+        f"{_LINK}/files/{{path:path}}",
+        "The content of a file, through a link to read. The path of a linked file itself is empty.",
+        {200: _BYTES, 206: _BYTES, 304: None},
+        query=_QUERY[1:],
+        headers=_HEADERS,
+        problems=(*_THROUGH, problems.CONFLICT, problems.PRECONDITION, problems.RANGE),
+        anybody=True,
+    ),
+    Description(
+        "linked_archive",
+        "GET",
+        f"{_LINK}/archive/{{path:path}}",
+        "A folder with all that is in it, as a zip file, through a link to read.",
+        {200: Content("application/zip", "The zip file.")},
+        problems=(*_THROUGH, problems.CONFLICT),
+        anybody=True,
+    ),
+    Description(
+        "upload_through_link",
+        "PUT",
+        f"{_LINK}/files/{{path:path}}",
+        "A file for a folder, through a link for uploads. It gets another name where its own is taken.",
+        {201: None},
+        takes=_BYTES,
+        problems=(*_THROUGH, problems.CONFLICT, problems.PRECONDITION, problems.BODY_TOO_LARGE),
+        anybody=True,
     ),
     Description(
         "archive",

@@ -29,7 +29,7 @@ class NewLink(Message, frozen=True):
     """So many files may be fetched, or brought; each request for content counts, also one for a part of it."""
 
 
-class Link(Message, frozen=True):
+class Link(Message, frozen=True, omit_defaults=False):
     """A link without its secret, for those who may make links in its workspace."""
 
     id: str

@@ -26,7 +26,7 @@ class NewToken(Message, frozen=True):
     """Nanoseconds since 1970; None: it goes on until it is revoked."""
 
 
-class Token(Message, frozen=True):
+class Token(Message, frozen=True, omit_defaults=False):
     """A token without its secret."""
 
     id: DeviceId

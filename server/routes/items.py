@@ -36,7 +36,7 @@ from server.settling import edit_as_asked, edit_in_steps, look, read
 from server.troubles import Trouble
 
 LIMIT: Final = Parameter(
-    "limit", {"type": "integer", "minimum": 1, "maximum": ITEMS_PAGE_MAX, "default": ITEMS_PAGE}, "How many at most."
+    "limit", {"type": "integer", "minimum": 1, "default": ITEMS_PAGE}, f"How many at most; {ITEMS_PAGE_MAX} are given."
 )
 FLAG: Final = {"type": "integer", "enum": [0, 1], "default": 0}
 PARENTS: Final = Parameter("parents", FLAG, "1: make the folders above it that are not there.")
