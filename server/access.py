@@ -38,6 +38,9 @@ from server.troubles import Trouble
 
 Count = Callable[[Transaction, Through, int, str], None]
 
+_LINK: Final = "samedrive.link"
+"""Where a request's scope, which is its own, has the link that let it in."""
+
 _PRIVATE: Final = {
     "Cache-Control": "private, no-store",
     "Referrer-Policy": "no-referrer",
@@ -59,9 +62,8 @@ class Access:
 
 
 def access_of(request: Request) -> Access:
-    """What this request may reach; raises Trouble for what is no workspace."""
-    found: Access | None = getattr(request.state, "access", None)
-    return _of_member(request) if found is None else found
+    """What this request may reach, by its route; raises Trouble for what is no workspace."""
+    return _of_link(request, link_of(request)) if "secret" in request.path_params else _of_member(request)
 
 
 def _of_member(request: Request) -> Access:
@@ -83,9 +85,7 @@ def through(handler: Handler, kind: LinkKind | None, count: Count = links.count_
 
     @wraps(handler)
     async def guarded(request: Request) -> Response:
-        link = await _entered(request, kind, count)
-        request.state.link = link
-        request.state.access = _of_link(request, link)
+        request.scope[_LINK] = await _entered(request, kind, count)
         response = await handler(request)
         response.headers.update(_PRIVATE)
         return response
@@ -95,7 +95,7 @@ def through(handler: Handler, kind: LinkKind | None, count: Count = links.count_
 
 def link_of(request: Request) -> Through:
     """The link that a request came through."""
-    found: Through = request.state.link
+    found: Through = request.scope[_LINK]
     return found
 
 

@@ -87,3 +87,17 @@ def test_a_file_on_a_drive_is_linked_to_by_its_path(person: Person, tmp_path: Pa
     (drive / "new").write_text("newer")
     (drive / "new").rename(drive / "report 1.txt")
     assert fetched(address) == b"newer"
+
+
+@pytest.mark.real
+def test_what_is_brought_through_a_link_is_on_the_drive(person: Person, tmp_path: Path) -> None:
+    drive = tmp_path / "drive"
+    person.does("up", str(drive))
+    (drive / "inbox").mkdir()
+    assert list((drive / "inbox").iterdir()) == []
+    command = person.does("link", "create", str(drive / "inbox"), "--upload").split()
+    assert command[:3] == ["curl", "-T", "FILE"]
+    for content in (b"one", b"two"):
+        fetched(f"{command[3]}photo.jpg", body=content)
+    found = {path.name: path.read_bytes() for path in (drive / "inbox").iterdir()}
+    assert found == {"photo.jpg": b"one", "photo (2).jpg": b"two"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.ids import WorkspaceId
 from protocol.messages.accounts import (
@@ -200,6 +201,18 @@ async def test_one_sees_and_revokes_ones_own_tokens_alone(world: World, ada: Cli
 )
 async def test_a_token_of_odd_wishes_is_malformed(ada: Client, wanted: NewToken) -> None:
     assert problem(await ada.call("POST", "/tokens", wanted)) == (400, "bad-request")
+
+
+async def test_a_token_in_the_address_of_a_request_that_fails_is_not_logged(world: World, ada: Client) -> None:
+    class Broken:
+        async def read(self, work: object) -> object:
+            raise ZeroDivisionError
+
+    world.app.state.service = replace(world.service, metadata=Broken())  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        assert problem(await world.http.get(f"/v1/workspaces?token={ada.token}")) == (500, "internal")
+    assert [line["path"] for line in logs] == ["/v1/workspaces"]
+    assert ada.token not in str(logs)
 
 
 @pytest.mark.parametrize("query", ["token={}", "access_token={}", "authorization=Bearer%20{}"])

@@ -6,7 +6,7 @@ ALTER TABLE devices ADD COLUMN workspaces BLOB;                      -- MessageP
 
 CREATE TABLE links (                             -- to a file or folder, for whoever has the secret
     workspace     TEXT    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
-    id            TEXT    NOT NULL,              -- 32 hexadecimal digits, no secret
+    id            TEXT    NOT NULL,              -- 16 hexadecimal digits, no secret
     secret_hash   BLOB    NOT NULL UNIQUE,       -- SHA-256 of the secret
     node          INTEGER NOT NULL,              -- follows the name when another file is renamed over it
     kind          TEXT    NOT NULL,              -- read, upload
