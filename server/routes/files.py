@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -90,12 +90,12 @@ async def put(request: Request) -> Response:
         await service.metadata.read(allow)  # Not much is taken of a stranger's body.
     async with aclosing(body_parts(request)) as parts:
         head, is_all = await _head(parts)
-        body = _joined(head, parts)
-        if is_all:
-            done = await upload_small(service, goal, body, allow)
-        else:
-            async with service.places.uploads:
-                done = await upload(service, goal, body, allow)
+        async with aclosing(_joined(head, parts)) as body:
+            if is_all:
+                done = await upload_small(service, goal, body, allow)
+            else:
+                async with service.places.uploads:
+                    done = await upload(service, goal, body, allow)
     return _uploaded(request, done)
 
 
@@ -109,7 +109,7 @@ async def _head(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
     return bytes(head), True
 
 
-async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield head
     async for part in rest:
         yield part
