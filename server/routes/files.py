@@ -28,6 +28,7 @@ from server.ranges import ByteRange, Unsatisfiable, ranges
 from server.routes.downloads import Content, Download, content_headers
 from server.service import editor, member, service_of
 from server.settling import read
+from server.shares import asker_of
 from server.troubles import Trouble
 
 _SMALL_BYTES: Final = 64 * KIB
@@ -94,7 +95,7 @@ async def put(request: Request) -> Response:
             if is_all:
                 done = await upload_small(service, goal, body, allow)
             else:
-                async with service.places.uploads:
+                async with service.places.uploads.place(asker_of(request.scope)):
                     done = await upload(service, goal, body, allow)
     return _uploaded(request, done)
 
