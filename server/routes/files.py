@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -28,6 +28,7 @@ from server.ranges import ByteRange, Unsatisfiable, ranges
 from server.routes.downloads import Content, Download, content_headers
 from server.service import service_of
 from server.settling import look
+from server.shares import asker_of
 from server.troubles import Trouble
 
 _SMALL_BYTES: Final = 64 * KIB
@@ -94,11 +95,11 @@ async def take_body(request: Request, goal: Goal, allow: Allow) -> Uploaded:
     service = service_of(request)
     async with aclosing(body_parts(request)) as parts:
         head, is_all = await _head(parts)
-        body = _joined(head, parts)
-        if is_all:
-            return await upload_small(service, goal, body, allow)
-        async with service.places.uploads:
-            return await upload(service, goal, body, allow)
+        async with aclosing(_joined(head, parts)) as body:
+            if is_all:
+                return await upload_small(service, goal, body, allow)
+            async with service.places.uploads.place(asker_of(request.scope)):
+                return await upload(service, goal, body, allow)
 
 
 async def _head(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
@@ -111,7 +112,7 @@ async def _head(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
     return bytes(head), True
 
 
-async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield head
     async for part in rest:
         yield part
