@@ -29,12 +29,12 @@ class Script(Chaos):
     def act(self) -> None:
         """One request's transactions; what a rule refuses is undone."""
         draw, edit = self.random, Editing(self.world.tx, SPACE, self.world.desk.caller, self.world.now_ns)
-        names, others = self.names(), self.names()
+        names, others = self.there(), self.new()
         number = VersionNumber(draw.randint(1, 3))
         replace = draw.random() < 0.3
         match draw.randrange(8):
             case 0 | 1:
-                self.attempt(lambda: naming.make_folder(edit, names, parents=draw.random() < 0.5))
+                self.attempt(lambda: naming.make_folder(edit, others, parents=draw.random() < 0.5))
             case 2:
                 self.attempt(lambda: naming.remove_file(edit, names, None))
             case 3:
@@ -65,8 +65,16 @@ class Script(Chaos):
         finally:
             self.world.check()
 
-    def names(self) -> list[bytes]:
-        return [self.random.choice(NAMES) for _ in range(self.random.randint(0, 3))]
+    def there(self) -> list[bytes]:
+        """The names to something, mostly."""
+        rows = self.world.tx.all("SELECT node FROM entries ORDER BY node")
+        if not rows or self.random.random() < 0.1:
+            return [self.random.choice(NAMES) for _ in range(self.random.randint(0, 3))]
+        return items.last_path(self.world.tx, SPACE, self.random.choice(rows)[0])
+
+    def new(self) -> list[bytes]:
+        """The names to something that may be there, in a folder that mostly is."""
+        return [*(self.there() if self.random.random() < 0.7 else []), self.random.choice(NAMES)]
 
 
 def look(world: World) -> None:
