@@ -63,6 +63,15 @@ def test_a_copy_that_was_removed_meanwhile_ends(world: World, edit: Editing, fol
         copying.copy_some(edit, left)
 
 
+def test_a_copy_that_was_moved_into_its_source_ends(world: World, edit: Editing, folder: NodeId) -> None:
+    left = copying.copy(edit, [b"a"], [b"z"], replace=False, version=None)
+    copy = world.named(b"z")
+    assert copy is not None
+    world.laptop.do(rename(copy, b"z", b"z", new_parent=folder))
+    with pytest.raises(Rule):
+        copying.copy_some(edit, left)
+
+
 def test_a_folder_that_was_removed_again_is_not_filled_further(world: World, edit: Editing, folder: NodeId) -> None:
     removing.remove_some(edit, [removing.doom(edit, [b"a"])])
     left = trash.fill_some(edit, trash.bring_back(edit, folder), 1)
