@@ -63,7 +63,7 @@ async def folder(request: Request) -> Response:
 
 async def find(request: Request) -> Response:
     """Items whose name contains a text, whatever its case. A page can hold few items, or none, and have a next one:
-    one request looks through 100,000 names at most."""
+    one request looks through 50,000 names at most."""
     workspace, part = workspace_of(request), text_query(request, "q", SEARCH_MAX_BYTES)
     if not part:
         raise Trouble(problems.BAD_REQUEST, "q is a part of a name")

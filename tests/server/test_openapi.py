@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from protocol.messages.items import Item
 from server.app import DESCRIPTIONS
 from server.openapi import document
 from tests.fuzz.api import ROUTED, Target, target
@@ -40,26 +41,32 @@ def test_each_request_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names)) == len(DESCRIPTIONS)
 
 
-def test_it_names_the_requests_of_the_api_by_paths() -> None:
-    space = "/v1/workspaces/{workspace}"
-    assert {
-        path.removeprefix(space): sorted(ALL["paths"][path]) for path in ALL["paths"] if path.startswith(space)
-    } == {
-        "": ["get"],
-        "/members": ["get", "post"],
-        "/members/{user}": ["delete"],
-        "/links": ["get", "post"],
-        "/links/{link}": ["delete"],
-        "/items/{path}": ["get"],
-        "/folders/{path}": ["delete", "get", "put"],
-        "/files/{path}": ["delete", "get", "head", "put"],
-        "/archive/{path}": ["get"],
-        "/move": ["post"],
-        "/copy": ["post"],
-        "/search": ["get"],
-        "/history/{path}": ["get"],
-        "/restore": ["post"],
-        "/trash": ["get"],
-        "/trash/{node}": ["post"],
-        "/feed": ["get"],
-    }
+REQUESTS = {
+    "/members": {"get", "post"},
+    "/members/{user}": {"delete"},
+    "/links": {"get", "post"},
+    "/links/{link}": {"delete"},
+    "/items/{path}": {"get"},
+    "/folders/{path}": {"delete", "get", "put"},
+    "/files/{path}": {"delete", "get", "head", "put"},
+    "/archive/{path}": {"get"},
+    "/move": {"post"},
+    "/copy": {"post"},
+    "/search": {"get"},
+    "/history/{path}": {"get"},
+    "/restore": {"post"},
+    "/trash": {"get"},
+    "/trash/{node}": {"post"},
+    "/feed": {"get"},
+}
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_it_names_the_requests_by_paths(path: str) -> None:
+    assert set(ALL["paths"][f"/v1/workspaces/{{workspace}}{path}"]) == REQUESTS[path]
+
+
+def test_a_message_is_described_by_its_type() -> None:
+    answer = ALL["paths"]["/v1/workspaces/{workspace}/items/{path}"]["get"]["responses"]["200"]
+    assert answer["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/Item"}}}
+    assert ALL["components"]["schemas"]["Item"]["required"] == list(Item.__struct_fields__)
