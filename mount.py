@@ -33,9 +33,12 @@ COMMANDS: Final[Mapping[str, Deferred]] = MappingProxyType(
         "conflicts": Deferred("cli.conflicts", "conflicts_command", "Files that two devices changed at once."),
         "login": Deferred("cli.account", "login_command", "Log this device in at a server."),
         "logout": Deferred("cli.account", "logout_command", "Revoke this device's token and forget it."),
-        "workspace": Deferred("cli.account", "workspace_group", "Create, list and share workspaces."),
+        "workspace": Deferred("cli.workspace", "workspace_group", "Create, list and share workspaces."),
+        "link": Deferred("cli.link", "link_group", "Share a file or folder by a link."),
+        "token": Deferred("cli.token", "token_group", "Tokens for scripts."),
         "device": Deferred("cli.account", "device_group", "List and revoke devices."),
         "user": Deferred("cli.account", "user_group", "Add, list and remove users; passwords."),
+        "audit": Deferred("cli.audit", "audit_command", "Who did what, when, and from where."),
         "serve": Deferred("cli.serve", "serve_command", "Run a server."),
     }
 )

@@ -19,16 +19,20 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    Member,
+    Members,
     NewPassword,
     NewUser,
     NewWorkspace,
     Role,
-    Share,
     User,
     Users,
     Workspace,
     Workspaces,
 )
+from protocol.messages.audit import Audit
+from protocol.messages.links import Link, Links, MadeLink, NewLink
+from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from protocol.messages.wire import API
 
 
@@ -71,9 +75,17 @@ class Account:
         """A new one, owned by the user."""
         return await self.caller.ask(Workspace, "POST", "/workspaces", NewWorkspace(name, quota_bytes))
 
-    async def share(self, workspace: WorkspaceId, user: str, role: Role | None) -> None:
-        """Make somebody a member, or no longer one."""
-        await self.caller.call("POST", f"/workspaces/{workspace}/members", message=Share(user, role))
+    async def members(self, workspace: WorkspaceId) -> list[Member]:
+        """Who has the workspace, and as what."""
+        return (await self.caller.ask(Members, "GET", f"/workspaces/{workspace}/members")).members
+
+    async def share(self, workspace: WorkspaceId, user: str, role: Role) -> None:
+        """Make somebody a member, or give a member another role."""
+        await self.caller.call("POST", f"/workspaces/{workspace}/members", message=Member(user, role))
+
+    async def remove_member(self, workspace: WorkspaceId, user: str) -> None:
+        """Somebody, or the user, is no longer a member."""
+        await self.caller.call("DELETE", f"/workspaces/{workspace}/members/{quote(user, safe='')}")
 
     async def users(self) -> list[User]:
         """Everybody; for admins."""
@@ -98,6 +110,35 @@ class Account:
     async def revoke(self, device: DeviceId) -> None:
         """Its token is refused from now on."""
         await self.caller.call("DELETE", f"/devices/{device}")
+
+    async def make_link(self, workspace: WorkspaceId, wanted: NewLink) -> MadeLink:
+        """A link to a file or folder, with its secret."""
+        return await self.caller.ask(MadeLink, "POST", f"/workspaces/{workspace}/links", wanted)
+
+    async def links(self, workspace: WorkspaceId) -> list[Link]:
+        """All links of a workspace."""
+        return (await self.caller.ask(Links, "GET", f"/workspaces/{workspace}/links")).links
+
+    async def revoke_link(self, workspace: WorkspaceId, link: str) -> None:
+        """It leads nowhere from now on."""
+        await self.caller.call("DELETE", f"/workspaces/{workspace}/links/{quote(link, safe='')}")
+
+    async def audit(self, after: int | None, limit: int) -> Audit:
+        """Events after one, or the newest."""
+        since = "" if after is None else f"&after={after}"
+        return await self.caller.ask(Audit, "GET", f"/audit?limit={limit}{since}")
+
+    async def make_token(self, wanted: NewToken) -> MadeToken:
+        """A token for a script, with its secret."""
+        return await self.caller.ask(MadeToken, "POST", "/tokens", wanted)
+
+    async def tokens(self) -> list[Token]:
+        """One's own."""
+        return (await self.caller.ask(Tokens, "GET", "/tokens")).tokens
+
+    async def revoke_token(self, token: DeviceId) -> None:
+        """It is refused from now on."""
+        await self.caller.call("DELETE", f"/tokens/{token}")
 
 
 @asynccontextmanager

@@ -48,6 +48,9 @@ import click
     type=float,
     help="How long changes are kept for devices that are away; one away for longer asks for everything anew (30).",
 )
+@click.option(
+    "--keep-audit-days", metavar="DAYS", type=float, help="How long it is kept who did what: samedrive audit (365)."
+)
 @click.option("--grace-s", metavar="SECONDS", type=float, help="How long open requests may take on SIGTERM (20).")
 def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Run a server until SIGTERM. It prints its address when it answers."""

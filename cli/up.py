@@ -17,7 +17,8 @@ from backend import credentials
 from backend.account import Account
 from backend.credentials import Credential, NoLogin
 from backend.errors import Unauthorized
-from cli.account import ask, device_name, log_in
+from cli.account import device_name, log_in
+from cli.asking import ask
 from cli.localserver import PROGRAM, LocalServer
 from cli.mount import mounted_from, place_of
 from cli.places import data_folder, runtime_folder, state_folder

@@ -7,6 +7,8 @@ from typing import Final
 from protocol.messages.wire import Message
 
 UNAUTHORIZED: Final = "unauthorized"
+PASSWORD: Final = "password"
+"""A link's password is missing or wrong."""
 FORBIDDEN: Final = "forbidden"
 NOT_FOUND: Final = "not-found"
 CONFLICT: Final = "conflict"
@@ -21,12 +23,15 @@ QUOTA: Final = "quota"
 INTERNAL: Final = "internal"
 UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
+PRECONDITION: Final = "precondition"
+RANGE: Final = "range"
 OUT_OF_ORDER: Final = "out-of-order"
 SESSION_ENDED: Final = "session-ended"
 
 STATUS: Final[dict[str, int]] = {
     BAD_REQUEST: 400,
     UNAUTHORIZED: 401,
+    PASSWORD: 401,
     FORBIDDEN: 403,
     NOT_FOUND: 404,
     METHOD_NOT_ALLOWED: 405,
@@ -34,7 +39,9 @@ STATUS: Final[dict[str, int]] = {
     LISTING_CHANGED: 409,
     OUT_OF_ORDER: 409,
     SESSION_ENDED: 410,
+    PRECONDITION: 412,
     BODY_TOO_LARGE: 413,
+    RANGE: 416,
     BAD_BLOCK: 422,
     BAD_MANIFEST: 422,
     TOO_MANY_ATTEMPTS: 429,

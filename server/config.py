@@ -14,6 +14,7 @@ from protocol.limits import LEASE_MAX_S
 
 GRACE_MAX_S: Final = 600.0
 KEEP_CHANGES_MAX_DAYS: Final = 36_500.0
+KEEP_AUDIT_MAX_DAYS: Final = 36_500.0
 LEASE_MIN_S: Final = 0.5
 """Below this a busy machine's mounts would lose their leases."""
 
@@ -47,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long a mount may answer from its caches unheard: what one that is cut off costs the others, once."""
     keep_changes_days: float = 30.0
     """How long changes are kept for devices that are away (the last ones are, whatever their age)."""
+    keep_audit_days: float = 365.0
+    """How long the audit log goes back (of each kind of event the last 100,000 are kept at most)."""
     grace_s: float = 20.0
     """How long open requests may take when the server stops."""
 
@@ -100,6 +103,8 @@ def _check(settings: Settings) -> None:
         raise BadSettings(f"--lease-s takes {LEASE_MIN_S:g} to {LEASE_MAX_S:g} seconds")
     if not 0 <= settings.keep_changes_days <= KEEP_CHANGES_MAX_DAYS:
         raise BadSettings(f"--keep-changes-days takes 0 to {KEEP_CHANGES_MAX_DAYS:g} days")
+    if not 0 <= settings.keep_audit_days <= KEEP_AUDIT_MAX_DAYS:
+        raise BadSettings(f"--keep-audit-days takes 0 to {KEEP_AUDIT_MAX_DAYS:g} days")
     if not 0 <= settings.grace_s <= GRACE_MAX_S:
         raise BadSettings(f"--grace-s takes 0 to {GRACE_MAX_S:g} seconds")
     if not _is_loopback(host) and settings.tls_cert is None and not settings.insecure_listen:

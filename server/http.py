@@ -6,6 +6,8 @@ Knows nothing of what is asked. What a request must not say is raised as ``Troub
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -17,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, BlockId, JournalId, NodeId, Seq, SessionId, WorkspaceId
-from protocol.limits import KIB, NAME_MAX_BYTES
+from protocol.limits import KIB, NAME_MAX_BYTES, PASSWORD_MAX_BYTES
 from protocol.messages.sessions import SESSION_HEADER
 from protocol.messages.wire import JSON, MSGPACK, Message
 from server.troubles import Trouble
@@ -30,7 +32,8 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 """The longest message but a batch of changes is a list of MISSING_QUERY_BLOCKS ids in JSON: 192 KiB."""
 
 STALL_S: Final = 30.0
-"""A body that stops arriving for so long is given up."""
+STALL_BYTES: Final = 16 * KIB
+"""A body of which less has come after so long a wait is given up: it holds a place that others want."""
 
 
 class UndecodedPaths:
@@ -55,19 +58,37 @@ async def body(request: Request, most_bytes: int) -> bytearray:
     too_large = Trouble(problems.BODY_TOO_LARGE, f"this request takes a body of at most {most_bytes} bytes")
     if declared is not None and declared > most_bytes:
         raise too_large
-    content, end, parts = bytearray(declared or 0), 0, request.stream()
-    while True:
-        with trio.move_on_after(STALL_S) as progress:
-            part = await anext(parts, None)
-        if progress.cancelled_caught:
-            raise Trouble(problems.BAD_REQUEST, f"nothing of the body came for {STALL_S:g} seconds")
-        if part is None:
-            del content[end:]
-            return content
-        if end + len(part) > most_bytes:
-            raise too_large
-        content[end : end + len(part)] = part
-        end += len(part)
+    content, end = bytearray(declared or 0), 0
+    async with aclosing(body_parts(request)) as parts:
+        async for part in parts:
+            if end + len(part) > most_bytes:
+                raise too_large
+            content[end : end + len(part)] = part
+            end += len(part)
+    del content[end:]
+    return content
+
+
+async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; raises Trouble where too little comes, and ClientDisconnect where it breaks off.
+
+    Only the time for which the client is waited for counts.
+    """
+    waited_s, came_bytes = 0.0, 0
+    async with aclosing(request.stream()) as stream:
+        while True:
+            since_s = trio.current_time()
+            with trio.move_on_after(STALL_S - waited_s) as progress:
+                part = await anext(stream, None)
+            if progress.cancelled_caught:
+                raise Trouble(problems.BAD_REQUEST, f"hardly anything of the body came for {STALL_S:g} seconds")
+            if part is None:
+                return
+            waited_s, came_bytes = waited_s + trio.current_time() - since_s, came_bytes + len(part)
+            if came_bytes >= STALL_BYTES:
+                waited_s, came_bytes = 0.0, 0
+            if part:
+                yield part
 
 
 def declared_bytes(request: Request) -> int | None:
@@ -112,6 +133,11 @@ def asking_of(request: Request) -> Asking | None:
     )
 
 
+def address_of(request: Request) -> str:
+    """Where the request came from: behind a proxy, the proxy's address."""
+    return request.client.host if request.client else ""
+
+
 def workspace_of(request: Request) -> WorkspaceId:
     """The workspace in the path; raises Trouble."""
     identity = request.path_params["workspace"]
@@ -151,12 +177,40 @@ def block_of(request: Request) -> BlockId:
     return BlockId(block)
 
 
+def check_name(what: str, name: str, most_chars: int) -> None:
+    """Raises Trouble for what can't be the name of a user, a device or a workspace."""
+    if not 0 < len(name) <= most_chars or not name.isprintable() or "/" in name or name != name.strip():
+        raise Trouble(
+            problems.BAD_REQUEST, f"{what} has 1 to {most_chars} printable characters without / and outer spaces"
+        )
+
+
+def check_password(password: str) -> None:
+    """Raises Trouble for what can't be one."""
+    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
+        raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
+
+
+def check_expiry(expires_ns: int | None, now_ns: int) -> None:
+    """Raises Trouble for a time that has passed, or that the database can't hold."""
+    if expires_ns is not None and not now_ns < expires_ns < 1 << 63:
+        raise Trouble(problems.BAD_REQUEST, "expires_ns is a time to come, in nanoseconds since 1970")
+
+
 def name_of(encoded: str) -> bytes:
     """A name's bytes from percent-encoding; raises Trouble for what can't be one."""
     name = unquote_to_bytes(encoded)
     if len(name) > NAME_MAX_BYTES or b"/" in name or b"\0" in name:
         raise Trouble(problems.BAD_REQUEST, "not a name of a file: 1 to 255 bytes without / and NUL")
     return name
+
+
+def names_of(encoded: str) -> list[bytes]:
+    """The names in a percent-encoded path from the workspace's root; raises Trouble. "" is the root itself."""
+    names = [name_of(part) for part in encoded.split("/")] if encoded else []
+    if any(name in (b"", b".", b"..") for name in names):
+        raise Trouble(problems.BAD_REQUEST, "not a path: names that are not empty, . or .., with / between them")
+    return names
 
 
 def raw_query(request: Request, name: str) -> str:
@@ -172,6 +226,39 @@ def number_query(request: Request, name: str, default: int | None, most: int = 1
     """A whole number of the query; raises Trouble."""
     text = raw_query(request, name)
     return default if not text else min(most, _number(name, text))
+
+
+def limit_query(request: Request, default: int, most: int) -> int:
+    """How many are asked for, ``most`` of whom are given; raises Trouble."""
+    limit = number_query(request, "limit", default, most)
+    if not limit:
+        raise Trouble(problems.BAD_REQUEST, "limit is 1 or more")
+    return limit
+
+
+def flag_query(request: Request, name: str) -> bool:
+    """Whether ``name=1`` is said; raises Trouble for what is neither 0 nor 1."""
+    text = raw_query(request, name)
+    if text not in ("", "0", "1"):
+        raise Trouble(problems.BAD_REQUEST, f"{name} is 1 or 0")
+    return text == "1"
+
+
+def text_query(request: Request, name: str, most_bytes: int) -> str:
+    """A text of the query; raises Trouble."""
+    text = unquote_to_bytes(raw_query(request, name).replace("+", " "))
+    if len(text) > most_bytes:
+        raise Trouble(problems.BAD_REQUEST, f"{name} has at most {most_bytes} bytes")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise Trouble(problems.BAD_REQUEST, f"{name} is text in UTF-8") from None
+
+
+def etags(request: Request, header: str) -> list[str] | None:
+    """The entity tags in a header such as If-Match; None where it is absent, or says that any will do."""
+    text = request.headers.get(header, "*").strip()
+    return None if text == "*" else [tag.strip() for tag in text.split(",")]
 
 
 def seconds_query(request: Request, name: str, most: float) -> float:

@@ -56,10 +56,10 @@ class Notifier:
             if not waiters:
                 self._waiters.pop(workspace, None)
 
-    def ring(self, workspace: WorkspaceId, origin: JournalId) -> None:
-        """A change was committed. Its own mount isn't woken: the answer to the change told it."""
+    def ring(self, workspace: WorkspaceId, origin: JournalId | None) -> None:
+        """A change was committed. Its own mount, if it has one, isn't woken: the answer to the change told it."""
         for waiter in self._waiters.get(workspace, ()):
-            if waiter.journal != origin:
+            if origin is None or waiter.journal != origin:
                 waiter.rung.set()
 
     def nudge(self, workspace: WorkspaceId, session: SessionId) -> None:

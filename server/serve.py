@@ -96,8 +96,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             now_ns=time.time_ns,
         )
         await _first_user(service, settings)
+        retention = Retention(settings.keep_changes_days, audit_days=settings.keep_audit_days)
         async with trio.open_nursery() as housekeeping:
-            housekeeping.start_soon(worker.run, service, Retention(settings.keep_changes_days))
+            housekeeping.start_soon(worker.run, service, retention)
             await _answer_requests(service, settings, config, listener)
             housekeeping.cancel_scope.cancel()
     (settings.data / _ADDRESS).unlink(missing_ok=True)
@@ -123,6 +124,7 @@ def _hypercorn(settings: Settings) -> Config:
     config.errorlog = None
     config.accesslog = None
     config.h11_max_incomplete_size = 64 * 1024
+    config.max_app_queue_size = connections.QUEUED_PARTS
     if settings.tls_cert is not None:
         config.certfile, config.keyfile = str(settings.tls_cert), str(settings.tls_key)
         try:

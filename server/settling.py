@@ -2,7 +2,8 @@
 
 Knows transactions, sessions and notices; knows nothing of what a reply is about. A session that asks is left out of
 the wait, because its reply carries the changes that it has yet to apply. A problem carries none: for one that
-depends on the tree, everybody is waited for.
+depends on the tree, everybody is waited for. So it is for who has no session: what is read or changed without a mount
+is revealed when every mount has dropped what it outdated.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from protocol.ids import Seq, WorkspaceId
 from protocol.messages.notices import Notices
 from server.http import Asking, asking_of
 from server.metadata import feed, tree
+from server.metadata.accounts import Caller
+from server.metadata.editing import Rule
 from server.metadata.store import Transaction
 from server.metadata.tree import ListingChanged, NoSuchNode
-from server.service import Service, member, service_of
+from server.metadata.unmounted import Editing
+from server.service import Service, editor, member, service_of
 
 T = TypeVar("T")
 
@@ -26,7 +30,7 @@ T = TypeVar("T")
 class _Refused(Exception):
     """The tree says no, as it is at ``head``, and ``why``."""
 
-    def __init__(self, head: Seq, why: NoSuchNode | ListingChanged) -> None:
+    def __init__(self, head: Seq, why: NoSuchNode | ListingChanged | Rule) -> None:
         super().__init__(head)
         self.head = head
         self.why = why
@@ -43,7 +47,7 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
         member(tx, request, workspace)
         try:
             return work(tx), feed.news(tx, workspace, None if asking is None else asking.applied)
-        except (NoSuchNode, ListingChanged) as error:
+        except (NoSuchNode, ListingChanged, Rule) as error:
             raise _Refused(tree.head(tx, workspace), error) from error
 
     try:
@@ -54,6 +58,75 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
         raise refused.why from None
     await settle(service, workspace, news, asking)
     return found, news
+
+
+async def look(
+    service: Service,
+    workspace: WorkspaceId,
+    allow: Callable[[Transaction], Caller],
+    work: Callable[[Transaction], T],
+) -> T:
+    """What ``work`` finds on one snapshot, for somebody without a mount, when everybody may know.
+
+    Raises what ``allow`` raises, which says who it is for, and what ``work`` raises, then too when everybody may know.
+    """
+
+    def snapshot(tx: Transaction) -> tuple[T, Seq]:
+        allow(tx)
+        try:
+            return work(tx), tree.head(tx, workspace)
+        except (NoSuchNode, Rule) as error:
+            raise _Refused(tree.head(tx, workspace), error) from error
+
+    try:
+        found, head = await service.metadata.read(snapshot)
+    except _Refused as refused:
+        await service.leases.settled(workspace, refused.head, None)
+        raise refused.why from None
+    await service.leases.settled(workspace, head, None)
+    return found
+
+
+async def edit(
+    service: Service, workspace: WorkspaceId, allow: Callable[[Transaction], Caller], work: Callable[[Editing], T]
+) -> T:
+    """Let ``work`` change the tree, all or nothing, and return what it returns when everybody may know.
+
+    Raises what ``allow`` raises, which says who it is for, and what ``work`` raises, then too when everybody may know.
+    """
+
+    def transaction(tx: Transaction) -> tuple[T, Seq]:
+        caller = allow(tx)
+        try:
+            return work(Editing(tx, workspace, caller, service.now_ns())), tree.head(tx, workspace)
+        except (NoSuchNode, Rule) as error:
+            raise _Refused(tree.head(tx, workspace), error) from error
+
+    try:
+        done, head = await service.metadata.write(transaction)
+    except _Refused as refused:
+        await service.leases.settled(workspace, refused.head, None)
+        raise refused.why from None
+    service.notifier.ring(workspace, None)
+    await service.leases.settled(workspace, head, None)
+    return done
+
+
+async def edit_as_asked(request: Request, workspace: WorkspaceId, work: Callable[[Editing], T]) -> T:
+    """``edit`` by whose token came with a request; raises Trouble, too, for who may not change the workspace."""
+    return await edit(service_of(request), workspace, lambda tx: editor(tx, request, workspace), work)
+
+
+async def edit_in_steps(
+    request: Request, workspace: WorkspaceId, left: list[T], step: Callable[[Editing, list[T]], list[T]]
+) -> None:
+    """One transaction after the other, each of which does a part of what is left and says what is left then."""
+    while left:
+
+        def work(editing: Editing, ahead: list[T] = left) -> list[T]:
+            return step(editing, ahead)
+
+        left = await edit_as_asked(request, workspace, work)
 
 
 async def settle(service: Service, workspace: WorkspaceId, news: Notices, asking: Asking | None) -> None:

@@ -5,7 +5,9 @@ Owns the translation of exceptions to problems: handlers raise what went wrong a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,15 +19,20 @@ from starlette.responses import Response
 from protocol import problems
 from protocol.manifest import BadManifest
 from protocol.messages.wire import PROBLEM_JSON
-from server.blockcare import BadBlock
+from server.blockcare import BadBlock, Damaged
 from server.blockstore.store import BlockStoreError
+from server.content.writing import TooLong
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.blocks import OverQuota
 from server.metadata.changes import OutOfOrder
+from server.metadata.contents import Lacking
+from server.metadata.editing import Rule
 from server.metadata.store import StoreFull, StoreUnavailable
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.passwords import TooManyAttempts
 from server.space import NoSpace
+
+_SECRET: Final = re.compile(r"\A(/[^/]+/links/)[^/]+")
 
 log = structlog.get_logger()
 
@@ -33,9 +40,10 @@ log = structlog.get_logger()
 class Trouble(Exception):
     """A problem to answer with. ``code`` is one of ``protocol.problems``."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(detail)
         self.code = code
+        self.headers = headers
 
 
 _CODES: Final[Mapping[type[Exception], str]] = {
@@ -52,7 +60,25 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     StoreFull: problems.NO_SPACE,
     StoreUnavailable: problems.UNAVAILABLE,
     BlockStoreError: problems.UNAVAILABLE,
+    Lacking: problems.UNAVAILABLE,
+    Damaged: problems.INTERNAL,
+    TooLong: problems.BODY_TOO_LARGE,
 }
+
+_RULE_CODES: Final = {
+    "ENOENT": problems.NOT_FOUND,
+    "EEXIST": problems.CONFLICT,
+    "ENOTEMPTY": problems.CONFLICT,
+    "ENOTDIR": problems.CONFLICT,
+    "EISDIR": problems.CONFLICT,
+    "EMLINK": problems.CONFLICT,
+    "EBUSY": problems.CONFLICT,
+    "ESTALE": problems.PRECONDITION,
+}
+"""What a rule of file systems that refuses a change made without a mount is answered with; else BAD_REQUEST."""
+
+_CHALLENGES: Final = {problems.PASSWORD: 'Basic realm="link", charset="UTF-8"'}
+"""How to come again after a 401, where it is not with a token (RFC 9110, section 11.6.1)."""
 
 _HTTP_CODES: Final = {
     404: problems.NOT_FOUND,
@@ -65,11 +91,17 @@ def handlers() -> dict[type[Exception], Callable[[Request, Exception], object]]:
     """For Starlette: what each exception is answered with."""
     return {
         **dict.fromkeys(_CODES, _known),
+        Rule: _rule,
         Trouble: _trouble,
         HTTPException: _http,
         ClientDisconnect: _gone,
         Exception: _unexpected,
     }
+
+
+def loggable(path: str) -> str:
+    """A request's path without what opens a link."""
+    return _SECRET.sub(r"\1…", path)
 
 
 async def _known(_: Request, error: Exception) -> Response:
@@ -79,9 +111,14 @@ async def _known(_: Request, error: Exception) -> Response:
     raise error
 
 
+async def _rule(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Rule)
+    return _problem(_RULE_CODES.get(error.errno, problems.BAD_REQUEST), str(error))
+
+
 async def _trouble(_: Request, error: Exception) -> Response:
     assert isinstance(error, Trouble)
-    return _problem(error.code, str(error))
+    return _problem(error.code, str(error), headers=error.headers)
 
 
 async def _http(_: Request, error: Exception) -> Response:
@@ -95,12 +132,14 @@ async def _gone(_: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request failed", method=request.method, path=loggable(request.url.path), exc_info=error)
     return _problem(problems.INTERNAL, "the server could not handle this request; its log says why")
 
 
-def _problem(code: str, detail: str, status: int | None = None) -> Response:
+def _problem(
+    code: str, detail: str, status: int | None = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     status = problems.STATUS[code] if status is None else status
     problem = problems.Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)
+    more = {"WWW-Authenticate": _CHALLENGES.get(code, "Bearer")} if status == 401 else {}
+    return Response(msgspec.json.encode(problem), status, {**headers, **more}, PROBLEM_JSON)

@@ -1,4 +1,5 @@
-"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs.
+"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs and the audit log, end
+lost uploads.
 
 Each round is many small transactions, so that requests pass between them. A round that the database stops halfway is
 taken up by the next.
@@ -12,7 +13,9 @@ from typing import Final, NamedTuple
 import structlog
 import trio
 
-from server.metadata import pruning, sessions
+from protocol.messages.audit import What
+from server.metadata import audit, pruning, sessions, uploads
+from server.metadata.audit import KEPT_EVENTS_MAX
 from server.metadata.pruning import KEPT_CHANGES_MIN
 from server.metadata.store import StoreError, Transaction
 from server.service import Service
@@ -26,10 +29,13 @@ log = structlog.get_logger()
 
 
 class Retention(NamedTuple):
-    """What is kept of each workspace: the changes of so many days, and at least so many."""
+    """What is kept of each workspace: the changes of so many days, and at least so many. And of the audit log: the
+    events of so many days, and of each kind at most so many."""
 
     changes_days: float
     changes_min: int = KEPT_CHANGES_MIN
+    audit_days: float = 365.0
+    audit_max: int = KEPT_EVENTS_MAX
 
 
 async def run(service: Service, retention: Retention) -> None:
@@ -45,11 +51,27 @@ async def run(service: Service, retention: Retention) -> None:
 async def work_once(service: Service, retention: Retention) -> None:
     """One round; raises StoreError."""
     await _forget_silent(service)
+    await _end_lost_uploads(service)
     before_ns = service.now_ns() - int(retention.changes_days * DAY_NS)
     for workspace in await service.metadata.read(pruning.workspaces):
         prune = partial(pruning.prune, workspace=workspace, before_ns=before_ns, keep=retention.changes_min)
         while await service.metadata.write(prune) > 0:
             pass
+    before_ns = service.now_ns() - int(retention.audit_days * DAY_NS)
+    for what in What:
+        forget = partial(audit.forget, what=what, before_ns=before_ns, keep=retention.audit_max)
+        while await service.metadata.write(forget) > 0:
+            pass
+
+
+async def _end_lost_uploads(service: Service) -> None:
+    """Files that are still pending because a server crashed in their upload."""
+    while lost := await service.metadata.read(lambda tx: uploads.expired(tx, service.now_ns())):
+        for workspace, node in lost:
+            await service.metadata.write(
+                partial(uploads.give_up, workspace=workspace, node=node, now_ns=service.now_ns())
+            )
+            service.notifier.ring(workspace, None)
 
 
 async def _forget_silent(service: Service) -> None:

@@ -98,11 +98,17 @@ class NewWorkspace(Message, frozen=True):
     quota_bytes: int | None = None
 
 
-class Share(Message, frozen=True):
-    """Make a user a member with a role, or (role None) no longer one."""
+class Member(Message, frozen=True):
+    """A user with a role in a workspace."""
 
     user: str
-    role: Role | None
+    role: Role
+
+
+class Members(Message, frozen=True):
+    """A list."""
+
+    members: list[Member]
 
 
 class Users(Message, frozen=True):

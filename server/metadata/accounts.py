@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
-from protocol.messages.accounts import Device, Role, User, Workspace
+from protocol.messages.accounts import Device, Member, Role, User, Workspace
+from protocol.messages.tokens import Scope
 from server.metadata.store import Transaction
+
+LOGIN: Final = "login"
+"""``devices.kind`` of what a person logged in."""
 
 _ROOT_MODE: Final = 0o755
 
@@ -21,6 +27,16 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a script's token is good for."""
+
+    scope: Scope
+    expires_ns: int | None
+    workspaces: frozenset[WorkspaceId] | None
+    """None: all of its user's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whose token came with a request."""
 
@@ -29,6 +45,21 @@ class Caller:
     admin: bool
     device: DeviceId
     device_name: str
+    limits: Limits | None = None
+    """None: a person's device."""
+    address: str = ""
+    """Where the request came from."""
+
+    def role_as(self, role: Role | None, workspace: WorkspaceId) -> Role | None:
+        """What is left of the user's role for who calls: scripts never own, and see no workspace but theirs."""
+        if role is None or self.limits is None:
+            return role
+        if self.limits.workspaces is not None and workspace not in self.limits.workspaces:
+            return None
+        return Role.VIEWER if role is Role.VIEWER or self.limits.scope is Scope.READ else Role.EDITOR
+
+
+_decode_workspaces = msgspec.msgpack.Decoder(list[WorkspaceId]).decode
 
 
 # ── users ──
@@ -97,17 +128,27 @@ def remove_user(tx: Transaction, name: str) -> None:
 def caller_of(tx: Transaction, token_hash: bytes) -> Caller | None:
     """The holder of a token; None where nobody is, or no longer."""
     row = tx.one(
-        "SELECT u.id, u.name, u.admin, d.id, d.name FROM devices d JOIN users u ON u.id = d.user_id"
-        " WHERE d.token_hash = ?",
+        "SELECT u.id, u.name, u.admin, d.id, d.name, d.scope, d.expires_ns, d.workspaces"
+        " FROM devices d JOIN users u ON u.id = d.user_id WHERE d.token_hash = ?",
         (token_hash,),
     )
-    return None if row is None else Caller(UserId(row[0]), row[1], bool(row[2]), DeviceId(row[3]), row[4])
+    if row is None:
+        return None
+    limits = None if row[5] is None else Limits(Scope(row[5]), row[6], limited_to(row[7]))
+    return Caller(UserId(row[0]), row[1], bool(row[2]), DeviceId(row[3]), row[4], limits)
+
+
+def limited_to(column: bytes | None) -> frozenset[WorkspaceId] | None:
+    """The workspaces that a script's token is for, as ``devices.workspaces`` has them; None: all of its user's."""
+    return None if column is None else frozenset(_decode_workspaces(column))
 
 
 def login_device(tx: Transaction, user: UserId, name: str, token_hash: bytes, now_ns: int) -> DeviceId:
-    """A new token for a device; the same name again is the same device."""
-    row = tx.one("SELECT id FROM devices WHERE user_id = ? AND name = ?", (user, name))
+    """A new token for a device; the same name again is the same device. Raises Taken where a script has that name."""
+    row = tx.one("SELECT id, kind FROM devices WHERE user_id = ? AND name = ?", (user, name))
     if row is not None:
+        if row[1] != LOGIN:
+            raise Taken(f"a {row[1]} is called {name!r} already")
         tx.execute("UPDATE devices SET token_hash = ?, seen_ns = ? WHERE id = ?", (token_hash, now_ns, row[0]))
         return DeviceId(row[0])
     device = DeviceId(new_hex_id())
@@ -122,19 +163,20 @@ def list_devices(tx: Transaction, user: UserId | None) -> list[Device]:
     """One user's devices, or everybody's."""
     rows = tx.all(
         "SELECT d.id, d.name, u.name, d.created_ns, d.seen_ns, d.token_hash IS NULL"
-        " FROM devices d JOIN users u ON u.id = d.user_id WHERE ? IS NULL OR u.id = ? ORDER BY u.name, d.name",
-        (user, user),
+        " FROM devices d JOIN users u ON u.id = d.user_id"
+        " WHERE d.kind = ? AND (? IS NULL OR u.id = ?) ORDER BY u.name, d.name",
+        (LOGIN, user, user),
     )
     return [Device(DeviceId(row[0]), row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
 
 
-def revoke_device(tx: Transaction, device: DeviceId, by: Caller) -> None:
+def revoke_device(tx: Transaction, device: DeviceId, by: Caller) -> Device:
     """Its token is refused from now on; raises Unknown where it isn't the caller's (admins: anybody's)."""
-    changed = tx.execute(
-        "UPDATE devices SET token_hash = NULL WHERE id = ? AND (user_id = ? OR ?)", (device, by.user, int(by.admin))
-    )
-    if not changed:
-        raise Unknown("there is no such device")
+    for found in list_devices(tx, None if by.admin else by.user):
+        if found.id == device:
+            tx.execute("UPDATE devices SET token_hash = NULL WHERE id = ?", (device,))
+            return found
+    raise Unknown("there is no such device")
 
 
 # ── workspaces ──
@@ -208,6 +250,15 @@ def role_in(tx: Transaction, workspace: WorkspaceId, user: UserId) -> Role | Non
     return None if row is None else Role(row[0])
 
 
+def list_members(tx: Transaction, workspace: WorkspaceId) -> list[Member]:
+    """Everybody who has the workspace, by name."""
+    rows = tx.all(
+        "SELECT u.name, m.role FROM members m JOIN users u ON u.id = m.user_id WHERE m.workspace = ? ORDER BY u.name",
+        (workspace,),
+    )
+    return [Member(row[0], Role(row[1])) for row in rows]
+
+
 def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]:
     """The wrapped key and its id; raises Unknown."""
     row = tx.one("SELECT wrapped_key, key_id FROM workspaces WHERE id = ?", (workspace,))
@@ -217,8 +268,10 @@ def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]
 
 
 def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:
-    """Give a user a role, or (None) take it; raises Unknown, and Taken for the owner's own role."""
+    """Give a user a role, or (None) take it; raises Unknown, and Taken for the role of whose workspace it is."""
     user = user_named(tx, user_name).id
+    if role is None and role_in(tx, workspace, user) is None:
+        raise Unknown(f"{user_name!r} is no member of this workspace")
     if tx.one("SELECT 1 FROM workspaces WHERE id = ? AND owner_id = ?", (workspace, user)):
         raise Taken("the owner of a workspace stays its owner")
     tx.execute("DELETE FROM members WHERE workspace = ? AND user_id = ?", (workspace, user))

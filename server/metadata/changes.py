@@ -8,7 +8,7 @@ is given, which is never older than the notices that go with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,6 +40,9 @@ from server.metadata.rename import rename
 from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
 
+NOBODY: Final = JournalId(b"")
+"""The origin of changes that no mount made: every mount is told."""
+
 _INTEGER_MAX: Final = (1 << 63) - 1
 """What the database can hold."""
 
@@ -50,6 +53,16 @@ class OutOfOrder(Exception):
     def __init__(self, reason: str, last_number: int) -> None:
         super().__init__(reason)
         self.last_number = last_number
+
+
+class Done(NamedTuple):
+    """A change that was applied."""
+
+    seq: Seq
+    """What it is numbered; where it changed nothing, the head."""
+    outcome: Outcome
+    nodes: list[NodeId]
+    """Whose rows its author wants to know."""
 
 
 class _Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -192,22 +205,51 @@ def _apply(
     verified: Mapping[BlockId, int],
     now_ns: int,
 ) -> _Kept:
-    head = tree.head(tx, workspace)
-    edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
+    # A person resolves a conflict beside the file system: the mount that sends it has to be told like the others.
+    origin = NOBODY if isinstance(change, Resolve) else batch.journal
     try:
-        outcome = tx.attempt(lambda: _dispatch(edit, change, verified))
+        done = tx.attempt(lambda: apply_one(tx, workspace, caller, change, verified, now_ns, origin))
     except Rule as rule:
         return _Kept(Refused(rule.errno, str(rule)))
     except Lacking as lacking:
         return _Kept(MissingBlocks(lacking.missing))
-    if not edit.nodes:
-        node = change.node if outcome.merged is None else outcome.merged
-        return _Kept(Applied(head, [], *outcome), [node])
-    # A person resolves a conflict beside the file system: the mount that sends it has to be told like the others.
-    origin = JournalId(b"") if isinstance(change, Resolve) else batch.journal
-    notice = edit.notice(str(change.__struct_config__.tag), origin)
-    feed.append(tx, workspace, caller.device, notice, edit.more_nodes, now_ns)
-    return _Kept(Applied(edit.seq, [], *outcome), _named(edit, outcome))
+    return _Kept(Applied(done.seq, [], *done.outcome), done.nodes)
+
+
+def apply_one(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    caller: Caller,
+    change: AnyChange,
+    verified: Mapping[BlockId, int],
+    now_ns: int,
+    origin: JournalId,
+) -> Done:
+    """Apply and log a change; raises Rule, Lacking, OverQuota and BadManifest: then the transaction is of no use.
+
+    ``origin`` is the journal whose mount needs no news of it, NOBODY where there is none.
+    """
+    what = str(change.__struct_config__.tag)
+    done = logged(tx, workspace, caller, what, lambda edit: _dispatch(edit, change, verified), now_ns, origin)
+    return done if done.nodes else done._replace(nodes=[change.node])
+
+
+def logged(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    caller: Caller,
+    what: str,
+    work: Callable[[Edit], Outcome],
+    now_ns: int,
+    origin: JournalId,
+) -> Done:
+    """Let ``work`` change the tree, and log it as one change, called ``what``; raises what ``work`` raises."""
+    head = tree.head(tx, workspace)
+    edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
+    outcome = work(edit)
+    if edit.nodes:
+        feed.append(tx, workspace, caller.device, edit.notice(what, origin), edit.more_nodes, now_ns)
+    return Done(edit.seq if edit.nodes else head, outcome, _named(edit, outcome))
 
 
 def _named(edit: Edit, outcome: Outcome) -> list[NodeId]:

@@ -3,7 +3,7 @@
 Owns the invariants of the tree, which ``invariants`` verifies:
 
 - a node has as many entries as its nlink says; a folder has one (the root none), and nlink 2 and one a subfolder;
-- a node without entries has nlink 0 and keeps where its last one was;
+- a node without entries has nlink 0 and keeps where its last one was, and which change took it;
 - no folder is below itself; every entry's parent is a folder in the tree;
 - whatever a change wrote is in its notice, parents included.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from protocol.ids import NO_VERSION, ROOT_NODE, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import NO_VERSION, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
 from protocol.messages.batches import Conflict
 from protocol.messages.nodes import Kind, Node, State
@@ -123,12 +123,7 @@ class Edit:
 
     def is_below(self, folder: NodeId, ancestor: NodeId) -> bool:
         """Whether a folder is ``ancestor`` or below it."""
-        while folder not in (ancestor, ROOT_NODE):
-            row = self.tx.one("SELECT parent FROM entries WHERE workspace = ? AND node = ?", (self.workspace, folder))
-            if row is None:
-                return False
-            folder = NodeId(row[0])
-        return folder == ancestor
+        return tree.is_below(self.tx, self.workspace, folder, ancestor)
 
     # ── primitives ──
 
@@ -160,7 +155,7 @@ class Edit:
         nlink = 0 if is_folder else node.nlink - 1
         self.more_nodes -= nlink == 0
         self._names_changed(parent, name, time_ns, subfolders=-int(is_folder))
-        self.set(node.id, ctime_ns=time_ns, nlink=nlink, last_parent=parent, last_name=name)
+        self.set(node.id, ctime_ns=time_ns, nlink=nlink, last_parent=parent, last_name=name, removed_seq=self.seq)
 
     def move_entry(self, node: Node, source: tuple[NodeId, bytes], target: tuple[NodeId, bytes], time_ns: int) -> None:
         """Rename to a free name."""

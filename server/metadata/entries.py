@@ -9,6 +9,7 @@ from protocol.limits import SYMLINK_MAX_BYTES
 from protocol.messages.batches import Conflict
 from protocol.messages.changes import Create, Link, OnClash, Rmdir, Unlink
 from protocol.messages.nodes import Kind, State
+from server.metadata import audit
 from server.metadata.conflicts import free_name
 from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
 from server.metadata.returning import folder_in_tree
@@ -144,6 +145,7 @@ def unlink(edit: Edit, change: Unlink) -> None:
         raise Rule("ESTALE", "the file has another content by now")
     if change.others > 0 and node.nlink == 1:
         raise Rule("ESTALE", "the file's other names have been removed meanwhile")
+    audit.note_deleted(edit, change.parent, change.name, node)
     edit.remove_entry(change.parent, change.name, node, change.time_ns)
 
 
@@ -154,4 +156,5 @@ def rmdir(edit: Edit, change: Rmdir) -> None:
         raise Rule("ENOTDIR", "not a folder")
     if not edit.is_empty(node.id):
         raise Rule("ENOTEMPTY", "the folder is not empty")
+    audit.note_deleted(edit, change.parent, change.name, node)
     edit.remove_entry(change.parent, change.name, node, change.time_ns)

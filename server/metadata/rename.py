@@ -5,6 +5,7 @@ from __future__ import annotations
 from protocol.messages.batches import Conflict
 from protocol.messages.changes import Rename, RenameMode
 from protocol.messages.nodes import Kind, Node
+from server.metadata import links
 from server.metadata.conflicts import inherit, is_unseen, move_aside
 from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
 
@@ -44,6 +45,8 @@ def _make_room(edit: Edit, node: Node, over: Node, change: Rename) -> Conflict |
     elif is_unseen(over, change.replaced):
         return move_aside(edit, over, node, change.new_parent, change.new_name, change.time_ns)
     edit.remove_entry(change.new_parent, change.new_name, over, change.time_ns)
+    if over.nlink == 1:
+        links.follow(edit.tx, edit.workspace, over.id, node.id)
     return None
 
 

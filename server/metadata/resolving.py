@@ -12,7 +12,7 @@ from protocol.ids import NodeId, WorkspaceId
 from protocol.messages.changes import Resolve
 from protocol.messages.conflicts import ConflictCopy, Keep, Original
 from protocol.messages.nodes import Kind, Node
-from server.metadata import tree
+from server.metadata import audit, tree
 from server.metadata.contents import take_content
 from server.metadata.editing import Edit, Rule
 from server.metadata.returning import place_of
@@ -42,7 +42,7 @@ def listed(tx: Transaction, workspace: WorkspaceId, after: NodeId, limit: int = 
     found = []
     for node, kind, version, size, mtime_ns, conflict_of, device, committed_ns in rows[:limit]:
         parent, path = tree.path_of(tx, workspace, node)
-        original = _original(tx, workspace, NodeId(conflict_of), node)
+        original = original_of(tx, workspace, NodeId(conflict_of), node)
         found.append(
             ConflictCopy(
                 node=node,
@@ -69,7 +69,7 @@ def resolve(edit: Edit, change: Resolve) -> None:
         raise Rule("EINVAL", "this is not a conflict copy, or not any more")
     if copy.version != change.version:
         raise Rule("ESTALE", "the conflict copy has another content by now: look again")
-    original = _original(edit.tx, edit.workspace, copy.conflict_of, copy.id)
+    original = original_of(edit.tx, edit.workspace, copy.conflict_of, copy.id)
     if change.keep is not Keep.BOTH and (None if original is None else original.version) != change.original_version:
         raise Rule("ESTALE", "what it conflicts with has changed meanwhile: look again")
     match change.keep:
@@ -83,11 +83,11 @@ def resolve(edit: Edit, change: Resolve) -> None:
             _take_name(edit, copy, change)
         case Keep.MINE:
             _check_takes_content(copy, original)
-            take_content(edit, original, copy, change.time_ns)
+            take_content(edit, original, copy, copy.version, copy.mtime_ns, change.time_ns)
             _remove(edit, copy, change)
 
 
-def _original(tx: Transaction, workspace: WorkspaceId, marked: NodeId, copy: NodeId) -> Node | None:
+def original_of(tx: Transaction, workspace: WorkspaceId, marked: NodeId, copy: NodeId) -> Node | None:
     """What a copy conflicts with; None where that is gone."""
     row = tx.one(
         "SELECT n.nlink, e.node FROM nodes n LEFT JOIN entries e ON e.workspace = n.workspace AND n.nlink = 0"
@@ -111,6 +111,7 @@ def _remove(edit: Edit, copy: Node, change: Resolve) -> None:
     if copy.kind is Kind.FOLDER and not edit.is_empty(copy.id):
         raise Rule("ENOTEMPTY", "the folder is not empty: move or remove what is in it first")
     edit.set(copy.id, conflict_of=None)
+    audit.note_deleted(edit, change.parent, change.name, copy)
     edit.remove_entry(change.parent, change.name, copy, change.time_ns)
 
 

@@ -24,6 +24,13 @@ class ListingChanged(Exception):
     """The folder's entries changed since the page before."""
 
 
+class Version(NamedTuple):
+    """A content that a file has or had, and when it was committed, by the server's clock."""
+
+    manifest: bytes
+    committed_ns: int
+
+
 class Page(NamedTuple):
     """A part of a folder in order of names' bytes; all pages of one generation belong together."""
 
@@ -110,6 +117,15 @@ def manifest(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: 
     return None if row is None else ManifestReply(head(tx, workspace), identity, number, row[0], row[1])
 
 
+def version(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: VersionNumber) -> Version | None:
+    """A version of a file."""
+    row = tx.one(
+        "SELECT manifest, committed_ns FROM versions WHERE workspace = ? AND node = ? AND number = ?",
+        (workspace, identity, number),
+    )
+    return None if row is None else Version(*row)
+
+
 def path_of(tx: Transaction, workspace: WorkspaceId, identity: NodeId) -> tuple[NodeId, list[bytes]]:
     """The folder of a node's first entry, and the names from the root to the node, which must be in the tree."""
     names: list[bytes] = []
@@ -124,6 +140,16 @@ def path_of(tx: Transaction, workspace: WorkspaceId, identity: NodeId) -> tuple[
         parent = parent if names else at
         names.append(row[1])
     return parent, names[::-1]
+
+
+def is_below(tx: Transaction, workspace: WorkspaceId, folder: NodeId, ancestor: NodeId) -> bool:
+    """Whether a folder is ``ancestor`` or below it."""
+    while folder not in (ancestor, ROOT_NODE):
+        row = tx.one("SELECT parent FROM entries WHERE workspace = ? AND node = ?", (workspace, folder))
+        if row is None:
+            return False
+        folder = NodeId(row[0])
+    return folder == ancestor
 
 
 def usage(tx: Transaction, workspace: WorkspaceId, free_on_disk_bytes: int) -> UsageReply:

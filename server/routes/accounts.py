@@ -8,7 +8,6 @@ from urllib.parse import unquote
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from protocol import problems
 from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
@@ -16,7 +15,6 @@ from protocol.keys import new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
     KIB,
-    PASSWORD_MAX_BYTES,
     USER_NAME_MAX_CHARS,
     WORKSPACE_NAME_MAX_CHARS,
 )
@@ -28,19 +26,31 @@ from protocol.messages.accounts import (
     NewPassword,
     NewUser,
     NewWorkspace,
-    Share,
     User,
     Users,
     Workspace,
     Workspaces,
 )
+from protocol.messages.audit import What
 from protocol.messages.wire import API
 from protocol.version import VERSION
-from server.http import message, no_content, raw_query, reply, workspace_of
-from server.metadata import accounts
+from server.describing import Parameter, operation
+from server.http import (
+    address_of,
+    check_name,
+    check_password,
+    flag_query,
+    message,
+    no_content,
+    reply,
+    workspace_of,
+)
+from server.metadata import accounts, audit
+from server.metadata.accounts import Caller
+from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.service import DEFAULT_WORKSPACE, Service, admin, caller, member, owner, service_of
+from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, service_of
 from server.troubles import Trouble
 
 _LOGIN_MAX_BYTES: Final = 16 * KIB
@@ -56,28 +66,36 @@ async def login(request: Request) -> Response:
     """A name and a password for a token."""
     service = service_of(request)
     given = await message(request, Login, _LOGIN_MAX_BYTES)
-    _name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
-    _name("the user's name", given.user, USER_NAME_MAX_CHARS)
-    _password(given.password)
-    address = request.client.host if request.client else ""
+    check_name("the device's name", given.device, DEVICE_NAME_MAX_CHARS)
+    check_name("the user's name", given.user, USER_NAME_MAX_CHARS)
+    check_password(given.password)
+    who = Who(given.user, given.device, address_of(request))
     kept = await service.metadata.read(lambda tx: accounts.password_of(tx, given.user))
-    if not await service.passwords.verify(given.password, kept and kept[1], given.user, address) or kept is None:
+    what = f"user {given.user}"
+    if not await service.passwords.verify(given.password, kept and kept[1], what, who.address) or kept is None:
+        await service.metadata.write(lambda tx: audit.note(tx, who, What.LOGIN_FAILED, service.now_ns()))
         raise Trouble(problems.UNAUTHORIZED, "wrong user name or password")
     user, token = kept[0], new_token()
-    device = await service.metadata.write(
-        lambda tx: accounts.login_device(tx, user, given.device, hash_token(token), service.now_ns())
-    )
+
+    def work(tx: Transaction) -> DeviceId:
+        now_ns = service.now_ns()
+        audit.note(tx, who, What.LOGIN, now_ns)
+        return accounts.login_device(tx, user, given.device, hash_token(token), now_ns)
+
+    device = await service.metadata.write(work)
     return reply(request, LoginReply(token, device, user))
 
 
 async def logout(request: Request) -> Response:
     """Revoke the token that came."""
+    service = service_of(request)
 
     def work(tx: Transaction) -> None:
         who = caller(tx, request)
         accounts.revoke_device(tx, who.device, who)
+        audit.note(tx, audit.who_of(who), What.LOGOUT, service.now_ns())
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 
@@ -95,13 +113,14 @@ async def add_user(request: Request) -> Response:
     """For admins: a user with a default workspace."""
     service = service_of(request)
     given = await message(request, NewUser)
-    _name("the user's name", given.name, USER_NAME_MAX_CHARS)
-    _password(given.password)
+    check_name("the user's name", given.name, USER_NAME_MAX_CHARS)
+    check_password(given.password)
     await service.metadata.read(lambda tx: admin(tx, request))
     password_hash = await service.passwords.hash(given.password)
 
     def work(tx: Transaction) -> User:
-        admin(tx, request)
+        who = admin(tx, request)
+        audit.note(tx, audit.who_of(who), What.USER_ADDED, service.now_ns(), given.name)
         return new_user(tx, service, given.name, password_hash, is_admin=given.admin)
 
     return reply(request, await service.metadata.write(work), 201)
@@ -109,14 +128,16 @@ async def add_user(request: Request) -> Response:
 
 async def remove_user(request: Request) -> Response:
     """For admins."""
-    name = unquote(request.path_params["user"])
+    service, name = service_of(request), unquote(request.path_params["user"])
 
     def work(tx: Transaction) -> None:
-        if admin(tx, request).user_name == name:
+        who = admin(tx, request)
+        if who.user_name == name:
             raise Trouble(problems.CONFLICT, "nobody removes themselves")
         accounts.remove_user(tx, name)
+        audit.note(tx, audit.who_of(who), What.USER_REMOVED, service.now_ns(), name)
 
-    await service_of(request).metadata.write(work)
+    await service.metadata.write(work)
     return no_content()
 
 
@@ -125,19 +146,21 @@ async def set_password(request: Request) -> Response:
     service = service_of(request)
     name = unquote(request.path_params["user"])
     given = await message(request, NewPassword)
-    _password(given.password)
+    check_password(given.password)
 
-    def allow(tx: Transaction) -> None:
+    def allow(tx: Transaction) -> Caller:
         who = caller(tx, request)
         if who.user_name != name and not who.admin:
             raise Trouble(problems.FORBIDDEN, "only admins set the passwords of others")
+        return who
 
     await service.metadata.read(allow)
     password_hash = await service.passwords.hash(given.password)
 
     def work(tx: Transaction) -> None:
-        allow(tx)
+        who = allow(tx)
         accounts.set_password(tx, name, password_hash)
+        audit.note(tx, audit.who_of(who), What.PASSWORD_SET, service.now_ns(), name)
 
     await service.metadata.write(work)
     return no_content()
@@ -145,32 +168,44 @@ async def set_password(request: Request) -> Response:
 
 async def list_devices(request: Request) -> Response:
     """One's own; for admins, with ``all=1``, everybody's."""
+    everybodys = flag_query(request, "all")
 
     def work(tx: Transaction) -> Devices:
-        who = admin(tx, request) if raw_query(request, "all") == "1" else caller(tx, request)
-        return Devices(accounts.list_devices(tx, None if raw_query(request, "all") == "1" else who.user))
+        who = admin(tx, request) if everybodys else caller(tx, request)
+        return Devices(accounts.list_devices(tx, None if everybodys else who.user))
 
     return reply(request, await service_of(request).metadata.read(work))
 
 
 async def revoke_device(request: Request) -> Response:
     """One's own; for admins anybody's."""
-    device = DeviceId(request.path_params["device"])
-    await service_of(request).metadata.write(lambda tx: accounts.revoke_device(tx, device, caller(tx, request)))
+    service, device = service_of(request), DeviceId(request.path_params["device"])
+
+    def work(tx: Transaction) -> None:
+        who = caller(tx, request)
+        revoked = accounts.revoke_device(tx, device, who)
+        audit.note(tx, audit.who_of(who), What.DEVICE_REVOKED, service.now_ns(), f"{revoked.user}, {revoked.name}")
+
+    await service.metadata.write(work)
     return no_content()
 
 
 async def list_workspaces(request: Request) -> Response:
-    """Those that the caller is a member of."""
-    found = await service_of(request).metadata.read(lambda tx: accounts.list_workspaces(tx, caller(tx, request).user))
-    return reply(request, Workspaces(found))
+    """Those that the caller is a member of; a script sees those that its token is for."""
+
+    def work(tx: Transaction) -> list[Workspace]:
+        who = bearer(tx, request)
+        seen = [(each, who.role_as(each.role, each.id)) for each in accounts.list_workspaces(tx, who.user)]
+        return [msgspec.structs.replace(each, role=role) for each, role in seen if role is not None]
+
+    return reply(request, Workspaces(await service_of(request).metadata.read(work)))
 
 
 async def create_workspace(request: Request) -> Response:
     """A new one, owned by the caller."""
     service = service_of(request)
     given = await message(request, NewWorkspace)
-    _name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
+    check_name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
     if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
 
@@ -183,29 +218,18 @@ async def create_workspace(request: Request) -> Response:
 
 
 async def get_workspace(request: Request) -> Response:
-    """One, with its key, for members."""
+    """One, for members; with its key for their devices, which seal and open blocks. A script has its blocks opened."""
     service = service_of(request)
     identity = workspace_of(request)
 
-    def work(tx: Transaction) -> tuple[Workspace, bytes]:
-        who, _ = member(tx, request, identity)
-        return accounts.workspace_and_key(tx, identity, who.user)
+    def work(tx: Transaction) -> tuple[Workspace, bytes | None]:
+        who, role = member(tx, request, identity)
+        found, wrapped = accounts.workspace_and_key(tx, identity, who.user)
+        return msgspec.structs.replace(found, role=role), wrapped if who.limits is None else None
 
     found, wrapped = await service.metadata.read(work)
-    return reply(request, msgspec.structs.replace(found, key=service.keyring.unwrap(identity, wrapped)))
-
-
-async def share(request: Request) -> Response:
-    """For the owner: make somebody a member, or no longer one."""
-    identity = workspace_of(request)
-    given = await message(request, Share)
-
-    def work(tx: Transaction) -> None:
-        owner(tx, request, identity)
-        accounts.share(tx, identity, given.user, given.role)
-
-    await service_of(request).metadata.write(work)
-    return no_content()
+    key = b"" if wrapped is None else service.keyring.unwrap(identity, wrapped)
+    return reply(request, msgspec.structs.replace(found, key=key))
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -225,30 +249,44 @@ def new_workspace(
     return identity
 
 
-def _name(what: str, name: str, most_chars: int) -> None:
-    if not 0 < len(name) <= most_chars or not name.isprintable() or "/" in name or name != name.strip():
-        raise Trouble(
-            problems.BAD_REQUEST, f"{what} has 1 to {most_chars} printable characters without / and outer spaces"
-        )
+_OURS: Final = (problems.FORBIDDEN, problems.NO_SPACE)
+"""What a change of accounts can meet."""
 
-
-def _password(password: str) -> None:
-    if not 0 < len(password.encode()) <= PASSWORD_MAX_BYTES:
-        raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
-
+_ALL: Final = Parameter("all", {"type": "integer", "enum": [0, 1], "default": 0}, "1, for admins: everybody's.")
 
 ROUTES = [
-    Route("/health", health),
-    Route("/login", login, methods=["POST"]),
-    Route("/logout", logout, methods=["POST"]),
-    Route("/users", list_users),
-    Route("/users", add_user, methods=["POST"]),
-    Route("/users/{user}", remove_user, methods=["DELETE"]),
-    Route("/users/{user}/password", set_password, methods=["PUT"]),
-    Route("/devices", list_devices),
-    Route("/devices/{device}", revoke_device, methods=["DELETE"]),
-    Route("/workspaces", list_workspaces),
-    Route("/workspaces", create_workspace, methods=["POST"]),
-    Route("/workspaces/{workspace}", get_workspace),
-    Route("/workspaces/{workspace}/members", share, methods=["POST"]),
+    operation("GET", "/health", health, gives=Health, anybody=True),
+    operation(
+        "POST",
+        "/login",
+        login,
+        takes=Login,
+        gives=LoginReply,
+        fails=(
+            problems.UNAUTHORIZED,
+            problems.CONFLICT,
+            problems.TOO_MANY_ATTEMPTS,
+            problems.BODY_TOO_LARGE,
+            problems.NO_SPACE,
+        ),
+        anybody=True,
+    ),
+    operation("POST", "/logout", logout, fails=_OURS),
+    operation("GET", "/users", list_users, gives=Users, fails=[problems.FORBIDDEN]),
+    operation("POST", "/users", add_user, takes=NewUser, gives=User, status=201, fails=(*_OURS, problems.CONFLICT)),
+    operation("DELETE", "/users/{user}", remove_user, fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT)),
+    operation("PUT", "/users/{user}/password", set_password, takes=NewPassword, fails=(*_OURS, problems.NOT_FOUND)),
+    operation("GET", "/devices", list_devices, gives=Devices, query=[_ALL], fails=[problems.FORBIDDEN]),
+    operation("DELETE", "/devices/{device}", revoke_device, fails=(*_OURS, problems.NOT_FOUND)),
+    operation("GET", "/workspaces", list_workspaces, gives=Workspaces),
+    operation(
+        "POST",
+        "/workspaces",
+        create_workspace,
+        takes=NewWorkspace,
+        gives=Workspace,
+        status=201,
+        fails=(*_OURS, problems.CONFLICT),
+    ),
+    operation("GET", "/workspaces/{workspace}", get_workspace, gives=Workspace, fails=[problems.NOT_FOUND]),
 ]

@@ -15,7 +15,7 @@ from server.http import Asking, asking_of, check_journal, journal_of, message, r
 from server.metadata import feed
 from server.metadata.changes import apply_batch, repeated
 from server.metadata.store import Transaction
-from server.service import editor, member, room_for_body, service_of
+from server.service import editor, member, person, room_for_body, service_of
 from server.settling import settle
 from server.space import NoSpace
 from server.troubles import Trouble
@@ -40,7 +40,7 @@ async def take_journal(request: Request) -> Response:
         raise Trouble(problems.BAD_REQUEST, "which session?")
 
     def work(tx: Transaction) -> JournalReply:
-        who, _ = member(tx, request, workspace)
+        who, _ = person(tx, request, workspace)
         return feed.take(tx, workspace, who.device, identity, asking.session)
 
     return reply(request, await service.metadata.write(work))

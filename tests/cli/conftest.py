@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -66,3 +67,19 @@ def admin(server: LocalServer, tmp_path: Path) -> Person:
     password = str(server.password_file)
     person.does("login", server.url, "--user", "admin", "--password-file", password, "--device", "desk")
     return person
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Iterator[Person]:
+    """Somebody new; what is still up after the test is taken down."""
+    made = Person(tmp_path / "home")
+    yield made
+    # Whatever the test left, and whether or not the mounts still answer.
+    for record in (made.home / ".local" / "state" / "samedrive" / "run").glob("*.json"):
+        subprocess.run(
+            ["fusermount3", "-uz", json.loads(record.read_bytes())["folder"]], check=False, capture_output=True
+        )
+    server = LocalServer(made.home / ".local" / "share" / "samedrive", Path(os.devnull))
+    with server.alone():
+        if (process := server.running()) is not None:
+            server.stop(process)

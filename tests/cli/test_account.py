@@ -72,7 +72,7 @@ def test_a_shared_workspace_is_seen_with_its_role_until_it_is_taken_back(admin: 
     assert listed["team"]["role"] == "viewer"
     assert listed["team"]["quota_bytes"] == 2 << 30
     assert "2.0 GiB" in ann.does("workspace", "list")
-    admin.does("workspace", "share", "team", "ann", "--role", "none")
+    admin.does("workspace", "unshare", "team", "ann")
     assert "team" not in names(ann, "workspace", "list")
 
 
@@ -110,3 +110,46 @@ def test_logging_out_works_with_a_token_that_was_revoked_already(ann: Person) ->
     ann.does("device", "revoke", "laptop")
     ann.does("logout")
     assert "not logged in" in ann.fails("logout")
+
+
+# ── sharing ──
+
+
+def test_members_are_listed_changed_and_removed(admin: Person, ann: Person) -> None:
+    admin.does("workspace", "create", "team")
+    assert admin.does("workspace", "share", "team", "ann", "--role", "viewer") == "ann is viewer of team.\n"
+    assert admin.does("workspace", "share", "team", "ann") == "ann is editor of team.\n"
+    members = json.loads(ann.does("workspace", "members", "admin/team", "--json"))
+    assert members == [{"user": "admin", "role": "owner"}, {"user": "ann", "role": "editor"}]
+    assert admin.does("workspace", "unshare", "team", "ann") == "ann is no longer a member of team.\n"
+    assert admin.fails("workspace", "unshare", "team", "ann") == "'ann' is no member of this workspace"
+
+
+def test_a_member_leaves_and_the_owner_stays(admin: Person, ann: Person) -> None:
+    admin.does("workspace", "create", "team")
+    admin.does("workspace", "share", "team", "ann")
+    assert ann.does("workspace", "leave", "team") == "You are no longer a member of team.\n"
+    assert "team" not in names(ann, "workspace", "list")
+    assert admin.fails("workspace", "leave", "team") == "the owner of a workspace stays its owner"
+
+
+def test_who_does_not_own_a_workspace_is_told_that_its_owner_shares_it(admin: Person, ann: Person) -> None:
+    admin.does("workspace", "create", "team")
+    admin.does("workspace", "share", "team", "ann")
+    assert ann.fails("workspace", "share", "team", "ann", "--role", "owner") == "only an owner of a workspace shares it"
+
+
+def test_a_token_is_shown_once_listed_and_revoked(admin: Person) -> None:
+    made = json.loads(admin.does("token", "create", "backup", "--scope", "write", "--expires", "30d", "--json"))
+    listed = admin.does("token", "list", "--json")
+    assert [each["name"] for each in json.loads(listed)] == ["backup"]
+    assert made["secret"] not in listed
+    assert admin.does("token", "revoke", "backup") == "backup is refused from now on.\n"
+    assert admin.fails("token", "revoke", "backup") == "no token 'backup': see samedrive token list"
+
+
+def test_a_token_for_people_comes_with_a_line_to_try(admin: Person, server: LocalServer) -> None:
+    said = admin.does("token", "create", "report", "--workspace", "home")
+    assert f"{server.url}/v1/workspaces" in said
+    row = admin.does("token", "list").splitlines()[1].split()
+    assert row[:3] == ["report", "read", "admin/home"]

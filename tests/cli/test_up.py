@@ -6,8 +6,6 @@ import json
 import os
 import select
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +14,6 @@ from cli.localserver import LocalServer
 from tests.cli.conftest import Person
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def person(tmp_path: Path) -> Iterator[Person]:
-    """Somebody new; what is still up after the test is taken down."""
-    made = Person(tmp_path / "home")
-    yield made
-    # Whatever the test left, and whether or not the mounts still answer.
-    for record in (made.home / ".local" / "state" / "samedrive" / "run").glob("*.json"):
-        subprocess.run(
-            ["fusermount3", "-uz", json.loads(record.read_bytes())["folder"]], check=False, capture_output=True
-        )
-    server = LocalServer(made.home / ".local" / "share" / "samedrive", Path(os.devnull))
-    with server.alone():
-        if (process := server.running()) is not None:
-            server.stop(process)
 
 
 def mounts(person: Person) -> list[dict[str, str | int]]:

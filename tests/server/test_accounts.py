@@ -16,7 +16,6 @@ from protocol.messages.accounts import (
     NewUser,
     NewWorkspace,
     Role,
-    Share,
     User,
     Users,
     Workspace,
@@ -193,13 +192,3 @@ async def test_a_new_workspace_is_its_makers(ada: Client) -> None:
     assert (made.role, made.quota_bytes, made.default) == (Role.OWNER, 1000, False)
     assert problem(await ada.call("POST", "/workspaces", NewWorkspace("photos"))) == (409, "conflict")
     assert problem(await ada.call("POST", "/workspaces", NewWorkspace("x", -1))) == (400, "bad-request")
-
-
-async def test_sharing_is_the_owners(world: World, ada: Client) -> None:
-    bob = await world.member(ada, "bob", Role.EDITOR)
-    await world.user("eve")
-    assert problem(await bob.call("POST", "./members", Share("eve", Role.VIEWER))) == (403, "forbidden")
-    assert (await ada.call("POST", "./members", Share("eve", Role.VIEWER))).status_code == 204
-    assert (await ada.call("POST", "./members", Share("bob", None))).status_code == 204
-    assert problem(await bob.call("GET", "./nodes/1")) == (404, "not-found")
-    assert problem(await ada.call("POST", "./members", Share("ada", None))) == (409, "conflict")

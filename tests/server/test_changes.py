@@ -11,7 +11,7 @@ import trio.testing
 
 from protocol.ids import JournalId, NodeId, Seq, SessionId
 from protocol.limits import BATCH_MAX_CHANGES, CHANGES_BODY_MAX_BYTES, CHANGES_PAGE, INLINE_SEALED_BYTES
-from protocol.messages.accounts import Role, Share
+from protocol.messages.accounts import Member, Role
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply, MissingBlocks, Refused
 from protocol.messages.blocks import SealedBlock
 from protocol.messages.changes import SetAttributes
@@ -50,7 +50,7 @@ async def test_a_batch_sent_again_is_answered_as_before_though_its_user_may_not_
     bob = await (await world.member(writer, "bob", Role.EDITOR)).join()
     batch = bob.batch(create(b"f", 100))
     first = await bob.ask(BatchReply, "POST", "./changes", batch)
-    await writer.call("POST", "./members", Share("bob", Role.VIEWER))
+    await writer.call("POST", "./members", Member("bob", Role.VIEWER))
     again = await bob.ask(BatchReply, "POST", "./changes", batch)
     assert first.answers == again.answers
 
@@ -309,7 +309,7 @@ async def test_a_poll_of_one_who_is_no_longer_a_member_ends_with_the_next_change
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poll)
         await trio.sleep(1)
-        await writer.call("POST", "./members", Share("bob", None))
+        await writer.call("DELETE", "./members/bob")
         await writer.send(create(b"f", 100))
     assert problem(answers[0]) == (404, "not-found")
 

@@ -1,0 +1,85 @@
+"""What every command shares that has one conversation with one server, as one saved login.
+
+``--server`` says which where there are several.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+import trio
+
+from backend.account import Account, connect
+from backend.credentials import Credential
+from backend.errors import Unauthorized
+from protocol.limits import PASSWORD_MAX_BYTES
+from protocol.messages.wire import Message
+
+T = TypeVar("T")
+
+server_option = click.option("--server", metavar="URL", help="Which server, where you are logged in at several.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+password_option = click.option(
+    "--password-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read the password from FILE, or from standard input where it is -. Without this you are asked.",
+)
+
+
+def ask(credential: Credential, work: Callable[[Account], Awaitable[T]]) -> T:
+    """Run ``work`` as this login; raises DriveError, with what to do where the token is refused."""
+
+    async def conversation() -> T:
+        ca_file = None if credential.ca_file is None else Path(credential.ca_file)
+        async with connect(credential.url, credential.token, ca_file) as account:
+            return await work(account)
+
+    try:
+        return trio.run(conversation)
+    except Unauthorized as error:
+        again = f"samedrive login {credential.url} --user {credential.user}"
+        raise Unauthorized(f"{credential.url} does not accept this login ({error}): {again}") from error
+
+
+def password_from(file: Path | None, *, twice: bool = False) -> str:
+    """A password from a file, or asked for."""
+    if file is None:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody is there to be asked for the password: give it with --password-file.")
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=twice, err=True))
+    with click.open_file(str(file), "rb") as opened:
+        content: bytes = opened.read(PASSWORD_MAX_BYTES + 2)
+    try:
+        password = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise click.ClickException(f"the password in {file} is not UTF-8 text") from None
+    if not password:
+        raise click.ClickException(f"there is no password in {file}")
+    return password
+
+
+def day(time_ns: int | None) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M") if time_ns else "-"
+
+
+def print_json(answer: Message | Sequence[Message]) -> None:
+    """For scripts: bytes are base64."""
+    click.echo(msgspec.json.format(msgspec.json.encode(answer)).decode())
+
+
+def show(head: Sequence[str], rows: Sequence[Sequence[str]], as_json: Sequence[Message] | None) -> None:
+    """A table for people, or ``as_json`` where that is given."""
+    if as_json is not None:
+        print_json(as_json)
+        return
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

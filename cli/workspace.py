@@ -1,0 +1,132 @@
+"""``samedrive workspace``: the workspaces that one has, and who else has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from backend import credentials
+from backend.account import Account
+from backend.credentials import Credential
+from backend.errors import NotFound
+from cli.asking import ask, json_option, server_option, show
+from cli.size import SIZE, written
+from protocol.messages.accounts import Member, Role, Workspace
+
+
+@click.group("workspace")
+def workspace_group() -> None:
+    """The trees of files at a server that can be mounted and shared."""
+
+
+@workspace_group.command("create")
+@click.argument("name")
+@click.option("--quota", type=SIZE, metavar="SIZE", help="The most that it may hold, such as 500G.")
+@server_option
+def workspace_create(name: str, quota: int | None, server: str | None) -> None:
+    """Make a workspace of your own."""
+    credential = credentials.load(server)
+    ask(credential, lambda account: account.create_workspace(name, quota))
+    click.echo(f"Made {name}: samedrive mount {credential.url} DIR --workspace {name}")
+
+
+@workspace_group.command("list")
+@json_option
+@server_option
+def workspace_list(as_json: bool, server: str | None) -> None:
+    """Show the workspaces that you are a member of."""
+    workspaces = ask(credentials.load(server), Account.workspaces)
+    rows = [
+        (
+            each.name,
+            each.owner,
+            each.role.value,
+            written(each.used_bytes),
+            "" if each.quota_bytes is None else written(each.quota_bytes),
+            "default" if each.default else "",
+        )
+        for each in workspaces
+    ]
+    show(("NAME", "OWNER", "ROLE", "USED", "QUOTA", ""), rows, workspaces if as_json else None)
+
+
+@workspace_group.command("members")
+@click.argument("workspace")
+@json_option
+@server_option
+def workspace_members(workspace: str, as_json: bool, server: str | None) -> None:
+    """Show who has WORKSPACE: its name, or OWNER/NAME where two have that name."""
+    credential = credentials.load(server)
+
+    async def members(account: Account) -> list[Member]:
+        return await account.members((await named(account, workspace, credential)).id)
+
+    found = ask(credential, members)
+    show(("USER", "ROLE"), [(each.user, each.role.value) for each in found], found if as_json else None)
+
+
+@workspace_group.command("share")
+@click.argument("workspace")
+@click.argument("user")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.EDITOR.value,
+    show_default=True,
+    help="Owners share, editors change, viewers read.",
+)
+@server_option
+def workspace_share(workspace: str, user: str, role: str, server: str | None) -> None:
+    """Make USER a member of WORKSPACE, or give a member another role."""
+    credential = credentials.load(server)
+
+    async def share(account: Account) -> None:
+        await account.share((await named(account, workspace, credential)).id, user, Role(role))
+
+    ask(credential, share)
+    click.echo(f"{user} is {role} of {workspace}.")
+
+
+@workspace_group.command("unshare")
+@click.argument("workspace")
+@click.argument("user")
+@server_option
+def workspace_unshare(workspace: str, user: str, server: str | None) -> None:
+    """Take WORKSPACE away from USER. What that user's devices have not sent stays with them."""
+    _remove(credentials.load(server), workspace, user)
+    click.echo(f"{user} is no longer a member of {workspace}.")
+
+
+@workspace_group.command("leave")
+@click.argument("workspace")
+@server_option
+def workspace_leave(workspace: str, server: str | None) -> None:
+    """Give up a workspace that somebody shared with you."""
+    credential = credentials.load(server)
+    _remove(credential, workspace, credential.user)
+    click.echo(f"You are no longer a member of {workspace}.")
+
+
+def _remove(credential: Credential, workspace: str, user: str) -> None:
+    async def remove(account: Account) -> None:
+        await account.remove_member((await named(account, workspace, credential)).id, user)
+
+    ask(credential, remove)
+
+
+async def named(account: Account, name: str, credential: Credential) -> Workspace:
+    """The workspace called NAME or OWNER/NAME, one's own before another's; raises NotFound."""
+    return _named(await account.workspaces(), name, credential.user)
+
+
+def _named(workspaces: Sequence[Workspace], name: str, asking: str) -> Workspace:
+    owner, _, rest = name.rpartition("/")
+    fitting = [each for each in workspaces if each.name == (rest if owner else name) and owner in {"", each.owner}]
+    own = [each for each in fitting if each.owner == asking]
+    if len(fitting) == 1 or len(own) == 1:
+        return (own or fitting)[0]
+    if fitting:
+        choices = ", ".join(f"{each.owner}/{each.name}" for each in fitting)
+        raise click.ClickException(f"several workspaces are called {name!r}: say which of {choices}")
+    raise NotFound(f"no workspace called {name!r} that {asking} is a member of: see samedrive workspace list")
