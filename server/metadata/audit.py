@@ -50,9 +50,13 @@ def note(
 
 
 def note_deleted(edit: Edit, parent: NodeId, name: bytes, node: Node) -> None:
-    """A name is about to be taken from a node. Of one that has others, or that never had a content, nothing is written:
-    nothing is lost then."""
-    if node.kind is not Kind.FOLDER and (node.nlink > 1 or node.state is State.PENDING):
+    """A name is about to be taken from a node.
+
+    Nothing is written of one that has others, or that never had a content; nor of a folder that the server takes back
+    with the upload that it was made for.
+    """
+    is_nothing = node.kind is not Kind.FOLDER and (node.nlink > 1 or node.state is State.PENDING)
+    if is_nothing or not edit.caller.user:
         return
     names = [*tree.path_of(edit.tx, edit.workspace, parent)[1], name]
     path = "".join(f"/{each.decode(errors='replace')}" for each in names)

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from protocol.ids import ROOT_NODE, NodeId
+from protocol.limits import MIB
 from protocol.messages.accounts import Devices, Login, Member, NewPassword, NewUser, Role, User
 from protocol.messages.audit import Audit, Event, What
 from protocol.messages.changes import Rmdir, Unlink
@@ -19,6 +20,7 @@ from server.metadata import audit
 from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.worker import DAY_NS, Retention
+from tests.server.plainly import Exchange, content, listed
 from tests.server.world import NOW_NS, PASSWORD, Client, World, commit, create, problem
 
 
@@ -94,6 +96,13 @@ async def test_deletions_are_written_down_with_their_paths(ada: Client) -> None:
     assert await told(ada) == [(What.DELETED, "ada", "/box/f\ufffd"), (What.DELETED, "ada", "/box")]
     event = (await events(ada))[0]
     assert (event.workspace, event.device, event.address) == (ada.workspace, "adas laptop", "127.0.0.1")
+
+
+async def test_what_the_server_takes_back_of_a_broken_upload_is_no_deletion(world: World, ada: Client) -> None:
+    upload = Exchange(world, ada, "PUT", "files/one/two/a", "parents=1")
+    await upload.run([content(MIB), None])
+    assert await listed(ada) == {}
+    assert await told(ada) == []
 
 
 async def test_links_are_written_down_when_made_refused_and_revoked(world: World, ada: Client) -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from server.metadata.conflicts import conflict_name
-from tests.server.metadata.world import NOW_NS
+from protocol.ids import ROOT_NODE
+from server.metadata.conflicts import conflict_name, free_numbered_name
+from tests.server.metadata.world import NOW_NS, SPACE, World
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,16 @@ def test_long_names_are_cut_on_the_stem_to_255_bytes(name: bytes, device: str) -
 
 def test_the_extension_of_a_long_name_stays() -> None:
     assert conflict_name(b"n" * 251 + b".txt", "desk", NOW_NS, 1).endswith(b" 03.04.05).txt")
+
+
+def test_a_name_that_is_taken_is_numbered(world: World) -> None:
+    for name in (b"a.tar.gz", b"a.tar (2).gz"):
+        world.laptop.create(name)
+    assert free_numbered_name(world.tx, SPACE, ROOT_NODE, b"free") == b"free"
+    assert free_numbered_name(world.tx, SPACE, ROOT_NODE, b"a.tar.gz") == b"a.tar (3).gz"
+
+
+def test_a_long_name_that_is_taken_is_cut_before_its_number(world: World) -> None:
+    name = "ä".encode() * 126 + b".x"
+    world.laptop.create(name)
+    assert free_numbered_name(world.tx, SPACE, ROOT_NODE, name) == "ä".encode() * 124 + b" (2).x"
