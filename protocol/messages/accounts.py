@@ -105,6 +105,19 @@ class Share(Message, frozen=True):
     role: Role | None
 
 
+class Member(Message, frozen=True):
+    """Who may use a workspace, and how."""
+
+    user: str
+    role: Role
+
+
+class Members(Message, frozen=True):
+    """A list, the owner first."""
+
+    members: list[Member]
+
+
 class Users(Message, frozen=True):
     """A list."""
 

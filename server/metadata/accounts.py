@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
-from protocol.messages.accounts import Device, Role, User, Workspace
+from protocol.messages.accounts import Device, Member, Role, User, Workspace
 from server.metadata.store import Transaction
 
 _ROOT_MODE: Final = 0o755
@@ -214,6 +214,16 @@ def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]
     if row is None:
         raise Unknown("there is no such workspace")
     return row[0], row[1]
+
+
+def list_members(tx: Transaction, workspace: WorkspaceId) -> list[Member]:
+    """Who may use a workspace: its owner, then the others by name."""
+    rows = tx.all(
+        "SELECT u.name, m.role FROM members m JOIN users u ON u.id = m.user_id WHERE m.workspace = ?"
+        " ORDER BY m.role <> 'owner', u.name",
+        (workspace,),
+    )
+    return [Member(name, Role(role)) for name, role in rows]
 
 
 def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:

@@ -25,6 +25,7 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    Members,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -195,6 +196,17 @@ async def get_workspace(request: Request) -> Response:
     return reply(request, msgspec.structs.replace(found, key=service.keyring.unwrap(identity, wrapped)))
 
 
+async def list_members(request: Request) -> Response:
+    """For members: who they are."""
+    identity = workspace_of(request)
+
+    def work(tx: Transaction) -> Members:
+        member(tx, request, identity)
+        return Members(accounts.list_members(tx, identity))
+
+    return reply(request, await service_of(request).metadata.read(work))
+
+
 async def share(request: Request) -> Response:
     """For the owner: make somebody a member, or no longer one."""
     identity = workspace_of(request)
@@ -250,5 +262,6 @@ ROUTES = [
     Route("/workspaces", list_workspaces),
     Route("/workspaces", create_workspace, methods=["POST"]),
     Route("/workspaces/{workspace}", get_workspace),
+    Route("/workspaces/{workspace}/members", list_members),
     Route("/workspaces/{workspace}/members", share, methods=["POST"]),
 ]

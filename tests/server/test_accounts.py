@@ -12,6 +12,8 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    Member,
+    Members,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -99,6 +101,8 @@ async def test_a_strangers_login_of_enormous_size_is_not_read(ada: Client) -> No
         ("GET", "./nodes/1/entries/a"),
         ("GET", "./nodes/1/manifest?version=1"),
         ("GET", "./usage"),
+        ("GET", "./space"),
+        ("GET", "./members"),
         ("GET", "./changes?after=0"),
         ("GET", f"./blocks/{'00' * 32}"),
         ("PUT", f"./blocks/{'00' * 32}"),
@@ -203,3 +207,5 @@ async def test_sharing_is_the_owners(world: World, ada: Client) -> None:
     assert (await ada.call("POST", "./members", Share("bob", None))).status_code == 204
     assert problem(await bob.call("GET", "./nodes/1")) == (404, "not-found")
     assert problem(await ada.call("POST", "./members", Share("ada", None))) == (409, "conflict")
+    members = (await ada.ask(Members, "GET", "./members")).members
+    assert members == [Member("ada", Role.OWNER), Member("eve", Role.VIEWER)]
