@@ -1,4 +1,4 @@
-"""The ASGI application: routes under /v1, on undecoded paths."""
+"""The ASGI application: routes under /v1, on undecoded paths, and the web page beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, sessions, tree
+from server.routes import accounts, blocks, changes, page, sessions, tree
 from server.service import Service
 from server.troubles import handlers
 
@@ -20,7 +20,7 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [*accounts.ROUTES, *tree.ROUTES, *changes.ROUTES, *sessions.ROUTES, *blocks.ROUTES]
     app = Starlette(
-        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
+        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
         exception_handlers=cast(Any, handlers()),
     )
