@@ -37,7 +37,7 @@ export class DevicesView extends ListView {
         "div",
         { class: "about" },
         h("p", { class: "label" }, device.name, isOwn && h("span", { class: "badge" }, "this browser")),
-        h("p", { class: "says" }, "known since ", timeElement(when(since), since.toISOString()), seen > since && ", last mounted ", seen > since && timeElement(when(seen), seen.toISOString())),
+        h("p", { class: "says" }, "known since ", timeElement(when(since), since.toISOString()), seen > since && ", last seen ", seen > since && timeElement(when(seen), seen.toISOString())),
       ),
       !isOwn && button("Revoke", "close", () => this.#revoke(device), { class: "danger", "aria-label": `Revoke ${device.name}` }),
     );
