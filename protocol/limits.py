@@ -47,6 +47,12 @@ SMALL_BODY_MAX_BYTES: Final = 4 * MIB
 
 LISTING_PAGE_ENTRIES: Final = 1_000
 CHANGES_PAGE: Final = 1_000
+ITEMS_PAGE: Final = 200
+"""Items, versions or changes in a page for people and scripts, unless they ask for another number; each has paths, of
+a hundred bytes mostly."""
+ITEMS_PAGE_MAX: Final = 1_000
+SEARCH_MAX_BYTES: Final = 255
+"""As a name: no more can be part of one."""
 NEWS_MAX_CHANGES: Final = 10_000
 """A session that is further behind is told to drop everything: that is shorter than the list."""
 

@@ -182,6 +182,36 @@ def number_query(request: Request, name: str, default: int | None, most: int = 1
     return default if not text else min(most, _number(name, text))
 
 
+def limit_query(request: Request, default: int, most: int) -> int:
+    """How many are asked for, from 1 to ``most``; raises Trouble."""
+    return number_query(request, "limit", default, most) or 1
+
+
+def flag_query(request: Request, name: str) -> bool:
+    """Whether ``name=1`` is said; raises Trouble for what is neither 0 nor 1."""
+    text = raw_query(request, name)
+    if text not in ("", "0", "1"):
+        raise Trouble(problems.BAD_REQUEST, f"{name} is 1 or 0")
+    return text == "1"
+
+
+def text_query(request: Request, name: str, most_bytes: int) -> str:
+    """A text of the query; raises Trouble."""
+    text = unquote_to_bytes(raw_query(request, name).replace("+", " "))
+    if len(text) > most_bytes:
+        raise Trouble(problems.BAD_REQUEST, f"{name} has at most {most_bytes} bytes")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise Trouble(problems.BAD_REQUEST, f"{name} is text in UTF-8") from None
+
+
+def etags(request: Request, header: str) -> list[str] | None:
+    """The entity tags in a header such as If-Match; None where it is absent, or says that any will do."""
+    text = request.headers.get(header, "*").strip()
+    return None if text == "*" else [tag.strip() for tag in text.split(",")]
+
+
 def seconds_query(request: Request, name: str, most: float) -> float:
     """Seconds of the query, at most ``most``; raises Trouble."""
     text = raw_query(request, name) or "0"

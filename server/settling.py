@@ -8,24 +8,21 @@ is revealed when every mount has dropped what it outdated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import TypeVar
 
 from starlette.requests import Request
 
-from protocol.ids import BlockId, Seq, WorkspaceId
-from protocol.messages.changes import AnyChange
+from protocol.ids import Seq, WorkspaceId
 from protocol.messages.notices import Notices
 from server.http import Asking, asking_of
 from server.metadata import feed, tree
 from server.metadata.accounts import Caller
-from server.metadata.changes import NOBODY, Done, apply_one
 from server.metadata.editing import Rule
 from server.metadata.store import Transaction
 from server.metadata.tree import ListingChanged, NoSuchNode
-from server.service import Service, member, service_of
+from server.metadata.unmounted import Editing
+from server.service import Service, editor, member, service_of
 
 T = TypeVar("T")
 
@@ -50,7 +47,7 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
         member(tx, request, workspace)
         try:
             return work(tx), feed.news(tx, workspace, None if asking is None else asking.applied)
-        except (NoSuchNode, ListingChanged) as error:
+        except (NoSuchNode, ListingChanged, Rule) as error:
             raise _Refused(tree.head(tx, workspace), error) from error
 
     try:
@@ -61,20 +58,6 @@ async def read(request: Request, workspace: WorkspaceId, work: Callable[[Transac
         raise refused.why from None
     await settle(service, workspace, news, asking)
     return found, news
-
-
-@dataclass(frozen=True, slots=True)
-class Editing:
-    """A transaction of somebody without a mount."""
-
-    tx: Transaction
-    workspace: WorkspaceId
-    caller: Caller
-    now_ns: int
-
-    def apply(self, change: AnyChange, verified: Mapping[BlockId, int] = MappingProxyType({})) -> Done:
-        """Raises Rule, Lacking, OverQuota and BadManifest: then nothing of the transaction is kept."""
-        return apply_one(self.tx, self.workspace, self.caller, change, verified, self.now_ns, NOBODY)
 
 
 async def edit(
@@ -100,6 +83,23 @@ async def edit(
     service.notifier.ring(workspace, None)
     await service.leases.settled(workspace, head, None)
     return done
+
+
+async def edit_as_asked(request: Request, workspace: WorkspaceId, work: Callable[[Editing], T]) -> T:
+    """``edit`` by whose token came with a request; raises Trouble, too, for who may not change the workspace."""
+    return await edit(service_of(request), workspace, lambda tx: editor(tx, request, workspace), work)
+
+
+async def edit_in_steps(
+    request: Request, workspace: WorkspaceId, left: list[T], step: Callable[[Editing, list[T]], list[T]]
+) -> None:
+    """One transaction after the other, each of which does a part of what is left and says what is left then."""
+    while left:
+
+        def work(editing: Editing, ahead: list[T] = left) -> list[T]:
+            return step(editing, ahead)
+
+        left = await edit_as_asked(request, workspace, work)
 
 
 async def settle(service: Service, workspace: WorkspaceId, news: Notices, asking: Asking | None) -> None:

@@ -62,6 +62,7 @@ _RULE_CODES: Final = {
     "ENOTDIR": problems.CONFLICT,
     "EISDIR": problems.CONFLICT,
     "EMLINK": problems.CONFLICT,
+    "EBUSY": problems.CONFLICT,
     "ESTALE": problems.PRECONDITION,
 }
 """What a rule of file systems that refuses a change made without a mount is answered with; else BAD_REQUEST."""

@@ -8,7 +8,7 @@ is given, which is never older than the notices that go with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -229,14 +229,27 @@ def apply_one(
 
     ``origin`` is the journal whose mount needs no news of it, NOBODY where there is none.
     """
+    what = str(change.__struct_config__.tag)
+    done = logged(tx, workspace, caller, what, lambda edit: _dispatch(edit, change, verified), now_ns, origin)
+    return done if done.nodes else done._replace(nodes=[change.node])
+
+
+def logged(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    caller: Caller,
+    what: str,
+    work: Callable[[Edit], Outcome],
+    now_ns: int,
+    origin: JournalId,
+) -> Done:
+    """Let ``work`` change the tree, and log it as one change, called ``what``; raises what ``work`` raises."""
     head = tree.head(tx, workspace)
     edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
-    outcome = _dispatch(edit, change, verified)
-    if not edit.nodes:
-        return Done(head, outcome, [change.node if outcome.merged is None else outcome.merged])
-    notice = edit.notice(str(change.__struct_config__.tag), origin)
-    feed.append(tx, workspace, caller.device, notice, edit.more_nodes, now_ns)
-    return Done(edit.seq, outcome, _named(edit, outcome))
+    outcome = work(edit)
+    if edit.nodes:
+        feed.append(tx, workspace, caller.device, edit.notice(what, origin), edit.more_nodes, now_ns)
+    return Done(edit.seq if edit.nodes else head, outcome, _named(edit, outcome))
 
 
 def _named(edit: Edit, outcome: Outcome) -> list[NodeId]:

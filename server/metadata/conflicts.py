@@ -7,6 +7,7 @@ beside it, named for its device and time.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
@@ -31,13 +32,17 @@ def conflict_name(name: bytes, device_name: str, at_ns: int, count: int) -> byte
 
     ``count`` from 2 on is put behind the time, for names that are taken.
     """
-    when = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H.%M.%S")
     device = _cut(device_name.replace("/", "-").replace("\0", "").encode(errors="replace"), _DEVICE_MAX_BYTES)
+    return _marked(name, b"conflict from " + device, at_ns, count)
+
+
+def _marked(name: bytes, mark: bytes, at_ns: int, count: int) -> bytes:
+    when = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H.%M.%S")
     again = b"" if count == 1 else b" %d" % count
     stem, extension = posixpath.splitext(name)
     if len(extension) > _EXTENSION_MAX_BYTES:
         stem, extension = name, b""
-    tail = b" (conflict from " + device + b" " + when.encode() + again + b")" + extension
+    tail = b" (" + mark + b" " + when.encode() + again + b")" + extension
     return _cut(stem, NAME_MAX_BYTES - len(tail)) + tail
 
 
@@ -56,11 +61,21 @@ def free_name(edit: Edit, parent: NodeId, name: bytes, device_name: str | None =
 
     It names the device that sends the change, where the content is not another's.
     """
+    device = device_name or edit.caller.device_name
+    return _free(edit, parent, lambda count: conflict_name(name, device, edit.now_ns, count))
+
+
+def free_restored_name(edit: Edit, parent: NodeId, name: bytes) -> bytes:
+    """``NAME (restored YYYY-MM-DD HH.MM.SS).EXT``, for what comes back where its name is taken; raises Rule."""
+    return _free(edit, parent, lambda count: _marked(name, b"restored", edit.now_ns, count))
+
+
+def _free(edit: Edit, parent: NodeId, nth: Callable[[int], bytes]) -> bytes:
     for count in range(1, _COUNTER_MAX):
-        candidate = conflict_name(name, device_name or edit.caller.device_name, edit.now_ns, count)
+        candidate = nth(count)
         if edit.entry(parent, candidate) is None:
             return candidate
-    raise Rule("EEXIST", "too many conflict copies within one second")
+    raise Rule("EEXIST", "too many copies of one name within one second")
 
 
 def copy_beside(edit: Edit, of: Node, parent: NodeId, name: bytes, time_ns: int) -> Conflict:

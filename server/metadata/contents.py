@@ -98,29 +98,16 @@ def _new_version(
     return number
 
 
-def take_content(edit: Edit, node: Node, source: Node, time_ns: int) -> None:
-    """Another file's head version becomes a new version of this one."""
-    edit.tx.execute(
-        "INSERT INTO versions (workspace, node, number, size, manifest, seq, device, committed_ns)"
-        " SELECT workspace, ?, ?, size, manifest, ?, ?, ? FROM versions"
-        " WHERE workspace = ? AND node = ? AND number = ?",
-        (
-            *(node.id, node.version + 1, edit.seq, edit.caller.device, edit.now_ns),
-            *(edit.workspace, source.id, source.version),
-        ),
+def take_content(
+    edit: Edit, node: Node, source: Node, number: VersionNumber, mtime_ns: int, time_ns: int
+) -> VersionNumber:
+    """A version of a file, this one or another, becomes a new version of this one; raises Rule. No content moves."""
+    row = edit.tx.one(
+        "SELECT size, manifest FROM versions WHERE workspace = ? AND node = ? AND number = ?",
+        (edit.workspace, source.id, number),
     )
-    edit.tx.execute(
-        "UPDATE nodes SET pieces = (SELECT s.pieces FROM nodes s WHERE s.workspace = nodes.workspace AND s.id = ?)"
-        " WHERE workspace = ? AND id = ?",
-        (source.id, edit.workspace, node.id),
-    )
-    edit.set(
-        node.id,
-        version=node.version + 1,
-        size=source.size,
-        data_bytes=source.data_bytes,
-        mtime_ns=source.mtime_ns,
-        ctime_ns=time_ns,
-    )
-    edit.touch(node.id, content=True)
-    edit.state = State.UPLOADED
+    if row is None:
+        raise Rule("ENOENT", "there is no such version")
+    size, encoded = row
+    change = Commit(time_ns, node.id, node.version, size, encoded, mtime_ns)
+    return _new_version(edit, node.id, node.version, node.ctime_ns, change, manifests.decode(encoded))

@@ -3,7 +3,7 @@
 Owns the invariants of the tree, which ``invariants`` verifies:
 
 - a node has as many entries as its nlink says; a folder has one (the root none), and nlink 2 and one a subfolder;
-- a node without entries has nlink 0 and keeps where its last one was;
+- a node without entries has nlink 0 and keeps where its last one was, and which change took it;
 - no folder is below itself; every entry's parent is a folder in the tree;
 - whatever a change wrote is in its notice, parents included.
 
@@ -159,7 +159,7 @@ class Edit:
         nlink = 0 if is_folder else node.nlink - 1
         self.more_nodes -= nlink == 0
         self._names_changed(parent, name, time_ns, subfolders=-int(is_folder))
-        self.set(node.id, ctime_ns=time_ns, nlink=nlink, last_parent=parent, last_name=name)
+        self.set(node.id, ctime_ns=time_ns, nlink=nlink, last_parent=parent, last_name=name, removed_seq=self.seq)
 
     def move_entry(self, node: Node, source: tuple[NodeId, bytes], target: tuple[NodeId, bytes], time_ns: int) -> None:
         """Rename to a free name."""

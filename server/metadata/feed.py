@@ -18,7 +18,7 @@ from server.metadata.store import Transaction
 from server.metadata.tree import head
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Notice).decode
+decode_notice = msgspec.msgpack.Decoder(Notice).decode
 _NO_ANSWERS: Final = msgspec.msgpack.encode([])
 
 
@@ -47,7 +47,7 @@ def notices(tx: Transaction, workspace: WorkspaceId, after: Seq, limit: int = CH
     rows = tx.all(
         "SELECT notice FROM changes WHERE workspace = ? AND seq > ? ORDER BY seq LIMIT ?", (workspace, after, limit)
     )
-    found = [_decode(row[0]) for row in rows]
+    found = [decode_notice(row[0]) for row in rows]
     if newest > after and (not found or found[0].seq != after + 1):
         return Notices(newest, reset=True)
     return Notices(found[-1].seq if found else newest, found)

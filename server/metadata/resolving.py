@@ -42,7 +42,7 @@ def listed(tx: Transaction, workspace: WorkspaceId, after: NodeId, limit: int = 
     found = []
     for node, kind, version, size, mtime_ns, conflict_of, device, committed_ns in rows[:limit]:
         parent, path = tree.path_of(tx, workspace, node)
-        original = _original(tx, workspace, NodeId(conflict_of), node)
+        original = original_of(tx, workspace, NodeId(conflict_of), node)
         found.append(
             ConflictCopy(
                 node=node,
@@ -69,7 +69,7 @@ def resolve(edit: Edit, change: Resolve) -> None:
         raise Rule("EINVAL", "this is not a conflict copy, or not any more")
     if copy.version != change.version:
         raise Rule("ESTALE", "the conflict copy has another content by now: look again")
-    original = _original(edit.tx, edit.workspace, copy.conflict_of, copy.id)
+    original = original_of(edit.tx, edit.workspace, copy.conflict_of, copy.id)
     if change.keep is not Keep.BOTH and (None if original is None else original.version) != change.original_version:
         raise Rule("ESTALE", "what it conflicts with has changed meanwhile: look again")
     match change.keep:
@@ -83,11 +83,11 @@ def resolve(edit: Edit, change: Resolve) -> None:
             _take_name(edit, copy, change)
         case Keep.MINE:
             _check_takes_content(copy, original)
-            take_content(edit, original, copy, change.time_ns)
+            take_content(edit, original, copy, copy.version, copy.mtime_ns, change.time_ns)
             _remove(edit, copy, change)
 
 
-def _original(tx: Transaction, workspace: WorkspaceId, marked: NodeId, copy: NodeId) -> Node | None:
+def original_of(tx: Transaction, workspace: WorkspaceId, marked: NodeId, copy: NodeId) -> Node | None:
     """What a copy conflicts with; None where that is gone."""
     row = tx.one(
         "SELECT n.nlink, e.node FROM nodes n LEFT JOIN entries e ON e.workspace = n.workspace AND n.nlink = 0"

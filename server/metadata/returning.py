@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import ROOT_NODE, NodeId, WorkspaceId
 from protocol.messages.batches import Conflict
 from protocol.messages.nodes import Kind, Node
 from server.metadata.conflicts import free_name
 from server.metadata.editing import Edit, Rule
+from server.metadata.store import Transaction
 
 
 def folder_in_tree(edit: Edit, folder: NodeId, time_ns: int) -> NodeId:
@@ -27,10 +28,10 @@ def folder_in_tree(edit: Edit, folder: NodeId, time_ns: int) -> NodeId:
     above: NodeId | None = folder
     while above is not None and (row := edit.node(above)).nlink == 0:
         removed.append(row)
-        above = _last_place(edit, above)[0]
+        above = last_place(edit.tx, edit.workspace, above)[0]
     at = above or ROOT_NODE
     for row in reversed(removed):
-        name = _last_place(edit, row.id)[1]
+        name = last_place(edit.tx, edit.workspace, row.id)[1]
         taken = edit.entry(at, name)
         if taken is not None and edit.node(taken).kind is Kind.FOLDER:
             at = taken
@@ -51,13 +52,13 @@ def place_of(edit: Edit, node: NodeId, time_ns: int) -> tuple[NodeId, bytes]:
     )
     if row is not None:
         return NodeId(row[0]), row[1]
-    parent, name = _last_place(edit, node)
+    parent, name = last_place(edit.tx, edit.workspace, node)
     return ROOT_NODE if parent is None else folder_in_tree(edit, parent, time_ns), name
 
 
 def bring_back(edit: Edit, row: Node, time_ns: int) -> Conflict | None:
     """Edit against delete: the edit wins, and the file is again where it was; else it is said where."""
-    last = _last_place(edit, row.id)
+    last = last_place(edit.tx, edit.workspace, row.id)
     parent, wanted = place_of(edit, row.id, time_ns)
     taken = edit.entry(parent, wanted)
     name = wanted if taken is None else free_name(edit, parent, wanted)
@@ -67,13 +68,13 @@ def bring_back(edit: Edit, row: Node, time_ns: int) -> Conflict | None:
     return None if (parent, name) == last else Conflict(row.id, parent, name)
 
 
-def _last_place(edit: Edit, node: NodeId) -> tuple[NodeId | None, bytes]:
+def last_place(tx: Transaction, workspace: WorkspaceId, node: NodeId) -> tuple[NodeId | None, bytes]:
     """Where a removed node's last entry was; no parent where nothing is known of that folder."""
-    row = edit.tx.one(
+    row = tx.one(
         "SELECT p.id, n.last_name FROM nodes n"
         " LEFT JOIN nodes p ON p.workspace = n.workspace AND p.id = n.last_parent AND p.kind = 'folder'"
         " WHERE n.workspace = ? AND n.id = ?",
-        (edit.workspace, node),
+        (workspace, node),
     )
     assert row is not None
     assert row[1] is not None, "a node without entries has had one"

@@ -27,9 +27,9 @@ from server.http import (
     seconds_query,
     workspace_of,
 )
+from server.longpoll import rings
 from server.metadata import feed, sessions, tree
 from server.metadata.store import Transaction
-from server.notifier import Waiter
 from server.service import Service, member, service_of
 from server.settling import heard
 from server.troubles import Trouble
@@ -93,7 +93,7 @@ async def poll(request: Request) -> Response:
     after = Seq(number_query(request, "after", 0) or 0)
     with service.notifier.waiting_for(workspace) as waiter:
         found = await _read(service, request, workspace, lambda tx: feed.notices(tx, workspace, after))
-        while not (found.notices or found.reset) and await _rings(waiter, request, deadline):
+        while not (found.notices or found.reset) and await rings(waiter, request, deadline):
             waiter.reset()
             found = await _read(service, request, workspace, lambda tx: feed.notices(tx, workspace, after))
             if service.notifier.stopping:
@@ -125,31 +125,13 @@ async def _poll_of(
             lease_s > 0
             and not _is_news(found, journal)
             and not service.leases.is_awaited(workspace, asking.session)
-            and await _rings(waiter, request, deadline)
+            and await rings(waiter, request, deadline)
         ):
             waiter.reset()
             found = await _read(service, request, workspace, news)
             if service.notifier.stopping:
                 break
     return PollReply(found, lease_s)
-
-
-async def _rings(waiter: Waiter, request: Request, deadline: float) -> bool:
-    """Wait for the bell; False where the time is over first, or the client goes away."""
-    rung = False
-    async with trio.open_nursery() as nursery:
-        nursery.cancel_scope.deadline = deadline
-        nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
-        await waiter.rung.wait()
-        rung = True
-        nursery.cancel_scope.cancel()
-    return rung
-
-
-async def _cancel_when_gone(request: Request, waiting: trio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    waiting.cancel()
 
 
 def _is_news(found: Notices, journal: JournalId) -> bool:
