@@ -22,6 +22,7 @@ INTERNAL: Final = "internal"
 UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
 PRECONDITION: Final = "precondition"
+RANGE: Final = "range"
 OUT_OF_ORDER: Final = "out-of-order"
 SESSION_ENDED: Final = "session-ended"
 
@@ -37,6 +38,7 @@ STATUS: Final[dict[str, int]] = {
     SESSION_ENDED: 410,
     PRECONDITION: 412,
     BODY_TOO_LARGE: 413,
+    RANGE: 416,
     BAD_BLOCK: 422,
     BAD_MANIFEST: 422,
     TOO_MANY_ATTEMPTS: 429,

@@ -11,7 +11,7 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, feed, history, items, page, sessions, trash, tree
+from server.routes import accounts, blocks, changes, feed, files, history, items, page, sessions, trash, tree
 from server.service import Service
 from server.troubles import handlers
 
@@ -20,7 +20,7 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [
         *(accounts.ROUTES + tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES),
+        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES + files.ROUTES),
     ]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],

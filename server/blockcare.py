@@ -1,5 +1,7 @@
 """Blocks between the wire and where they lie: verified before they are acknowledged, small ones inline.
 
+For who has no mount they are opened and sealed here, too.
+
 Knows keys, the block store and the rows about blocks; knows nothing of HTTP.
 
 Invariants:
@@ -11,8 +13,9 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,13 +25,15 @@ from cachetools import LRUCache
 from protocol.ids import BlockId, WorkspaceId
 from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
+from protocol.manifest import Piece
 from protocol.messages.blocks import SealedBlock
-from protocol.sealing import CorruptBlock, plain_length, unseal
+from protocol.sealing import Buffer, CorruptBlock, plain_length, seal, unseal
 from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring
 from server.metadata import accounts, blocks
 from server.metadata.blocks import StoredBlock
 from server.metadata.store import MetadataStore, StoreError, Transaction
+from server.nurseries import together
 from server.space import NoSpace, Space
 from server.threads import RunSync, T, in_thread
 
@@ -39,6 +44,8 @@ _IN_PLACE_PLAIN_BYTES: Final = 64 * KIB
 """Opening so much takes less than a hop to a worker."""
 
 _LOST_REMEMBERED: Final = 4_096
+_DISCARD_S: Final = 5.0
+"""How long what a put that was given up has stored is being deleted."""
 
 log = structlog.get_logger()
 
@@ -48,6 +55,10 @@ Allow = Callable[[Transaction], object]
 
 class BadBlock(Exception):
     """What came is not the sealed block that it claims to be."""
+
+
+class Damaged(Exception):
+    """A block that a version needs is lost, or what is stored of it is not that block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class BlockCare:
 
         wanted = await self._metadata.read(before)
         self._keyring.remember(workspace, wanted.keys)
-        if wanted.unsound is not None and await self._work(lambda: self._is_sound(wanted)):
+        if wanted.unsound is not None and await self.work(lambda: self._is_sound(wanted)):
             self._lost.pop((workspace, block), None)
             return None
         self.space.check(sealed_bytes)
@@ -114,7 +125,7 @@ class BlockCare:
             return plain_bytes
 
         try:
-            plain_bytes = await self._work(verify_and_store)
+            plain_bytes = await self.work(verify_and_store)
         except BlockStoreFull as error:
             raise NoSpace("the server's disk is full") from error
         at = StoredBlock(bytes(sealed) if name is None else None, name, len(sealed), plain_bytes)
@@ -167,9 +178,91 @@ class BlockCare:
 
         if sum(_claimed_bytes(small) for small in sealed) <= _IN_PLACE_PLAIN_BYTES:
             return verify()
-        return await self._work(verify)
+        return await self.work(verify)
+
+    async def keep(
+        self, workspace: WorkspaceId, keys: WorkspaceKeys, plain: Mapping[BlockId, Buffer], allow: Allow
+    ) -> None:
+        """Seal and store those of these blocks that the workspace lacks; raises NoSpace, OverQuota.
+
+        The ids are those of the bytes, by ``keys``, which are the workspace's.
+        """
+
+        def lacking(tx: Transaction) -> list[BlockId]:
+            allow(tx)
+            return blocks.missing(tx, workspace, plain)
+
+        lost = [block for block in plain if (workspace, block) in self._lost]
+        fresh = [block for block in await self._metadata.read(lacking) if block not in lost]
+        for block in lost:
+            sealed = await self.work(partial(seal, keys, block, plain[block]))
+            wanted = await self.wanted(workspace, block, len(sealed), allow)
+            if wanted is not None:
+                await self.put(wanted, sealed, allow)
+        if fresh:
+            await self._keep_fresh(workspace, keys, {block: plain[block] for block in fresh}, allow)
+
+    async def _keep_fresh(
+        self, workspace: WorkspaceId, keys: WorkspaceKeys, plain: Mapping[BlockId, Buffer], allow: Allow
+    ) -> None:
+        stored: dict[BlockId, StoredBlock] = {}
+
+        async def seal_and_store(block: BlockId) -> None:
+            stored[block] = await self.work(lambda: self._sealed_and_stored(keys, block, plain[block]))
+
+        def record(tx: Transaction) -> list[str | None]:
+            allow(tx)
+            return [at.object for block, at in stored.items() if not blocks.record(tx, workspace, block, at)]
+
+        try:
+            async with together() as nursery:
+                for block in plain:
+                    nursery.start_soon(seal_and_store, block)
+            unneeded = await self._metadata.write(record)  # Other puts of the same blocks were first.
+        except StoreError:
+            raise  # As in ``put``.
+        except BlockStoreFull as error:
+            await self._discard_all([at.object for at in stored.values()])
+            raise NoSpace("the server's disk is full") from error
+        except BaseException:
+            await self._discard_all([at.object for at in stored.values()])
+            raise
+        await self._discard_all(unneeded)
 
     # ── out ──
+
+    async def keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
+        """For who cuts and seals here."""
+        keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
+        self._keyring.remember(workspace, keys)
+        return keys
+
+    async def opened(self, workspace: WorkspaceId, piece: Piece, allow: Allow) -> bytes | bytearray:
+        """The plain bytes of a piece that is a block; raises Damaged."""
+        block = piece.block
+
+        def row(tx: Transaction) -> tuple[StoredBlock | None, WorkspaceKeys]:
+            allow(tx)
+            [found] = blocks.stored(tx, workspace, [block])
+            return found, self._keys(tx, workspace)
+
+        found, keys = await self._metadata.read(row)
+        self._keyring.remember(workspace, keys)
+        if found is None:
+            raise Damaged(f"block {block.hex()} is missing")
+        at = found
+        try:
+            if at.inline is not None and at.plain_bytes <= _IN_PLACE_PLAIN_BYTES:
+                plain = unseal(keys, block, at.inline)
+            else:
+                plain = await self.work(lambda: unseal(keys, block, self._bytes(at)))
+        except (CorruptBlock, ObjectMissing) as error:
+            log.error("a stored block is lost or damaged", workspace=workspace, block=block.hex(), reason=str(error))
+            self._lost[workspace, block] = None
+            raise Damaged(f"block {block.hex()} of this content is lost or damaged") from error
+        if len(plain) != piece.length:
+            raise Damaged(f"block {block.hex()} has another length than its file's manifest says")
+        return plain
 
     async def get(
         self, workspace: WorkspaceId, ids: Sequence[BlockId], most_bytes: int, allow: Allow
@@ -183,7 +276,7 @@ class BlockCare:
         chosen = list(_fitting(zip(ids, await self._metadata.read(rows), strict=True), most_bytes))
         if all(row.inline is not None for _, row in chosen):
             return [(block, row.inline or b"") for block, row in chosen]
-        found = await self._work(lambda: self._read(chosen))
+        found = await self.work(lambda: self._read(chosen))
         if len(found) < len(chosen):
             lost, row = chosen[len(found)]
             log.error("the block store has lost an object", workspace=workspace, object=row.object)
@@ -196,6 +289,15 @@ class BlockCare:
         return [block for block in dict.fromkeys(ids) if block in lacking or (workspace, block) in self._lost]
 
     # ── in workers ──
+
+    def _sealed_and_stored(self, keys: WorkspaceKeys, block: BlockId, plain: Buffer) -> StoredBlock:
+        sealed = seal(keys, block, plain)
+        self.space.check(len(sealed))
+        if len(sealed) <= INLINE_SEALED_BYTES:
+            return StoredBlock(bytes(sealed), None, len(sealed), len(plain))
+        name = object_name(block)
+        self._store.put(name, sealed)
+        return StoredBlock(None, name, len(sealed), len(plain))
 
     def _read(self, chosen: Sequence[tuple[BlockId, StoredBlock]]) -> list[tuple[BlockId, bytes]]:
         """The blocks up to the first that is lost."""
@@ -221,7 +323,8 @@ class BlockCare:
 
     # ──
 
-    async def _work(self, work: Callable[[], T]) -> T:
+    async def work(self, work: Callable[[], T]) -> T:
+        """On one of the threads that open, seal and store blocks."""
         return await self._run_sync(work, limiter=self._workers)
 
     async def _discard(self, name: str | None) -> None:
@@ -229,9 +332,16 @@ class BlockCare:
         if name is None:
             return
         try:
-            await self._work(lambda: self._store.delete(name))
+            await self.work(lambda: self._store.delete(name))
         except BlockStoreError as error:
             log.warning("an object that nothing names is left behind", object=name, reason=str(error))
+
+    async def _discard_all(self, names: Iterable[str | None]) -> None:
+        """Of a put that was given up, also where its caller was cancelled."""
+        with trio.move_on_after(_DISCARD_S) as bounded:
+            bounded.shield = True
+            for name in names:
+                await self._discard(name)
 
     def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
         wrapped, key_id = accounts.wrapped_key_of(tx, workspace)

@@ -6,6 +6,8 @@ Knows nothing of what is asked. What a request must not say is raised as ``Troub
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -30,7 +32,8 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 """The longest message but a batch of changes is a list of MISSING_QUERY_BLOCKS ids in JSON: 192 KiB."""
 
 STALL_S: Final = 30.0
-"""A body that stops arriving for so long is given up."""
+STALL_BYTES: Final = 16 * KIB
+"""A body of which less has come after so long a wait is given up: it holds a place that others want."""
 
 
 class UndecodedPaths:
@@ -55,19 +58,37 @@ async def body(request: Request, most_bytes: int) -> bytearray:
     too_large = Trouble(problems.BODY_TOO_LARGE, f"this request takes a body of at most {most_bytes} bytes")
     if declared is not None and declared > most_bytes:
         raise too_large
-    content, end, parts = bytearray(declared or 0), 0, request.stream()
-    while True:
-        with trio.move_on_after(STALL_S) as progress:
-            part = await anext(parts, None)
-        if progress.cancelled_caught:
-            raise Trouble(problems.BAD_REQUEST, f"nothing of the body came for {STALL_S:g} seconds")
-        if part is None:
-            del content[end:]
-            return content
-        if end + len(part) > most_bytes:
-            raise too_large
-        content[end : end + len(part)] = part
-        end += len(part)
+    content, end = bytearray(declared or 0), 0
+    async with aclosing(body_parts(request)) as parts:
+        async for part in parts:
+            if end + len(part) > most_bytes:
+                raise too_large
+            content[end : end + len(part)] = part
+            end += len(part)
+    del content[end:]
+    return content
+
+
+async def body_parts(request: Request) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; raises Trouble where too little comes, and ClientDisconnect where it breaks off.
+
+    Only the time for which the client is waited for counts.
+    """
+    waited_s, came_bytes = 0.0, 0
+    async with aclosing(request.stream()) as stream:
+        while True:
+            since_s = trio.current_time()
+            with trio.move_on_after(STALL_S - waited_s) as progress:
+                part = await anext(stream, None)
+            if progress.cancelled_caught:
+                raise Trouble(problems.BAD_REQUEST, f"hardly anything of the body came for {STALL_S:g} seconds")
+            if part is None:
+                return
+            waited_s, came_bytes = waited_s + trio.current_time() - since_s, came_bytes + len(part)
+            if came_bytes >= STALL_BYTES:
+                waited_s, came_bytes = 0.0, 0
+            if part:
+                yield part
 
 
 def declared_bytes(request: Request) -> int | None:

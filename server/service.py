@@ -40,6 +40,12 @@ class Places:
     """Blocks on their way in (SEALED_MAX_BYTES) and out (READ_MANY_BYTES): 128 MiB at the very most."""
     huge: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
     """Batches past that, of up to CHANGES_BODY_MAX_BYTES: the manifests of enormous files."""
+    uploads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
+    """Plain content on its way in: two windows and the sealed blocks of one, 24 MiB each at the very most."""
+    downloads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
+    """Plain content on its way out: AHEAD_BYTES and what is being opened, 12 MiB each at the very most."""
+    archives: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))
+    """Folders on their way out, each with a list of all that is in it."""
 
 
 @dataclass(frozen=True, slots=True)

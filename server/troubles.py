@@ -6,6 +6,7 @@ Owns the translation of exceptions to problems: handlers raise what went wrong a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,11 +18,13 @@ from starlette.responses import Response
 from protocol import problems
 from protocol.manifest import BadManifest
 from protocol.messages.wire import PROBLEM_JSON
-from server.blockcare import BadBlock
+from server.blockcare import BadBlock, Damaged
 from server.blockstore.store import BlockStoreError
+from server.content.writing import TooLong
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.blocks import OverQuota
 from server.metadata.changes import OutOfOrder
+from server.metadata.contents import Lacking
 from server.metadata.editing import Rule
 from server.metadata.store import StoreFull, StoreUnavailable
 from server.metadata.tree import ListingChanged, NoSuchNode
@@ -34,9 +37,10 @@ log = structlog.get_logger()
 class Trouble(Exception):
     """A problem to answer with. ``code`` is one of ``protocol.problems``."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(detail)
         self.code = code
+        self.headers = headers
 
 
 _CODES: Final[Mapping[type[Exception], str]] = {
@@ -53,6 +57,9 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     StoreFull: problems.NO_SPACE,
     StoreUnavailable: problems.UNAVAILABLE,
     BlockStoreError: problems.UNAVAILABLE,
+    Lacking: problems.UNAVAILABLE,
+    Damaged: problems.INTERNAL,
+    TooLong: problems.BODY_TOO_LARGE,
 }
 
 _RULE_CODES: Final = {
@@ -100,7 +107,7 @@ async def _rule(_: Request, error: Exception) -> Response:
 
 async def _trouble(_: Request, error: Exception) -> Response:
     assert isinstance(error, Trouble)
-    return _problem(error.code, str(error))
+    return _problem(error.code, str(error), headers=error.headers)
 
 
 async def _http(_: Request, error: Exception) -> Response:
@@ -118,8 +125,10 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return _problem(problems.INTERNAL, "the server could not handle this request; its log says why")
 
 
-def _problem(code: str, detail: str, status: int | None = None) -> Response:
+def _problem(
+    code: str, detail: str, status: int | None = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     status = problems.STATUS[code] if status is None else status
     problem = problems.Problem(title=code.replace("-", " "), status=status, detail=detail, code=code)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return Response(msgspec.json.encode(problem), status, headers, PROBLEM_JSON)
+    more = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Response(msgspec.json.encode(problem), status, {**headers, **more}, PROBLEM_JSON)

@@ -24,6 +24,13 @@ class ListingChanged(Exception):
     """The folder's entries changed since the page before."""
 
 
+class Version(NamedTuple):
+    """A content that a file has or had, and when it was committed, by the server's clock."""
+
+    manifest: bytes
+    committed_ns: int
+
+
 class Page(NamedTuple):
     """A part of a folder in order of names' bytes; all pages of one generation belong together."""
 
@@ -108,6 +115,15 @@ def manifest(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: 
         (workspace, identity, number),
     )
     return None if row is None else ManifestReply(head(tx, workspace), identity, number, row[0], row[1])
+
+
+def version(tx: Transaction, workspace: WorkspaceId, identity: NodeId, number: VersionNumber) -> Version | None:
+    """A version of a file."""
+    row = tx.one(
+        "SELECT manifest, committed_ns FROM versions WHERE workspace = ? AND node = ? AND number = ?",
+        (workspace, identity, number),
+    )
+    return None if row is None else Version(*row)
 
 
 def path_of(tx: Transaction, workspace: WorkspaceId, identity: NodeId) -> tuple[NodeId, list[bytes]]:

@@ -21,8 +21,9 @@ from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
-from server.service import editor, member, service_of
-from server.settling import Editing, edit, read
+from server.metadata.unmounted import Editing
+from server.service import member, service_of
+from server.settling import edit_as_asked, read
 from server.troubles import Trouble
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ async def resolve(request: Request) -> Response:
         )
         editing.apply(change)
 
-    await edit(service_of(request), workspace, lambda tx: editor(tx, request, workspace), work)
+    await edit_as_asked(request, workspace, work)
     return no_content()
 
 
