@@ -138,7 +138,10 @@ class App {
         this.#view?.news(touched);
         this.#shell?.countConflicts();
       },
-      reached: (isReached) => this.#shell?.reached(isReached),
+      reached: (isReached) => {
+        this.#shell?.reached(isReached);
+        if (isReached) this.#view?.refresh();
+      },
     });
     this.#following.run();
   }

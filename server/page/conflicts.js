@@ -6,7 +6,7 @@ import { kindOf, textOf } from "./kinds.js";
 import { ListView } from "./listview.js";
 import * as paths from "./paths.js";
 import { preview } from "./preview.js";
-import { date, size, when } from "./text.js";
+import { date, exactly, size } from "./text.js";
 
 const TEXT_MOST = 64 * 1024;
 
@@ -66,7 +66,7 @@ export class ConflictsView extends ListView {
       {},
       h("h3", {}, heading),
       item && h("p", { class: "says" }, item.name),
-      item && h("p", { class: "says" }, item.kind === "file" ? `${size(item.size)}, ` : "", timeElement(`${when(moment)}, ${moment.toLocaleTimeString()}`, moment.toISOString())),
+      item && h("p", { class: "says" }, item.kind === "file" ? `${size(item.size)}, ` : "", timeElement(exactly(moment), moment.toISOString())),
       h("div", { class: "shown" }, body),
       action,
     );

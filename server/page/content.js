@@ -12,6 +12,7 @@ import { problem, unanswered } from "./api.js";
 
 const WHOLE_MOST = 256 * 1024 * 1024;
 const READY_MS = 3000;
+const RANGE_OF_NOTHING = 416;
 
 export class Content {
   #api;
@@ -60,8 +61,13 @@ export class Content {
 
   /** The first bytes of a content. Throws Problem. */
   async bytes(url, most) {
-    const response = await this.#api.send("GET", url.slice("/v1".length), { headers: { Range: `bytes=0-${most - 1}` } });
-    return new Uint8Array(await response.arrayBuffer());
+    try {
+      const response = await this.#api.send("GET", url.slice("/v1".length), { headers: { Range: `bytes=0-${most - 1}` } });
+      return new Uint8Array(await response.arrayBuffer());
+    } catch (error) {
+      if (error.status === RANGE_OF_NOTHING) return new Uint8Array();
+      throw error;
+    }
   }
 
   /** Begin a download, by the browser where the service worker helps. Throws Problem. */

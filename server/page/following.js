@@ -2,6 +2,7 @@
  * The live end of the page: follows a workspace's changes by the long poll, as mounts do, and says what they touched.
  */
 
+const WAIT_S = 25;
 const LONGEST_PAUSE_MS = 15_000;
 
 export class Following {
@@ -25,7 +26,7 @@ export class Following {
     let failures = 0;
     while (!signal.aborted) {
       try {
-        const news = await this.#workspace.changes(after, signal);
+        const news = await this.#workspace.changes(after, failures > 0 ? 0 : WAIT_S, signal);
         if (failures > 0) this.#on.reached(true);
         failures = 0;
         if (news.reset || (news.notices ?? []).length > 0) this.#on.news(news.reset ? null : touchedBy(news.notices));

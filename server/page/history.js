@@ -3,7 +3,7 @@
 import { open } from "./dialog.js";
 import { button, h, timeElement } from "./dom.js";
 import { preview } from "./preview.js";
-import { date, size, when } from "./text.js";
+import { date, exactly, size } from "./text.js";
 
 /** Show the history of an item of a view's list. */
 export function showHistory(view, item) {
@@ -46,7 +46,7 @@ export function showHistory(view, item) {
         "div",
         { class: "about" },
         h("p", {}, h("strong", {}, `Version ${number}`), isHead && h("span", { class: "badge" }, "now")),
-        h("p", { class: "says" }, timeElement(`${when(moment)}, ${moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`, moment.toISOString()), `, ${size(version.size)}${by && `, by ${by}`}`),
+        h("p", { class: "says" }, timeElement(exactly(moment), moment.toISOString()), `, ${size(version.size)}${by && `, by ${by}`}`),
       ),
       h("div", { class: "actions" }, look, download, !isHead && workspace.mayChange && restore),
     );

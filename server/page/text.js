@@ -28,6 +28,11 @@ export function when(moment, now = new Date()) {
   return moment.toLocaleDateString([], { day: "numeric", month: "short", ...year });
 }
 
+/** When something was, to the second. */
+export function exactly(moment) {
+  return moment.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+}
+
 /** "1 file", "2 files". */
 export function count(number, one, many = `${one}s`) {
   return `${Number(number).toLocaleString("en")} ${number === 1 ? one : many}`;

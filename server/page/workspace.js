@@ -88,9 +88,9 @@ export class Workspace {
     return this.#ask("GET", `/search?q=${encodeURIComponent(text)}&limit=200${more}`, { signal });
   }
 
-  /** What changed after `after`: at once where there is something, else when there is or after some seconds. */
-  async changes(after, signal) {
-    return (await this.#ask("GET", `/changes?after=${after}&wait_s=25`, { signal })).notices;
+  /** What changed after `after`: at once where there is something, else when there is or the wait is over. */
+  async changes(after, waitSeconds, signal) {
+    return (await this.#ask("GET", `/changes?after=${after}&wait_s=${waitSeconds}`, { signal })).notices;
   }
 
   async conflicts() {
