@@ -80,6 +80,12 @@ def page(browser: webdriver.Chrome, world: World, downloads: Path, shots: Path) 
     yield from opened(Page(browser, world.server.url, downloads, shots), world)
 
 
+@pytest.fixture
+def own_page(browser: webdriver.Chrome, own_world: World, downloads: Path, shots: Path) -> Iterator[Page]:
+    """The same at a server that the test may stop."""
+    yield from opened(Page(browser, own_world.server.url, downloads, shots), own_world)
+
+
 def opened(page: Page, world: World) -> Iterator[Page]:
     """Logged in, and afterwards nothing of it left; the console may hold no error."""
     page.open()

@@ -97,6 +97,11 @@ class Page:
         option.click()
         self.wait_until(lambda: self.crumbs()[:1] == [workspace], f"the workspace {workspace}")
 
+    def choose_shared(self, owner: str, workspace: str) -> None:
+        """Go to somebody else's workspace."""
+        self.wait(lambda: self._one(f"//select/option[normalize-space()={_quoted(f'{owner}/{workspace}')}]")).click()
+        self.wait_until(lambda: self.crumbs()[:1] == [workspace], f"the workspace {workspace}")
+
     def go(self, view: str) -> None:
         """To a view, by its link."""
         self.wait(lambda: self._one(f"//nav[@aria-label='Views']//a[span[normalize-space()={_quoted(view)}]]")).click()

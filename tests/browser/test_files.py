@@ -249,7 +249,9 @@ def test_what_a_mount_changes_elsewhere_moves_nothing_here(files: Page, mount: M
     assert files.row("a2.txt") == row
 
 
-def test_a_server_that_is_gone_is_told_and_followed_again_when_it_is_back(own_world: World, browser, downloads, shots) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_is_gone_is_told_and_followed_again_when_it_is_back(
+    own_world: World, browser, downloads, shots
+) -> None:  # type: ignore[no-untyped-def]
     page = Page(browser, own_world.server.url, downloads, shots)
     page.open()
     page.login("admin", own_world.server.admin_password_file.read_text().strip())
@@ -261,4 +263,3 @@ def test_a_server_that_is_gone_is_told_and_followed_again_when_it_is_back(own_wo
     page.press("New folder")
     page.answer("after")
     page.wait_rows("after")
-    page.complaints()
