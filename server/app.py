@@ -9,6 +9,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Router
 
 from protocol.messages.wire import API
+from server import contents, openapi
+from server.describing import descriptions
 from server.http import UndecodedPaths
 from server.lingering import Lingering
 from server.routes import accounts, blocks, changes, feed, files, history, items, page, sessions, trash, tree
@@ -22,6 +24,7 @@ def create_app(service: Service) -> Starlette:
         *(accounts.ROUTES + tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
         *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES + files.ROUTES),
     ]
+    routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],

@@ -6,7 +6,7 @@ Knows nothing of the document's form (``openapi``).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from protocol import problems
 from protocol.messages.wire import Message
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Parameter(NamedTuple):
@@ -43,11 +43,12 @@ Body = type[Message] | Content | None
 class Description:
     """What a request is: its path below /v1, what it takes, and its answers by status, problems by their codes."""
 
+    name: str
     method: str
     path: str
     text: str
+    gives: Mapping[int, Body]
     takes: Body = None
-    gives: Mapping[int, Body] | None = None
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
     problems: Sequence[str] = ()
@@ -80,7 +81,8 @@ def operation(
     """A route and its description, its text being the handler's docstring. ``status`` is 200, or 204 for nothing."""
     answer = {status or (204 if gives is None else 200): gives}
     text = inspect.getdoc(handler) or ""
-    return Operation(Description(method, path, text, takes, answer, query, headers, fails, anybody), handler)
+    name = handler.__name__
+    return Operation(Description(name, method, path, text, answer, takes, query, headers, fails, anybody), handler)
 
 
 def descriptions(routes: Sequence[BaseRoute]) -> list[Description]:

@@ -8,7 +8,6 @@ from urllib.parse import unquote
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from protocol import problems
 from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
@@ -37,6 +36,7 @@ from protocol.messages.accounts import (
 )
 from protocol.messages.wire import API
 from protocol.version import VERSION
+from server.describing import Parameter, operation
 from server.http import message, no_content, raw_query, reply, workspace_of
 from server.metadata import accounts
 from server.metadata.store import Transaction
@@ -249,19 +249,46 @@ def _password(password: str) -> None:
         raise Trouble(problems.BAD_REQUEST, f"a password has 1 to {PASSWORD_MAX_BYTES} bytes")
 
 
+_OURS: Final = (problems.FORBIDDEN, problems.NO_SPACE)
+"""What a change of accounts can meet."""
+
+_ALL: Final = Parameter("all", {"type": "integer", "enum": [0, 1], "default": 0}, "1, for admins: everybody's.")
+
 ROUTES = [
-    Route("/health", health),
-    Route("/login", login, methods=["POST"]),
-    Route("/logout", logout, methods=["POST"]),
-    Route("/users", list_users),
-    Route("/users", add_user, methods=["POST"]),
-    Route("/users/{user}", remove_user, methods=["DELETE"]),
-    Route("/users/{user}/password", set_password, methods=["PUT"]),
-    Route("/devices", list_devices),
-    Route("/devices/{device}", revoke_device, methods=["DELETE"]),
-    Route("/workspaces", list_workspaces),
-    Route("/workspaces", create_workspace, methods=["POST"]),
-    Route("/workspaces/{workspace}", get_workspace),
-    Route("/workspaces/{workspace}/members", list_members),
-    Route("/workspaces/{workspace}/members", share, methods=["POST"]),
+    operation("GET", "/health", health, gives=Health, anybody=True),
+    operation(
+        "POST",
+        "/login",
+        login,
+        takes=Login,
+        gives=LoginReply,
+        fails=(problems.UNAUTHORIZED, problems.TOO_MANY_ATTEMPTS, problems.BODY_TOO_LARGE, problems.NO_SPACE),
+        anybody=True,
+    ),
+    operation("POST", "/logout", logout, fails=[problems.NO_SPACE]),
+    operation("GET", "/users", list_users, gives=Users, fails=[problems.FORBIDDEN]),
+    operation("POST", "/users", add_user, takes=NewUser, gives=User, status=201, fails=(*_OURS, problems.CONFLICT)),
+    operation("DELETE", "/users/{user}", remove_user, fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT)),
+    operation("PUT", "/users/{user}/password", set_password, takes=NewPassword, fails=(*_OURS, problems.NOT_FOUND)),
+    operation("GET", "/devices", list_devices, gives=Devices, query=[_ALL], fails=[problems.FORBIDDEN]),
+    operation("DELETE", "/devices/{device}", revoke_device, fails=(*_OURS, problems.NOT_FOUND)),
+    operation("GET", "/workspaces", list_workspaces, gives=Workspaces),
+    operation(
+        "POST",
+        "/workspaces",
+        create_workspace,
+        takes=NewWorkspace,
+        gives=Workspace,
+        status=201,
+        fails=(problems.CONFLICT, problems.NO_SPACE),
+    ),
+    operation("GET", "/workspaces/{workspace}", get_workspace, gives=Workspace, fails=[problems.NOT_FOUND]),
+    operation("GET", "/workspaces/{workspace}/members", list_members, gives=Members, fails=[problems.NOT_FOUND]),
+    operation(
+        "POST",
+        "/workspaces/{workspace}/members",
+        share,
+        takes=Share,
+        fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT),
+    ),
 ]

@@ -15,7 +15,8 @@ from protocol.limits import LISTING_PAGE_ENTRIES
 from protocol.messages.changes import Resolve
 from protocol.messages.conflicts import ConflictsReply, Resolution
 from protocol.messages.nodes import Node
-from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, SpaceReply
+from server.describing import CHANGING, IN_A_WORKSPACE, operation
 from server.http import message, name_of, no_content, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed
@@ -137,7 +138,13 @@ ROUTES = [
     Route("/workspaces/{workspace}/nodes/{node}/entries/{name}", lookup),
     Route("/workspaces/{workspace}/nodes/{node}/manifest", manifest),
     Route("/workspaces/{workspace}/conflicts", conflicts),
-    Route("/workspaces/{workspace}/conflicts/{node}", resolve, methods=["POST"]),
+    operation(
+        "POST",
+        "/workspaces/{workspace}/conflicts/{node}",
+        resolve,
+        takes=Resolution,
+        fails=(*CHANGING, problems.PRECONDITION),
+    ),
     Route("/workspaces/{workspace}/usage", usage),
-    Route("/workspaces/{workspace}/space", space),
+    operation("GET", "/workspaces/{workspace}/space", space, gives=SpaceReply, fails=IN_A_WORKSPACE),
 ]
