@@ -13,7 +13,7 @@ from server import contents, openapi
 from server.describing import descriptions
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, feed, files, history, items, page, sessions, trash, tree
+from server.routes import accounts, archives, blocks, changes, feed, files, history, items, page, sessions, trash, tree
 from server.service import Service
 from server.troubles import handlers
 
@@ -22,7 +22,7 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [
         *(accounts.ROUTES + tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES + files.ROUTES),
+        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES + files.ROUTES + archives.ROUTES),
     ]
     routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
     app = Starlette(

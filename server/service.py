@@ -45,7 +45,7 @@ class Places:
     downloads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
     """Plain content on its way out: AHEAD_BYTES and what is being opened, 12 MiB each at the very most."""
     archives: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))
-    """Folders on their way out, each with a list of all that is in it."""
+    """Folders on their way out as zips, each with a list of all that is in it: 100 MiB each at the very most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs.
+"""What the server does by itself, once an hour: forget silent sessions, shorten the change logs, end lost uploads.
 
 Each round is many small transactions, so that requests pass between them. A round that the database stops halfway is
 taken up by the next.
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 import trio
 
-from server.metadata import pruning, sessions
+from server.metadata import pruning, sessions, uploads
 from server.metadata.pruning import KEPT_CHANGES_MIN
 from server.metadata.store import StoreError, Transaction
 from server.service import Service
@@ -45,11 +45,22 @@ async def run(service: Service, retention: Retention) -> None:
 async def work_once(service: Service, retention: Retention) -> None:
     """One round; raises StoreError."""
     await _forget_silent(service)
+    await _end_lost_uploads(service)
     before_ns = service.now_ns() - int(retention.changes_days * DAY_NS)
     for workspace in await service.metadata.read(pruning.workspaces):
         prune = partial(pruning.prune, workspace=workspace, before_ns=before_ns, keep=retention.changes_min)
         while await service.metadata.write(prune) > 0:
             pass
+
+
+async def _end_lost_uploads(service: Service) -> None:
+    """Files that are still pending because a server crashed in their upload."""
+    while lost := await service.metadata.read(lambda tx: uploads.expired(tx, service.now_ns())):
+        for workspace, node in lost:
+            await service.metadata.write(
+                partial(uploads.give_up, workspace=workspace, node=node, now_ns=service.now_ns())
+            )
+            service.notifier.ring(workspace, None)
 
 
 async def _forget_silent(service: Service) -> None:

@@ -6,12 +6,17 @@ from dataclasses import replace
 import pytest
 import trio
 
+from protocol.ids import NodeId
 from protocol.messages.sessions import Join, JoinReply
 from server import worker
+from server.content.uploads import EXPIRE_AFTER_S, Goal, begin
 from server.leases import FORGOTTEN_AFTER_S, SessionRow
-from server.metadata import pruning, sessions
-from server.metadata.store import StoreUnavailable
+from server.metadata import accounts, pruning, sessions
+from server.metadata.accounts import Caller
+from server.metadata.store import StoreUnavailable, Transaction
+from server.passwords import hash_token
 from server.worker import DAY_NS, ROUND_S, Retention
+from tests.server.plainly import listed
 from tests.server.world import NOW_NS, Client, World, a_world, create, problem
 
 
@@ -89,6 +94,26 @@ async def test_a_session_that_begins_to_join_is_not_forgotten_meanwhile(
     clock.now_s += FORGOTTEN_AFTER_S + 20
     assert world.service.leases.may_join(ada.workspace, row.session)
     assert world.service.leases.forget_silent() == []
+
+
+async def test_a_file_whose_upload_was_lost_is_removed_when_its_time_is_over(world: World, ada: Client) -> None:
+    await ada.leave()
+    goal = Goal(ada.workspace, [b"lost"])
+
+    def allow(tx: Transaction) -> Caller:
+        found = accounts.caller_of(tx, hash_token(ada.token))
+        assert found is not None
+        return found
+
+    await begin(world.service, goal, NodeId(200), allow)
+    await ada.send(create(b"a mounts", 201))
+    just_before = replace(world.service, now_ns=lambda: NOW_NS + int((EXPIRE_AFTER_S - 1) * 10**9))
+    await worker.work_once(just_before, Retention(30.0))
+    assert set(await listed(ada)) == {b"a mounts", b"lost"}
+    at_its_end = replace(world.service, now_ns=lambda: NOW_NS + int(EXPIRE_AFTER_S * 10**9))
+    await worker.work_once(at_its_end, Retention(30.0))
+    assert set(await listed(ada)) == {b"a mounts"}
+    assert (await ada.follow(2, 0)).notices[0].what == "unlink"
 
 
 async def test_it_works_again_every_hour_and_after_trouble(world: World, ada: Client, autojump_clock: object) -> None:
