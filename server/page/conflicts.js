@@ -51,10 +51,10 @@ export class ConflictsView extends ListView {
       h(
         "div",
         { class: "sides" },
-        this.#side("Under the name now", theirs, left.element, may && theirs && button("Keep this one", null, choose("theirs"), { "aria-label": `Keep what is under the name ${title}` })),
-        this.#side(copy.device ? `From ${copy.device}` : "The conflict copy", mine, right.element, may && canReplace && button("Keep this one", null, choose("mine"), { "aria-label": `Keep the conflict copy of ${title}` })),
+        this.#side("Under the name now", theirs, left.element, may && theirs && button("Keep this one", null, choose("theirs"), { "aria-label": `Keep this one, under the name ${title}` })),
+        this.#side(copy.device ? `From ${copy.device}` : "The conflict copy", mine, right.element, may && canReplace && button("Keep this one", null, choose("mine"), { "aria-label": `Keep this one, the conflict copy of ${title}` })),
       ),
-      may && h("footer", {}, button("Keep both as files of their own", null, choose("both"), { "aria-label": `Keep both of ${title}` })),
+      may && h("footer", {}, button("Keep both as files of their own", null, choose("both"), { "aria-label": `Keep both as files of their own: ${title}` })),
     );
     return { element, release: [left.release, right.release] };
   }

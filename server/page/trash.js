@@ -39,7 +39,7 @@ export class TrashView extends ListView {
         h("p", { class: "label" }, item.name),
         h("p", { class: "says" }, `${folder}${item.kind === "file" ? `, ${size(item.size)}` : ""}, deleted `, timeElement(when(moment), moment.toISOString()), by && ` by ${by}`),
       ),
-      this.workspace.mayChange && button("Put back", "history", back, { "aria-label": `Put ${item.name} back` }),
+      this.workspace.mayChange && button("Put back", "history", back, { "aria-label": `Put back ${item.name}` }),
     );
   }
 

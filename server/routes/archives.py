@@ -23,7 +23,7 @@ from server.content.zipping import Member, Zip, members
 from server.http import names_of, workspace_of
 from server.metadata import accounts, paths, tree
 from server.metadata.accounts import Caller
-from server.metadata.items import name_text
+from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.metadata.subtree import below
 from server.routes.downloads import disposition
@@ -96,7 +96,7 @@ class Archive(Response):
         entries = below(tx, self._workspace, node.id, ENTRIES_MAX)
         listed = None if entries is None else list(members(entries, node.id, name))
         caller, _ = self._allow(tx)
-        title = name_text(name) or accounts.workspace_and_key(tx, self._workspace, caller.user)[0].name
+        title = shown(name) or accounts.workspace_and_key(tx, self._workspace, caller.user)[0].name
         return _Found(node.kind, title, listed)
 
     def _allow(self, tx: Transaction) -> tuple[Caller, Role]:

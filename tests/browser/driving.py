@@ -283,6 +283,11 @@ class Page:
             if line["level"] in ("SEVERE", "WARNING") and line.get("source") not in ("network", "recommendation")
         ]
 
+    def settle(self) -> None:
+        """Until nothing moves any more: a colour between two is none that anybody chose."""
+        running = "return document.getAnimations().filter((one) => one.playState === 'running').length"
+        self.wait_until(lambda: self.script(running) == 0, "no animation")
+
     def _shown(self) -> str:
         try:
             return str(self.driver.find_element(By.TAG_NAME, "body").text)

@@ -186,7 +186,7 @@ def test_what_is_deleted_is_in_the_trash_and_can_be_put_back(files: Page, mount:
     files.go("Trash")
     files.wait_text("a2.txt", "main")
     files.shot("trash")
-    files.press("Put a2.txt back")
+    files.press("Put back a2.txt")
     files.wait_text("The trash is empty.")
     assert (mount.path / "a2.txt").read_text() == "two"
 
