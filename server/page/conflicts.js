@@ -111,6 +111,9 @@ export class ConflictsView extends ListView {
 }
 
 function textWith(lines, name) {
-  const marked = lines.map(({ text, own }) => (own ? h("mark", {}, `${text}\n`) : `${text}\n`));
+  const marked = lines.map(({ text, own }, at) => {
+    const line = at === lines.length - 1 ? text : `${text}\n`;
+    return own && line !== "" ? h("mark", {}, line) : line;
+  });
   return h("pre", { tabindex: "0", role: "region", "aria-label": name }, ...marked);
 }

@@ -268,6 +268,11 @@ class Page:
         """Until this is written there."""
         self.wait_until(lambda: text in self.text(selector), f"{text!r} in {selector}", timeout_s)
 
+    def wait_picture(self, width_px: int) -> None:
+        """Until a dialog shows a picture of this width."""
+        width = "return document.querySelector('dialog img')?.naturalWidth"
+        self.wait_until(lambda: self.script(width) == width_px, f"a picture {width_px} wide")
+
     def wait_gone(self, selector: str, timeout_s: float = WAIT_S) -> None:
         """Until nothing matches any more."""
         self.wait_until(lambda: not self.all_css(selector), f"no {selector}", timeout_s)

@@ -43,7 +43,7 @@ def mount(world: World, page: Page) -> Mount:
 
 def _preview(page: Page) -> None:
     page.open_row("Lake.png")
-    page.wait_until(lambda: page.script("return document.querySelector('dialog img')?.naturalWidth") == 400, "the lake")
+    page.wait_picture(400)
 
 
 def _history(page: Page) -> None:

@@ -66,10 +66,10 @@ def test_pictures_are_shown_one_after_the_other(page: Page, mount: Mount) -> Non
         (mount.path / f"{number}.png").write_bytes(png(30 * number, 20, 200, 120, 30))
     page.wait_rows("1.png", "2.png", "3.png")
     page.open_row("2.png")
-    page.wait_until(lambda: page.script("return document.querySelector('dialog img')?.naturalWidth") == 60, "2.png")
+    page.wait_picture(60)
     page.shot("picture")
     page.keys(Keys.ARROW_RIGHT)
-    page.wait_until(lambda: page.script("return document.querySelector('dialog img')?.naturalWidth") == 90, "3.png")
+    page.wait_picture(90)
     assert not page.button("Next file").is_enabled()
     page.keys(Keys.ESCAPE)
     page.wait_gone("dialog")
@@ -162,7 +162,7 @@ def test_content_is_shown_after_the_service_worker_was_stopped(page: Page, mount
     page.driver.execute_cdp_cmd("ServiceWorker.enable", {})
     page.driver.execute_cdp_cmd("ServiceWorker.stopAllWorkers", {})
     page.open_row("1.png")
-    page.wait_until(lambda: page.script("return document.querySelector('dialog img')?.naturalWidth") == 40, "1.png")
+    page.wait_picture(40)
 
 
 def test_content_is_shown_and_downloaded_without_a_service_worker(page: Page, mount: Mount) -> None:
@@ -172,7 +172,7 @@ def test_content_is_shown_and_downloaded_without_a_service_worker(page: Page, mo
     page.driver.refresh()
     page.wait_rows("1.png")
     page.open_row("1.png")
-    page.wait_until(lambda: page.script("return document.querySelector('dialog img')?.naturalWidth") == 40, "1.png")
+    page.wait_picture(40)
     assert str(page.css("dialog img").get_attribute("src")).startswith("blob:")
     page.press("Download")
     assert page.downloaded("1.png") == (mount.path / "1.png").read_bytes()
