@@ -1,6 +1,7 @@
 /** What stands around every view: the bar with search, the workspaces, and the ways to the views. */
 
-import { h, icon, button, pictureButton } from "./dom.js";
+import { button, h, icon, pictureButton } from "./dom.js";
+import { Latest } from "./latest.js";
 import * as places from "./place.js";
 import { showSharing } from "./sharing.js";
 
@@ -16,7 +17,7 @@ export class Shell {
   #workspaces;
   #on;
   #workspace = null;
-  #counting = false;
+  #counting = new Latest(() => this.#count());
 
   /** `on` has logOut() and notes. */
   constructor(workspaces, user, on) {
@@ -73,9 +74,11 @@ export class Shell {
   }
 
   /** Say how many conflicts there are. */
-  async countConflicts() {
-    if (this.#counting) return;
-    this.#counting = true;
+  countConflicts() {
+    return this.#counting.run();
+  }
+
+  async #count() {
     const workspace = this.#workspace;
     try {
       const found = await workspace.conflicts();
@@ -84,8 +87,6 @@ export class Shell {
       this.conflicts.textContent = String(found.length);
     } catch {
       // Nobody asked: the view says what is wrong.
-    } finally {
-      this.#counting = false;
     }
   }
 

@@ -1,6 +1,6 @@
 /** How sizes, times and counts are written. Pure. */
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** Bytes, with three digits: "1.21 MiB". */
 export function size(bytes) {

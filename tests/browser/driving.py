@@ -7,6 +7,7 @@ conditions: each ends as soon as its condition holds, and fails with what the pa
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,6 @@ T = TypeVar("T")
 WAIT_S: Final = 20.0
 """For something to be shown: long, because a busy machine is no failure."""
 
-CHROMIUM: Final = "/usr/bin/chromium"
-CHROMEDRIVER: Final = "/usr/bin/chromedriver"
-
 WIDE: Final = (1280, 820)
 NARROW: Final = (390, 800)
 
@@ -37,7 +35,7 @@ NARROW: Final = (390, 800)
 def start(folder: Path) -> webdriver.Chrome:
     """A browser whose downloads go to a folder and that asks no other host for anything."""
     options = Options()
-    options.binary_location = CHROMIUM
+    options.binary_location = _program("chromium")
     for flag in (
         "--headless=new",
         "--no-sandbox",  # The tests run as root in a container; the page is ours.
@@ -62,7 +60,13 @@ def start(folder: Path) -> webdriver.Chrome:
         },
     )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    return webdriver.Chrome(options=options, service=Service(_program("chromedriver")))
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    assert found is not None, f"{name} is not installed: scripts/test installs it"
+    return found
 
 
 class Page:

@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.driving import NARROW, Page, findings
-from tests.browser.test_preview import png
+from tests.browser.pictures import png
 from tests.real.harness import Mount
 from tests.real.world import World
 
@@ -24,15 +24,10 @@ def mount(world: World, page: Page) -> Mount:
     mount = world.mount("laptop")
     for folder in ("Music", "Photos", "Projects", "Recipes"):
         (mount.path / folder).mkdir()
-    for name, size in (
-        ("Budget 2026.csv", 1834),
-        ("Concert.flac", 61_000),
-        ("Letter to Ann.txt", 912),
-        ("Lease.pdf", 48_200),
-    ):
+    for name, size in SIZES.items():
         (mount.path / name).write_bytes(NUMBERS.randbytes(size))
-    (mount.path / "Lake.png").write_bytes(png(400, 260, 70, 130, 180))
-    (mount.path / "Photos" / "copy.png").write_bytes(png(400, 260, 70, 130, 180))
+    (mount.path / "Lake.png").write_bytes(png(400, 260, lambda x, y: (70, 130, 180)))
+    (mount.path / "Photos" / "copy.png").write_bytes(png(400, 260, lambda x, y: (70, 130, 180)))
     (mount.path / "Photos" / "list.txt").write_text("a line that comes again\n" * 4000)
     with (mount.path / "Letter to Ann.txt").open("w") as file:
         file.write("Dear Ann,\n\nthe drive works.\n")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 import wave
-import zlib
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.driving import Page
+from tests.browser.pictures import Colour, png
 from tests.real.harness import Mount
 from tests.real.world import World
 
@@ -18,17 +17,8 @@ SECONDS = 120
 RATE = 44_100
 
 
-def png(width: int, height: int, red: int, green: int, blue: int) -> bytes:
-    """A picture of one colour."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    row = b"\0" + bytes((red, green, blue)) * width
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
-    )
+def _orange(x: int, y: int) -> Colour:
+    return 200, 120, 30
 
 
 def pdf(text: str) -> bytes:
@@ -63,7 +53,7 @@ def _audio(path: Path) -> None:
 
 def test_pictures_are_shown_one_after_the_other(page: Page, mount: Mount) -> None:
     for number in range(1, 4):
-        (mount.path / f"{number}.png").write_bytes(png(30 * number, 20, 200, 120, 30))
+        (mount.path / f"{number}.png").write_bytes(png(30 * number, 20, _orange))
     page.wait_rows("1.png", "2.png", "3.png")
     page.open_row("2.png")
     page.wait_picture(60)
@@ -157,7 +147,7 @@ def test_video_is_shown(page: Page, mount: Mount) -> None:
 
 
 def test_content_is_shown_after_the_service_worker_was_stopped(page: Page, mount: Mount) -> None:
-    (mount.path / "1.png").write_bytes(png(40, 20, 200, 120, 30))
+    (mount.path / "1.png").write_bytes(png(40, 20, _orange))
     page.wait_rows("1.png")
     page.driver.execute_cdp_cmd("ServiceWorker.enable", {})
     page.driver.execute_cdp_cmd("ServiceWorker.stopAllWorkers", {})
@@ -166,7 +156,7 @@ def test_content_is_shown_after_the_service_worker_was_stopped(page: Page, mount
 
 
 def test_content_is_shown_and_downloaded_without_a_service_worker(page: Page, mount: Mount) -> None:
-    (mount.path / "1.png").write_bytes(png(40, 20, 200, 120, 30))
+    (mount.path / "1.png").write_bytes(png(40, 20, _orange))
     page.driver.execute_cdp_cmd("Network.enable", {})
     page.driver.execute_cdp_cmd("Network.setBypassServiceWorker", {"bypass": True})
     page.driver.refresh()
