@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Router
+from starlette.routing import Mount, Route, Router
 
 from protocol.messages.wire import API
 from server import contents, openapi
 from server.describing import descriptions
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, archives, blocks, changes, feed, files, history, items, page, sessions, trash, tree
+from server.routes import accounts, blocks, changes, feed, history, items, page, sessions, trash, tree
 from server.service import Service
 from server.troubles import handlers
+
+ROUTES: Final[list[Route]] = [
+    *accounts.ROUTES,
+    *tree.ROUTES,
+    *changes.ROUTES,
+    *sessions.ROUTES,
+    *blocks.ROUTES,
+    *items.ROUTES,
+    *history.ROUTES,
+    *trash.ROUTES,
+    *feed.ROUTES,
+    *files.ROUTES,
+    *archives.ROUTES,
+]
+
+DESCRIPTIONS: Final = [*descriptions(ROUTES), *contents.DESCRIPTIONS]
+"""What the OpenAPI document has."""
 
 
 def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
-    routes = [
-        *(accounts.ROUTES + tree.ROUTES + changes.ROUTES + sessions.ROUTES + blocks.ROUTES),
-        *(items.ROUTES + history.ROUTES + trash.ROUTES + feed.ROUTES + files.ROUTES + archives.ROUTES),
-    ]
-    routes.append(openapi.route([*descriptions(routes), *contents.DESCRIPTIONS]))
+    routes = [*ROUTES, openapi.route(DESCRIPTIONS)]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],

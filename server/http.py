@@ -204,8 +204,11 @@ def number_query(request: Request, name: str, default: int | None, most: int = 1
 
 
 def limit_query(request: Request, default: int, most: int) -> int:
-    """How many are asked for, from 1 to ``most``; raises Trouble."""
-    return number_query(request, "limit", default, most) or 1
+    """How many are asked for, ``most`` of whom are given; raises Trouble."""
+    limit = number_query(request, "limit", default, most)
+    if not limit:
+        raise Trouble(problems.BAD_REQUEST, "limit is 1 or more")
+    return limit
 
 
 def flag_query(request: Request, name: str) -> bool:

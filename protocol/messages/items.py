@@ -105,15 +105,16 @@ class RemovedItem(Item, frozen=True, omit_defaults=False):
 
 
 class Trash(Message, frozen=True, omit_defaults=False):
-    """Some of what was removed, newest first. More is asked for with the last one's node."""
+    """Some of what was removed, newest first. Where there may be more, it is asked for after ``next``."""
 
     items: list[RemovedItem]
     more: bool
+    next: str | None
 
 
 class Found(Message, frozen=True, omit_defaults=False):
-    """Items whose names match, in no order that means something. ``next``: ask again after that for more, of which
-    there may be none; null: this was all."""
+    """Items whose names match, in no order that means something. Where there may be more, they are asked for after
+    ``next``."""
 
     items: list[Item]
     next: str | None

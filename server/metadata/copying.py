@@ -24,7 +24,7 @@ from server.metadata.naming import below_root
 from server.metadata.paths import place
 from server.metadata.unmounted import Editing
 
-STEP_COPIES: Final = 256
+STEP_COPIES: Final = 128
 """In one transaction, some tens of milliseconds, which everybody else's changes wait for."""
 
 _encode = msgspec.msgpack.Encoder().encode

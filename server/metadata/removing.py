@@ -17,7 +17,7 @@ from server.metadata.naming import below_root
 from server.metadata.paths import place
 from server.metadata.unmounted import Editing
 
-STEP_REMOVALS: Final = 256
+STEP_REMOVALS: Final = 128
 """In one transaction, some tens of milliseconds, which everybody else's changes wait for."""
 
 
@@ -61,9 +61,9 @@ def remove_some(edit: Editing, ahead: Sequence[Doomed], most: int = STEP_REMOVAL
         for inner_name, node, kind in entries:
             if kind == Kind.FOLDER:
                 trail.append((folder, inner_name, node))
-                break
-            edit.apply(Unlink(doomed.time_ns, folder, inner_name, node))
-            most -= 1
+            else:
+                edit.apply(Unlink(doomed.time_ns, folder, inner_name, node))
+                most -= 1
         if not entries:
             edit.apply(Rmdir(doomed.time_ns, parent, name, folder))
             trail.pop()

@@ -15,8 +15,8 @@ from server.metadata import tree
 from server.metadata.items import item_of, last_path
 from server.metadata.store import Transaction
 
-SCAN_ENTRIES: Final = 100_000
-"""About a tenth of a second of a reading thread."""
+SCAN_ENTRIES: Final = 50_000
+"""Some tenths of a second of a reading thread, of which there are two."""
 
 _CHUNK: Final = 2_000
 

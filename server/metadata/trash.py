@@ -5,6 +5,8 @@ back. What was removed *with* a folder isn't listed, and comes back with it: tha
 most ``TOGETHER_NS`` before the folder itself went (a folder is empty when it goes, and ``rm -r`` on a mount empties it
 file by file). Of several that had one name, the one that went last comes back, and the others stay in the trash.
 
+A file that had several names comes back under the one that it lost last.
+
 Something comes back where it was, and the folders above it with it. Where its name is taken by now, it gets a name that
 says when it came back.
 """
@@ -25,38 +27,50 @@ from server.metadata.conflicts import free_restored_name
 from server.metadata.editing import AS_ASKED, Edit, Outcome
 from server.metadata.items import item_of, last_path
 from server.metadata.returning import place_of
-from server.metadata.store import Transaction
+from server.metadata.store import Row, Transaction
 from server.metadata.tree import NoSuchNode
 from server.metadata.unmounted import Editing
 
 TOGETHER_NS: Final = 10 * 60 * 10**9
 """Ten minutes: `rm -r` of a large folder takes its time. A folder that somebody emptied earlier comes back empty."""
 
-STEP_RETURNS: Final = 256
+STEP_RETURNS: Final = 128
 """In one transaction, some tens of milliseconds, which everybody else's changes wait for."""
 
+SCAN_REMOVED: Final = 50_000
+"""Looked at for one page, some tenths of a second: of a large folder that was removed, all but it is passed over."""
+
 _HAS_CONTENT: Final = "n.nlink = 0 AND (n.kind <> 'file' OR n.version > 0)"
+_REMOVED: Final = (
+    f"WHERE n.workspace = ? AND {_HAS_CONTENT} AND (n.removed_seq, n.id) < (?, ?)"
+    " ORDER BY n.removed_seq DESC, n.id DESC"
+)
 
 
-def trash(tx: Transaction, workspace: WorkspaceId, after: NodeId | None, limit: int) -> Trash:
+def trash(tx: Transaction, workspace: WorkspaceId, after: NodeId | None, limit: int, scan: int = SCAN_REMOVED) -> Trash:
     """What was removed before the node ``after`` was, newest first."""
     # A node keeps its place in the order when it is back in the tree, so pages go on from it.
     row = tx.one(
         "SELECT removed_seq, id FROM nodes WHERE workspace = ? AND id = ? AND removed_seq IS NOT NULL",
         (workspace, after),
     )
-    seq, node = (1 << 62, 0) if after is None else row or (-1, 0)
+    place = (1 << 62, 0) if after is None else row or (-1, 0)
     rows = tx.all(
-        "SELECT n.id, c.at_ns, d.name, u.name FROM nodes n"
-        " LEFT JOIN nodes p ON p.workspace = n.workspace AND p.id = n.last_parent AND p.nlink = 0"
-        " LEFT JOIN changes c ON c.workspace = n.workspace AND c.seq = n.removed_seq"
+        "SELECT n.id, c.at_ns, d.name, u.name"
+        f" FROM (SELECT n.id, n.last_parent, n.removed_seq, n.ctime_ns FROM nodes n {_REMOVED} LIMIT ?) n"
+        " LEFT JOIN nodes p ON p.workspace = ? AND p.id = n.last_parent AND p.nlink = 0"
+        " LEFT JOIN changes c ON c.workspace = ? AND c.seq = n.removed_seq"
         " LEFT JOIN devices d ON d.id = c.device LEFT JOIN users u ON u.id = d.user_id"
-        f" WHERE n.workspace = ? AND {_HAS_CONTENT} AND (n.removed_seq, n.id) < (?, ?)"
-        " AND (p.id IS NULL OR n.ctime_ns < p.ctime_ns - ?)"
+        " WHERE p.id IS NULL OR n.ctime_ns < p.ctime_ns - ?"
         " ORDER BY n.removed_seq DESC, n.id DESC LIMIT ?",
-        (workspace, seq, node, TOGETHER_NS, limit + 1),
+        (workspace, *place, scan, workspace, workspace, TOGETHER_NS, limit + 1),
     )
-    return Trash([_removed(tx, workspace, *row) for row in rows[:limit]], len(rows) > limit)
+    if len(rows) > limit:
+        last: Row | None = rows[limit - 1]
+    else:
+        last = tx.one(f"SELECT n.id FROM nodes n {_REMOVED} LIMIT 1 OFFSET ?", (workspace, *place, scan - 1))
+    items = [_removed(tx, workspace, *row) for row in rows[:limit]]
+    return Trash(items, last is not None, None if last is None else str(last[0]))
 
 
 def _removed(

@@ -37,7 +37,7 @@ from protocol.messages.accounts import (
 from protocol.messages.wire import API
 from protocol.version import VERSION
 from server.describing import Parameter, operation
-from server.http import message, no_content, raw_query, reply, workspace_of
+from server.http import flag_query, message, no_content, reply, workspace_of
 from server.metadata import accounts
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
@@ -146,10 +146,11 @@ async def set_password(request: Request) -> Response:
 
 async def list_devices(request: Request) -> Response:
     """One's own; for admins, with ``all=1``, everybody's."""
+    everybodys = flag_query(request, "all")
 
     def work(tx: Transaction) -> Devices:
-        who = admin(tx, request) if raw_query(request, "all") == "1" else caller(tx, request)
-        return Devices(accounts.list_devices(tx, None if raw_query(request, "all") == "1" else who.user))
+        who = admin(tx, request) if everybodys else caller(tx, request)
+        return Devices(accounts.list_devices(tx, None if everybodys else who.user))
 
     return reply(request, await service_of(request).metadata.read(work))
 

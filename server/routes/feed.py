@@ -52,8 +52,8 @@ ROUTES = [
             ),
             Parameter(
                 "wait_s",
-                {"type": "number", "minimum": 0, "maximum": POLL_MAX_S, "default": 0},
-                "How many seconds to wait for a change.",
+                {"type": "number", "minimum": 0, "default": 0},
+                f"How many seconds to wait for a change, {POLL_MAX_S:g} at the most.",
             ),
             LIMIT,
         ],

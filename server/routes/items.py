@@ -33,7 +33,7 @@ from server.settling import edit_as_asked, edit_in_steps, read
 from server.troubles import Trouble
 
 LIMIT: Final = Parameter(
-    "limit", {"type": "integer", "minimum": 1, "maximum": ITEMS_PAGE_MAX, "default": ITEMS_PAGE}, "How many at most."
+    "limit", {"type": "integer", "minimum": 1, "default": ITEMS_PAGE}, f"How many at most; {ITEMS_PAGE_MAX} are given."
 )
 FLAG: Final = {"type": "integer", "enum": [0, 1], "default": 0}
 PARENTS: Final = Parameter("parents", FLAG, "1: make the folders above it that are not there.")
@@ -57,7 +57,7 @@ async def folder(request: Request) -> Response:
 
 async def find(request: Request) -> Response:
     """Items whose name contains a text, whatever its case. A page can hold few items, or none, and have a next one:
-    one request looks through 100,000 names at most."""
+    one request looks through 50,000 names at most."""
     workspace, part = workspace_of(request), text_query(request, "q", SEARCH_MAX_BYTES)
     if not part:
         raise Trouble(problems.BAD_REQUEST, "q is a part of a name")

@@ -41,7 +41,7 @@ ROUTES = [
         listing,
         gives=Trash,
         query=[
-            Parameter("after", {"type": "integer", "minimum": 1}, "The node of the page before's last item."),
+            Parameter("after", {"type": "integer", "minimum": 1}, "The page before's next."),
             LIMIT,
         ],
         fails=IN_A_WORKSPACE,

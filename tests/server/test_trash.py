@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.ids import NodeId
 from protocol.messages.accounts import Role
 from server.metadata import invariants, pruning
-from server.metadata.trash import STEP_RETURNS, TOGETHER_NS
+from server.metadata.trash import STEP_RETURNS, TOGETHER_NS, trash
 from tests.server.tree import Tree, ok, paths
 from tests.server.world import NOW_NS, Client, World, problem
 
@@ -32,7 +33,7 @@ async def test_what_was_removed_is_listed_newest_first_in_pages(tree: Tree) -> N
         await tree.unlink(name)
     page = await tree.ask("trash", limit=2)
     assert (paths(page["items"]), page["more"]) == (["a", "c"], True)
-    rest = await tree.ask("trash", limit=2, after=page["items"][-1]["node"])
+    rest = await tree.ask("trash", limit=2, after=page["next"])
     assert (paths(rest["items"]), rest["more"]) == (["b"], False)
 
 
@@ -42,6 +43,22 @@ async def test_a_page_goes_on_where_what_it_goes_on_from_is_back(tree: Tree) -> 
         await tree.unlink(name)
     await bring_back(tree, nodes[1])
     assert paths((await tree.ask("trash", after=nodes[1]))["items"]) == ["a"]
+
+
+async def test_one_request_looks_through_so_much_at_most(world: World, tree: Tree) -> None:
+    await tree.folder("a")
+    for number in range(4):
+        await tree.file(f"a/{number}", b"content")
+    old = await tree.file("old", b"content")
+    await tree.unlink("old")
+    await tree.call("DELETE", "folders/a?recursive=1")
+    space = tree.client.workspace
+    page = await world.metadata.read(lambda tx: trash(tx, space, None, 10, scan=3))
+    assert ([item.path for item in page.items], page.more) == (["a"], True)
+    rest = await world.metadata.read(lambda tx: trash(tx, space, NodeId(int(page.next or 0)), 10, scan=3))
+    assert ([item.node for item in rest.items], rest.next) == ([str(old)], str(old))
+    last = await world.metadata.read(lambda tx: trash(tx, space, old, 10, scan=3))
+    assert (last.items, last.more, last.next) == ([], False, None)
 
 
 async def test_it_says_who_removed_it_and_when(world: World, tree: Tree) -> None:

@@ -20,8 +20,10 @@ from tests.server.world import NOW_NS, Client, commit
 class Tree:
     """``client``, who has no session, speaks in JSON as people do; ``maker`` is the same without it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, mode: int = 0o640) -> None:
+        """``mode`` is that of new files."""
         self.client = client
+        self._mode = mode
         self._ids = count(100)
         self._nodes: dict[str, NodeId] = {"": ROOT_NODE}
 
@@ -65,7 +67,7 @@ class Tree:
     async def _create(self, path: str, kind: Kind, target: bytes = b"") -> NodeId:
         folder, _, name = path.rpartition("/")
         node = NodeId(next(self._ids))
-        mode = 0o750 if kind is Kind.FOLDER else 0o640
+        mode = 0o750 if kind is Kind.FOLDER else self._mode
         parent = self._nodes[folder]
         await self._do(Create(NOW_NS, parent, name.encode(), node, kind, mode, 7, 8, target=target))
         self._nodes[path] = node

@@ -1,0 +1,107 @@
+"""Random requests by the OpenAPI document to a real server: nothing but documented answers comes, and no 5xx.
+
+Most requests are about a workspace and names that are there; else nothing but 404 would be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import hypothesis
+import msgspec
+import requests
+import schemathesis
+from hypothesis import strategies
+from schemathesis import GenerationMode, checks
+from schemathesis.core.parameters import ParameterLocation
+
+from protocol.messages.accounts import Login, LoginReply, Workspaces
+from server.app import ROUTES
+from server.describing import descriptions
+from tests.real.harness import Server
+
+NAMES: Final = ("folder", "new", "é", "")
+ROUTED: Final = [one.name for one in descriptions(ROUTES)]
+"""The operations that this server has routes for."""
+
+_MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+_TIMEOUT_S: Final = 30.0
+_NAMES = strategies.sampled_from(NAMES) | strategies.none()
+
+
+class Target(NamedTuple):
+    """A server, what it says of itself, and who asks."""
+
+    server: Server
+    schema: schemathesis.BaseSchema
+    token: str
+    spare: str
+    """A token that may be revoked."""
+    workspace: str
+
+    def check(self, name: str, examples: int, seed: int) -> None:
+        """Random requests of one operation; raises an AssertionError that says how to repeat the one that failed."""
+        operation = self.schema.find_operation_by_id(name)
+        token = self.spare if name == "logout" else self.token
+
+        @hypothesis.seed(seed)
+        @hypothesis.settings(
+            max_examples=examples, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        )
+        @hypothesis.given(strategies.one_of([operation.as_strategy(generation_mode=mode) for mode in _MODES]), _NAMES)
+        def one(case: schemathesis.Case, known: str | None) -> None:
+            broken = _broken(case)
+            if ParameterLocation.PATH not in broken:
+                self._aim(case, known)
+            # What is sought here may not be there, whatever the document says of its form.
+            excluded = [checks.positive_data_acceptance]
+            if broken & {ParameterLocation.PATH, ParameterLocation.HEADER}:
+                excluded.append(checks.negative_data_rejection)  # The token is put right.
+            headers = {"Authorization": f"Bearer {token}"}
+            response = case.call(base_url=self.server.url, headers=headers, timeout=_TIMEOUT_S)
+            case.validate_response(response, excluded_checks=excluded)
+
+        one()
+
+    def _aim(self, case: schemathesis.Case, known: str | None) -> None:
+        if "workspace" in case.path_parameters:
+            case.path_parameters["workspace"] = self.workspace
+        if "path" in case.path_parameters and known is not None:
+            case.path_parameters["path"] = known
+        if isinstance(case.body, dict) and known is not None:
+            case.body |= {field: known for field in ("from", "path") if isinstance(case.body.get(field), str)}
+
+
+def _broken(case: schemathesis.Case) -> set[ParameterLocation]:
+    """The parts of a request that are not as the document has them."""
+    if case.meta is None:
+        return set()
+    return {where for where, info in case.meta.components.items() if info.mode is GenerationMode.NEGATIVE}
+
+
+@contextmanager
+def target(folder: Path) -> Iterator[Target]:
+    """A server on which there is a folder, and another was removed."""
+    server = Server(folder).start()
+    try:
+        token, spare = _login(server, "fuzz"), _login(server, "spare")
+        ask = {"Authorization": f"Bearer {token}"}
+        answer = requests.get(f"{server.url}/v1/workspaces", headers=ask, timeout=_TIMEOUT_S)
+        [workspace] = msgspec.json.decode(answer.content, type=Workspaces).workspaces
+        base = f"{server.url}/v1/workspaces/{workspace.id}/folders"
+        for name in ("folder", "folder/inner", "removed"):
+            requests.put(f"{base}/{name}", headers=ask, timeout=_TIMEOUT_S).raise_for_status()
+        requests.delete(f"{base}/removed", headers=ask, timeout=_TIMEOUT_S).raise_for_status()
+        document = requests.get(f"{server.url}/v1/openapi.json", timeout=_TIMEOUT_S).json()
+        yield Target(server, schemathesis.openapi.from_dict(document), token, spare, workspace.id)
+    finally:
+        server.close()
+
+
+def _login(server: Server, device: str) -> str:
+    given = Login("admin", server.admin_password_file.read_text().strip(), device)
+    answer = requests.post(f"{server.url}/v1/login", data=msgspec.json.encode(given), timeout=_TIMEOUT_S)
+    return msgspec.json.decode(answer.content, type=LoginReply).token
