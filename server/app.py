@@ -13,7 +13,7 @@ from server import contents, openapi
 from server.describing import descriptions
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, blocks, changes, feed, history, items, page, sessions, trash, tree
+from server.routes import accounts, archives, blocks, changes, feed, files, history, items, page, sessions, trash, tree
 from server.service import Service
 from server.troubles import handlers
 

@@ -3,7 +3,7 @@
 Knows ``BlockCare`` and chunking; knows nothing of HTTP, names or versions.
 
 Invariants: the pieces are those that cutting the whole stream at once gives, so that what a mount has written is not
-stored again; of a stream of any length WINDOW_BYTES are collected while as many are sealed and stored.
+stored again; of a stream of any length WINDOW_BYTES are collected while STORING windows are sealed and stored.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from server.nurseries import together
 
 WINDOW_BYTES: Final = 2 * BLOCK_MAX_BYTES
 """Cut at once: always more than one block."""
+
+STORING: Final = 2
+"""Windows: while the last blocks of one wait for the disk, the next one's are sealed."""
 
 INLINE_PLAIN_MAX_BYTES: Final = MIB
 """A content up to so long is sealed to see whether it fits into its commit."""
@@ -84,9 +87,7 @@ class _Writer:
         self._keys = keys
         self._allow = allow
         self._pieces: list[Piece] = []
-        self._stored = trio.Event()
-        """The windows before this one."""
-        self._stored.set()
+        self._storing = trio.Semaphore(STORING)
 
     async def advance(self, nursery: trio.Nursery, *, is_end: bool) -> None:
         """Cut the window, keep what may be cut elsewhere when more has come, and let the others be stored."""
@@ -95,12 +96,11 @@ class _Writer:
         if len(self._pieces) > MANIFEST_MAX_PIECES:
             raise TooLong(f"a file has at most {MANIFEST_MAX_PIECES} blocks")
         self.window = self.window[cut_bytes:]
-        await self._stored.wait()
-        self._stored = trio.Event()
-        nursery.start_soon(self._store, made.blocks, self._stored)
+        await self._storing.acquire()
+        nursery.start_soon(self._store, made.blocks)
 
     async def end(self, nursery: trio.Nursery) -> Written:
-        """The stream has ended."""
+        """The stream has ended; when the nursery has, too, all of it is stored."""
         if not self._pieces and len(self.window) <= INLINE_PLAIN_MAX_BYTES:
             in_place = len(self.window) <= _IN_PLACE_BYTES
             small = self._small() if in_place else await self._care.work(self._small)
@@ -108,12 +108,11 @@ class _Writer:
                 return small
         if self.window:
             await self.advance(nursery, is_end=True)
-        await self._stored.wait()
         return Written(Manifest.of(self._pieces))
 
-    async def _store(self, blocks: dict[BlockId, Buffer], stored: trio.Event) -> None:
+    async def _store(self, blocks: dict[BlockId, Buffer]) -> None:
         await self._care.keep(self._workspace, self._keys, blocks, self._allow)
-        stored.set()
+        self._storing.release()
 
     # ── in workers ──
 

@@ -26,6 +26,7 @@ from server.content.reading import Part, read
 from server.metadata.items import shown
 from server.ranges import ByteRange
 from server.service import Service
+from server.shares import asker_of
 
 _SMALL_BYTES: Final = 64 * KIB
 """So much waits for no place."""
@@ -110,7 +111,7 @@ class Download(Response):
 
         async with AsyncExitStack() as stack:
             if self._length > _SMALL_BYTES and self._has_body:
-                await stack.enter_async_context(self._service.places.downloads)
+                await stack.enter_async_context(self._service.places.downloads.place(asker_of(scope)))
             for piece in self._pieces if self._has_body else []:
                 if isinstance(piece, bytes):
                     await take(piece)
