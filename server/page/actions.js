@@ -103,6 +103,12 @@ export class Actions {
     }
   }
 
+  /** Download a version of a file. */
+  downloadVersion(item, version) {
+    const url = this.#workspace.downloadUrl(item.path, version);
+    return this.#tried(`Version ${version} was not downloaded`, () => this.#content.download(url, item.name));
+  }
+
   /** Let a version be the newest. */
   async restore(item, version) {
     return this.#tried(`${item.name} was not restored`, async () => {

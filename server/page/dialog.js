@@ -9,8 +9,9 @@ import { h, pictureButton } from "./dom.js";
 export function open(title, content, { className = "", heading = [] } = {}) {
   const before = document.activeElement;
   const close = pictureButton("Close", "close", () => dialog.close());
-  const name = h("h2", { id: "dialog-title" }, title);
-  const dialog = h("dialog", { class: className, "aria-labelledby": "dialog-title" }, h("header", {}, name, ...heading, close), content);
+  const id = `title-${document.querySelectorAll("dialog").length}`; // One can be open above another.
+  const name = h("h2", { id }, title);
+  const dialog = h("dialog", { class: className, "aria-labelledby": id }, h("header", {}, name, ...heading, close), content);
   document.body.append(dialog);
   const closed = new Promise((resolve) => {
     dialog.addEventListener("close", () => {

@@ -1,5 +1,6 @@
 /**
  * The live end of the page: follows a workspace's changes by the long poll, as mounts do, and says what they touched.
+ * A page that nobody sees asks nothing: a browser has six connections to a server for all of its tabs.
  */
 
 const WAIT_S = 25;
@@ -25,6 +26,7 @@ export class Following {
     let after = this.#workspace.seq;
     let failures = 0;
     while (!signal.aborted) {
+      await visible(signal);
       try {
         const news = await this.#workspace.changes(after, failures > 0 ? 0 : WAIT_S, signal);
         if (failures > 0) this.#on.reached(true);
@@ -51,6 +53,15 @@ function touchedBy(notices) {
     for (const [node] of [...nodes, ...entries]) touched.add(String(node));
   }
   return touched;
+}
+
+/** Wait until the page is seen. */
+function visible(signal) {
+  if (!document.hidden) return undefined;
+  return new Promise((resolve) => {
+    document.addEventListener("visibilitychange", resolve, { once: true, signal });
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 }
 
 /** Wait, or until the browser says that it is online again. */

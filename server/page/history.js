@@ -36,8 +36,7 @@ export function showHistory(view, item) {
     const by = [version.user, version.device].filter(Boolean).join(", ");
     const isHead = number === head.version;
     const look = button("Look", null, () => show(number), { "aria-label": `Look at version ${number}` });
-    const url = workspace.downloadUrl(item.path, number);
-    const download = button("Download", null, () => parts.content.download(url, item.name), { "aria-label": `Download version ${number}` });
+    const download = button("Download", null, () => actions.downloadVersion(item, number), { "aria-label": `Download version ${number}` });
     const restore = button("Restore", null, () => bringBack(head, number), { "aria-label": `Restore version ${number}` });
     return h(
       "li",

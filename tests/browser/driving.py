@@ -183,6 +183,10 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **point, "data": data})
 
+    def drag(self, element: WebElement, target: WebElement) -> None:
+        """With the mouse."""
+        ActionChains(self.driver).drag_and_drop(element, target).perform()
+
     # ── looking ──
 
     def crumbs(self) -> list[str]:

@@ -88,4 +88,4 @@ def test_who_does_not_exist_can_not_be_shared_with(page: Page) -> None:
     page.press("Share")
     page.field("User name").send_keys("nobody")
     page.css("dialog form button.main").click()
-    page.wait_text("no such user", "dialog")
+    page.wait_text("There is no user 'nobody'.", "dialog")

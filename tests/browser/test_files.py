@@ -159,6 +159,17 @@ def test_files_are_moved_by_the_folder_dialog_and_back(files: Page, mount: Mount
     files.wait_rows("photos", "a2.txt", "a10.txt")
 
 
+def test_files_are_dragged_into_a_folder_and_up_by_a_crumb(files: Page, mount: Mount) -> None:
+    files.select("a2.txt", "a10.txt")
+    files.drag(files.row("a2.txt"), files.row("photos"))
+    files.wait_rows("photos")
+    files.open_row("photos")
+    files.wait_rows("summer", "a2.txt", "a10.txt")
+    files.drag(files.row("a10.txt"), files.css("main .crumbs a"))
+    files.wait_rows("summer", "a2.txt")
+    assert (mount.path / "a10.txt").read_text() == "ten" * 100
+
+
 def test_a_copy_beside_its_original_gets_another_name(files: Page, mount: Mount) -> None:
     files.select("a2.txt")
     files.press("Copy")
@@ -210,6 +221,15 @@ def test_a_folder_is_downloaded_as_a_zip(files: Page) -> None:
 
 
 # ── history ──
+
+
+def test_an_earlier_version_is_downloaded(files: Page, mount: Mount) -> None:
+    (mount.path / "a2.txt").write_text("three")
+    files.wait_until(lambda: "5 bytes" in files.row("a2.txt").text, "the new size")
+    files.select("a2.txt")
+    files.press("History")
+    files.press("Download version 1")
+    assert files.downloaded("a2.txt") == b"two"
 
 
 def test_an_earlier_version_is_looked_at_and_restored(files: Page, mount: Mount) -> None:
