@@ -31,7 +31,11 @@ export class Actions {
 
   /** The new path, or null. */
   async rename(item) {
-    const name = await askLine("Rename", `New name of ${item.name}`, { value: item.name, action: "Rename", complaint: paths.complaint });
+    const name = await askLine("Rename", `New name of ${item.name}`, {
+      value: item.name,
+      action: "Rename",
+      complaint: paths.complaint,
+    });
     if (name === null || name === item.name) return null;
     const to = paths.below(paths.parent(item.path), paths.encoded(name));
     return this.#tried(`${item.name} was not renamed`, async () => {
@@ -49,7 +53,9 @@ export class Actions {
 
   /** Move into a folder. */
   async moveTo(items, folder) {
-    const moving = items.filter(({ path, kind }) => paths.parent(path) !== folder && !(kind === "folder" && paths.isWithin(folder, path)));
+    const moving = items.filter(
+      ({ path, kind }) => paths.parent(path) !== folder && !(kind === "folder" && paths.isWithin(folder, path)),
+    );
     if (moving.length === 0) return;
     const moved = [];
     await this.#each(moving, "was not moved", async (item) => {
@@ -59,9 +65,12 @@ export class Actions {
     });
     if (moved.length === 0) return;
     const where = folder === "" ? this.#workspace.name : paths.shown(paths.last(folder));
-    this.#notes.done(`Moved ${moved.length === moving.length ? named(moving) : count(moved.length, "item")} to ${where}`, async () => {
-      for (const [from, to] of moved.toReversed()) await this.#workspace.move(to, from);
-    });
+    this.#notes.done(
+      `Moved ${moved.length === moving.length ? named(moving) : count(moved.length, "item")} to ${where}`,
+      async () => {
+        for (const [from, to] of moved.toReversed()) await this.#workspace.move(to, from);
+      },
+    );
   }
 
   /** Ask where to, and copy: no content moves for that. */
@@ -113,7 +122,9 @@ export class Actions {
   async restore(item, version) {
     return this.#tried(`${item.name} was not restored`, async () => {
       const restored = await this.#workspace.restore(item.path, version);
-      this.#notes.done(`${item.name} is as it was in version ${version}`, () => this.#workspace.restore(item.path, item.version));
+      this.#notes.done(`${item.name} is as it was in version ${version}`, () =>
+        this.#workspace.restore(item.path, item.version),
+      );
       return restored;
     });
   }

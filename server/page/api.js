@@ -18,7 +18,9 @@ const OFFLINE = "The server does not answer. Is it running, and is this device o
 
 /** What a text of JSON says, long whole numbers as strings. */
 export function decode(text) {
-  const exact = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (found) => (found[0] === '"' ? found : `"${found}"`));
+  const exact = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (found) =>
+    found[0] === '"' ? found : `"${found}"`,
+  );
   return JSON.parse(exact);
 }
 

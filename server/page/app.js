@@ -22,7 +22,9 @@ class App {
   #page = document.getElementById("page");
   #login = new Login();
   #notes = new Notes();
-  #api = new Api(this.#login, () => this.#loggedOut("You are logged out: this browser was revoked, or its log-in ended."));
+  #api = new Api(this.#login, () =>
+    this.#loggedOut("You are logged out: this browser was revoked, or its log-in ended."),
+  );
   #content = new Content(this.#api, this.#login, (error) => this.#notes.failed("The download failed", error));
   #panel = new UploadPanel();
   #uploads = new Uploads(this.#api, () => this.#panel.changed());
@@ -94,7 +96,10 @@ class App {
   #go() {
     if (this.#shell === null) return;
     const place = places.read(location.hash);
-    const workspace = this.#workspaces.find(({ id }) => id === place?.workspace) ?? this.#workspaces.find(({ isDefault }) => isDefault) ?? this.#workspaces[0];
+    const workspace =
+      this.#workspaces.find(({ id }) => id === place?.workspace) ??
+      this.#workspaces.find(({ isDefault }) => isDefault) ??
+      this.#workspaces[0];
     if (place === null || place.workspace !== workspace.id) {
       history.replaceState(null, "", places.address(places.FILES, workspace.id));
       return this.#go();

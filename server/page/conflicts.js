@@ -14,7 +14,12 @@ export class ConflictsView extends ListView {
   #release = [];
 
   constructor(parts, workspace) {
-    super(parts, workspace, "Conflicts", "Two devices changed one file before they heard of each other. Both contents are kept; choose which stays.");
+    super(
+      parts,
+      workspace,
+      "Conflicts",
+      "Two devices changed one file before they heard of each other. Both contents are kept; choose which stays.",
+    );
   }
 
   async load() {
@@ -38,10 +43,17 @@ export class ConflictsView extends ListView {
   async #compared(copy) {
     const path = copy.path.map(paths.encodedBytes).join("/");
     const theirs = copy.original ? await this.#item(copy.original.path.map(paths.encodedBytes).join("/")) : null;
-    const mine = { path, name: paths.shown(paths.last(path)), kind: copy.kind, size: copy.size, mtime_ns: copy.committed_ns || copy.mtime_ns };
+    const mine = {
+      path,
+      name: paths.shown(paths.last(path)),
+      kind: copy.kind,
+      size: copy.size,
+      mtime_ns: copy.committed_ns || copy.mtime_ns,
+    };
     const title = theirs?.name ?? mine.name;
     const [left, right] = await this.#bodies(theirs, mine);
-    const choose = (keep) => () => this.doing(`The conflict over ${title} goes on`, () => this.#resolve(copy, keep, title));
+    const choose = (keep) => () =>
+      this.doing(`The conflict over ${title} goes on`, () => this.#resolve(copy, keep, title));
     const canReplace = copy.kind === "file" && (theirs === null || theirs.kind === "file");
     const may = this.workspace.mayChange;
     const element = h(
@@ -51,10 +63,33 @@ export class ConflictsView extends ListView {
       h(
         "div",
         { class: "sides" },
-        this.#side("Under the name now", theirs, left.element, may && theirs && button("Keep this one", null, choose("theirs"), { "aria-label": `Keep this one, under the name ${title}` })),
-        this.#side(copy.device ? `From ${copy.device}` : "The conflict copy", mine, right.element, may && canReplace && button("Keep this one", null, choose("mine"), { "aria-label": `Keep this one, the conflict copy of ${title}` })),
+        this.#side(
+          "Under the name now",
+          theirs,
+          left.element,
+          may &&
+            theirs &&
+            button("Keep this one", null, choose("theirs"), { "aria-label": `Keep this one, under the name ${title}` }),
+        ),
+        this.#side(
+          copy.device ? `From ${copy.device}` : "The conflict copy",
+          mine,
+          right.element,
+          may &&
+            canReplace &&
+            button("Keep this one", null, choose("mine"), {
+              "aria-label": `Keep this one, the conflict copy of ${title}`,
+            }),
+        ),
       ),
-      may && h("footer", {}, button("Keep both as files of their own", null, choose("both"), { "aria-label": `Keep both as files of their own: ${title}` })),
+      may &&
+        h(
+          "footer",
+          {},
+          button("Keep both as files of their own", null, choose("both"), {
+            "aria-label": `Keep both as files of their own: ${title}`,
+          }),
+        ),
     );
     return { element, release: [left.release, right.release] };
   }
@@ -66,7 +101,13 @@ export class ConflictsView extends ListView {
       {},
       h("h3", {}, heading),
       item && h("p", { class: "says" }, item.name),
-      item && h("p", { class: "says" }, item.kind === "file" ? `${size(item.size)}, ` : "", timeElement(exactly(moment), moment.toISOString())),
+      item &&
+        h(
+          "p",
+          { class: "says" },
+          item.kind === "file" ? `${size(item.size)}, ` : "",
+          timeElement(exactly(moment), moment.toISOString()),
+        ),
       h("div", { class: "shown" }, body),
       action,
     );
@@ -75,7 +116,11 @@ export class ConflictsView extends ListView {
   async #bodies(theirs, mine) {
     const texts = await Promise.all([theirs, mine].map((item) => this.#text(item)));
     const marked = texts.every((text) => text !== null) ? difference(...texts) : null;
-    if (marked !== null) return [marked.left, marked.right].map((lines, at) => ({ element: textWith(lines, [theirs, mine][at].name), release() {} }));
+    if (marked !== null)
+      return [marked.left, marked.right].map((lines, at) => ({
+        element: textWith(lines, [theirs, mine][at].name),
+        release() {},
+      }));
     return Promise.all([theirs, mine].map((item) => this.#body(item)));
   }
 
@@ -86,7 +131,8 @@ export class ConflictsView extends ListView {
   }
 
   async #text(item) {
-    if (item?.kind !== "file" || item.size > TEXT_MOST || !["text", "unknown"].includes(kindOf(item.name).how)) return null;
+    if (item?.kind !== "file" || item.size > TEXT_MOST || !["text", "unknown"].includes(kindOf(item.name).how))
+      return null;
     try {
       return textOf(await this.parts.content.bytes(this.workspace.contentUrl(item.path), TEXT_MOST));
     } catch {
@@ -105,7 +151,11 @@ export class ConflictsView extends ListView {
 
   async #resolve(copy, keep, title) {
     await this.workspace.resolve(copy, keep);
-    const said = { mine: `Kept the conflict copy of ${title}`, theirs: `Kept ${title}; the conflict copy is in the trash`, both: `Kept both of ${title}` };
+    const said = {
+      mine: `Kept the conflict copy of ${title}`,
+      theirs: `Kept ${title}; the conflict copy is in the trash`,
+      both: `Kept both of ${title}`,
+    };
     this.parts.notes.say(said[keep]);
   }
 }

@@ -62,7 +62,9 @@ export class Content {
   /** The first bytes of a content. Throws Problem. */
   async bytes(url, most) {
     try {
-      const response = await this.#api.send("GET", url.slice("/v1".length), { headers: { Range: `bytes=0-${most - 1}` } });
+      const response = await this.#api.send("GET", url.slice("/v1".length), {
+        headers: { Range: `bytes=0-${most - 1}` },
+      });
       return new Uint8Array(await response.arrayBuffer());
     } catch (error) {
       if (error.status === RANGE_OF_NOTHING) return new Uint8Array();
@@ -92,7 +94,8 @@ export class Content {
 
   #told({ data, ports }) {
     if (data.token !== undefined) ports[0].postMessage(this.#login.token);
-    if (data.download !== undefined) ports[0].postMessage(this.#expected.delete(data.download) ? this.#login.token : null);
+    if (data.download !== undefined)
+      ports[0].postMessage(this.#expected.delete(data.download) ? this.#login.token : null);
     if (data.failed !== undefined) this.#onFailure(data.status === 0 ? unanswered() : problem(data.status, data.text));
   }
 }

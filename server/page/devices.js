@@ -11,14 +11,21 @@ export class DevicesView extends ListView {
 
   /** `own` is the id of this browser's device. */
   constructor(parts, workspace, api, own) {
-    super(parts, workspace, "Devices", "Every mount and browser that is logged in as you. One that is revoked can't read or change anything any more.");
+    super(
+      parts,
+      workspace,
+      "Devices",
+      "Every mount and browser that is logged in as you. One that is revoked can't read or change anything any more.",
+    );
     this.#api = api;
     this.#own = own;
   }
 
   async load() {
     const { devices } = await this.#api.ask("GET", "/devices");
-    const active = devices.filter(({ revoked }) => !revoked).toSorted((one, other) => Number(other.id === this.#own) - Number(one.id === this.#own));
+    const active = devices
+      .filter(({ revoked }) => !revoked)
+      .toSorted((one, other) => Number(other.id === this.#own) - Number(one.id === this.#own));
     return { elements: active.map((device) => this.#line(device)), empty: "No device is logged in." };
   }
 
@@ -37,14 +44,32 @@ export class DevicesView extends ListView {
         "div",
         { class: "about" },
         h("p", { class: "label" }, device.name, isOwn && h("span", { class: "badge" }, "this browser")),
-        h("p", { class: "says" }, "known since ", timeElement(when(since), since.toISOString()), seen > since && ", last seen ", seen > since && timeElement(when(seen), seen.toISOString())),
+        h(
+          "p",
+          { class: "says" },
+          "known since ",
+          timeElement(when(since), since.toISOString()),
+          seen > since && ", last seen ",
+          seen > since && timeElement(when(seen), seen.toISOString()),
+        ),
       ),
-      !isOwn && button("Revoke", "close", () => this.#revoke(device), { class: "danger", "aria-label": `Revoke ${device.name}` }),
+      !isOwn &&
+        button("Revoke", "close", () => this.#revoke(device), {
+          class: "danger",
+          "aria-label": `Revoke ${device.name}`,
+        }),
     );
   }
 
   async #revoke(device) {
-    if (!(await agrees(`Revoke ${device.name}?`, "It has to log in again. What it has not sent yet stays in its journal.", "Revoke"))) return;
+    if (
+      !(await agrees(
+        `Revoke ${device.name}?`,
+        "It has to log in again. What it has not sent yet stays in its journal.",
+        "Revoke",
+      ))
+    )
+      return;
     await this.doing(`${device.name} was not revoked`, () => this.#api.ask("DELETE", `/devices/${device.id}`));
   }
 }

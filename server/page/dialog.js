@@ -11,7 +11,12 @@ export function open(title, content, { className = "", heading = [] } = {}) {
   const close = pictureButton("Close", "close", () => dialog.close());
   const id = `title-${document.querySelectorAll("dialog").length}`; // One can be open above another.
   const name = h("h2", { id }, title);
-  const dialog = h("dialog", { class: className, "aria-labelledby": id }, h("header", {}, name, ...heading, close), content);
+  const dialog = h(
+    "dialog",
+    { class: className, "aria-labelledby": id },
+    h("header", {}, name, ...heading, close),
+    content,
+  );
   document.body.append(dialog);
   const closed = new Promise((resolve) => {
     dialog.addEventListener("close", () => {
@@ -35,7 +40,12 @@ export async function askLine(title, label, { value = "", action = "OK", complai
     h("label", { for: "answer" }, label),
     input,
     wrong,
-    h("footer", {}, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "main" }, action)),
+    h(
+      "footer",
+      {},
+      h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
+      h("button", { class: "main" }, action),
+    ),
   );
   const { dialog, closed } = open(title, form);
   form.addEventListener("submit", (event) => {

@@ -18,7 +18,7 @@ export function difference(one, other) {
     }
   }
   const marked = { left: left.map((text) => ({ text, own: true })), right: right.map((text) => ({ text, own: true })) };
-  for (let a = 0, b = 0; a < left.length && b < right.length; ) {
+  for (let a = 0, b = 0; a < left.length && b < right.length;) {
     const at = a * width + b;
     if (left[a] === right[b]) {
       marked.left[a].own = false;

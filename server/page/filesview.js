@@ -18,15 +18,30 @@ export class FilesView extends ItemsView {
     this.#from = from;
     this.title = path === "" ? workspace.name : paths.shown(paths.last(path));
     const drop = { onDrop: (folder, event) => this.dropped(folder, event) };
-    this.files = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Files to upload", onchange: () => this.#picked(this.files) });
-    this.folder = h("input", { type: "file", webkitdirectory: true, hidden: true, "aria-label": "Folder to upload", onchange: () => this.#picked(this.folder) });
+    this.files = h("input", {
+      type: "file",
+      multiple: true,
+      hidden: true,
+      "aria-label": "Files to upload",
+      onchange: () => this.#picked(this.files),
+    });
+    this.folder = h("input", {
+      type: "file",
+      webkitdirectory: true,
+      hidden: true,
+      "aria-label": "Folder to upload",
+      onchange: () => this.#picked(this.folder),
+    });
     this.element.prepend(crumbs(workspace, path, drop), this.files, this.folder);
     if (workspace.mayChange) this.#takeDrops();
   }
 
   general() {
-    const all = button("Download all", "download", () => this.actions.download([{ kind: "folder", path: this.path, name: this.path === "" ? "" : this.title }]));
-    if (!this.workspace.mayChange) return [h("span", { class: "says" }, "You may read this workspace, not change it."), all];
+    const all = button("Download all", "download", () =>
+      this.actions.download([{ kind: "folder", path: this.path, name: this.path === "" ? "" : this.title }]),
+    );
+    if (!this.workspace.mayChange)
+      return [h("span", { class: "says" }, "You may read this workspace, not change it."), all];
     return [
       button("Upload files", "upload", () => this.files.click(), { class: "main" }),
       button("Upload a folder", "upload-folder", () => this.folder.click()),
@@ -44,7 +59,10 @@ export class FilesView extends ItemsView {
     }
     this.element.removeAttribute("aria-busy");
     this.says.textContent = "";
-    this.grid.set(items, this.workspace.mayChange ? "Nothing here yet. Drop files and folders, or upload some." : "Nothing here yet.");
+    this.grid.set(
+      items,
+      this.workspace.mayChange ? "Nothing here yet. Drop files and folders, or upload some." : "Nothing here yet.",
+    );
     if (this.#from !== null) this.grid.focus(this.#from);
     this.#from = null;
   }

@@ -20,13 +20,18 @@ export async function pickFolder(workspace, title, action, start) {
     where.replaceChildren(crumbs(workspace, path, { onOpen: show }));
     const folders = [];
     try {
-      for await (const page of workspace.folder(path)) folders.push(...page.items.filter(({ kind }) => kind === "folder"));
+      for await (const page of workspace.folder(path))
+        folders.push(...page.items.filter(({ kind }) => kind === "folder"));
     } catch (error) {
       says.textContent = error.message;
     }
     if (at !== path) return;
     const rows = sorted(folders, { column: "name", descending: false }).map((item) =>
-      h("li", {}, h("button", { type: "button", onclick: () => show(item.path) }, icon("folder"), h("span", {}, item.name))),
+      h(
+        "li",
+        {},
+        h("button", { type: "button", onclick: () => show(item.path) }, icon("folder"), h("span", {}, item.name)),
+      ),
     );
     list.replaceChildren(...rows);
     says.textContent = rows.length === 0 ? "No folders in here." : "";

@@ -42,9 +42,18 @@ export class Grid {
     this.where = where;
     this.body = h("tbody");
     this.heads = COLUMNS.map(({ column, label: text }) =>
-      h("th", { scope: "col", class: column }, h("button", { type: "button", onclick: () => this.#sortBy(column) }, text)),
+      h(
+        "th",
+        { scope: "col", class: column },
+        h("button", { type: "button", onclick: () => this.#sortBy(column) }, text),
+      ),
     );
-    const all = h("input", { type: "checkbox", "aria-label": "Select all", tabindex: "-1", onchange: () => this.#selectAll(all.checked) });
+    const all = h("input", {
+      type: "checkbox",
+      "aria-label": "Select all",
+      tabindex: "-1",
+      onchange: () => this.#selectAll(all.checked),
+    });
     this.all = all;
     this.end = h("div", { class: "end" });
     this.empty = h("p", { class: "empty" });
@@ -56,7 +65,9 @@ export class Grid {
     );
     this.table = table;
     this.element = h("div", { class: "grid" }, table, this.empty, this.end);
-    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#more(), { rootMargin: "600px" }).observe(this.end);
+    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#more(), { rootMargin: "600px" }).observe(
+      this.end,
+    );
     this.#showOrder();
   }
 
@@ -77,7 +88,8 @@ export class Grid {
     this.#items = sorted(items, this.#order);
     const paths = new Set(items.map((item) => item.path));
     this.#selected = new Set([...this.#selected].filter((path) => paths.has(path)));
-    if (!paths.has(this.#current)) this.#current = this.#items[Math.min(Math.max(at, 0), this.#items.length - 1)]?.path ?? null;
+    if (!paths.has(this.#current))
+      this.#current = this.#items[Math.min(Math.max(at, 0), this.#items.length - 1)]?.path ?? null;
     this.empty.textContent = items.length === 0 ? empty : "";
     this.table.hidden = items.length === 0;
     this.#draw();
@@ -119,7 +131,8 @@ export class Grid {
     }
     this.#rows = rows;
     const elements = [...rows.values()].map(({ row }) => row);
-    const same = elements.length === this.body.children.length && elements.every((row, at) => row === this.body.children[at]);
+    const same =
+      elements.length === this.body.children.length && elements.every((row, at) => row === this.body.children[at]);
     if (!same) this.body.replaceChildren(...elements);
     this.table.setAttribute("aria-rowcount", String(this.#items.length + 1));
     elements.forEach((row, at) => row.setAttribute("aria-rowindex", String(at + 2)));
@@ -153,7 +166,11 @@ export class Grid {
       onchange: () => this.#toggle(item.path),
       onclick: (event) => event.stopPropagation(),
     });
-    const badge = item.conflict_of ? h("span", { class: "badge conflict" }, "conflict") : item.state === "pending" ? h("span", { class: "badge" }, "being uploaded") : null;
+    const badge = item.conflict_of
+      ? h("span", { class: "badge conflict" }, "conflict")
+      : item.state === "pending"
+        ? h("span", { class: "badge" }, "being uploaded")
+        : null;
     const row = h(
       "tr",
       {
@@ -165,7 +182,11 @@ export class Grid {
       },
       h("td", { class: "check" }, check),
       h("th", { scope: "row", class: "name" }, name, badge),
-      h("td", { class: "size" }, item.kind === "file" ? size(item.size ?? 0) : h("span", { class: "sr" }, wordsFor(item))),
+      h(
+        "td",
+        { class: "size" },
+        item.kind === "file" ? size(item.size ?? 0) : h("span", { class: "sr" }, wordsFor(item)),
+      ),
       h("td", { class: "time" }, timeElement(when(changed), changed.toISOString())),
     );
     if (item.kind === "folder") this.#takesDrops(row, item);
@@ -226,7 +247,10 @@ export class Grid {
 
   #selectTo(path) {
     const at = this.#items.findIndex((item) => item.path === path);
-    const from = Math.max(0, this.#items.findIndex((item) => item.path === (this.#anchor ?? this.#current)));
+    const from = Math.max(
+      0,
+      this.#items.findIndex((item) => item.path === (this.#anchor ?? this.#current)),
+    );
     this.select(this.#items.slice(Math.min(at, from), Math.max(at, from) + 1).map((item) => item.path));
   }
 
@@ -311,7 +335,8 @@ export class Grid {
 
   #typedAhead(event, at) {
     if (event.key.length !== 1 || event.key === "/" || event.ctrlKey || event.metaKey || event.altKey) return false;
-    this.#typed = event.timeStamp - this.#typedAt < TYPING_MS ? this.#typed + event.key.toLowerCase() : event.key.toLowerCase();
+    this.#typed =
+      event.timeStamp - this.#typedAt < TYPING_MS ? this.#typed + event.key.toLowerCase() : event.key.toLowerCase();
     this.#typedAt = event.timeStamp;
     const from = this.#typed.length > 1 ? at : at + 1;
     const turned = [...this.#items.slice(from), ...this.#items.slice(0, from)];

@@ -15,7 +15,9 @@ export function showHistory(view, item) {
   more.hidden = true;
   let oldest;
   let release = () => {};
-  const { dialog, closed } = open(`History of ${item.name}`, h("div", { class: "body" }, list, more, says, place), { className: "history" });
+  const { dialog, closed } = open(`History of ${item.name}`, h("div", { class: "body" }, list, more, says, place), {
+    className: "history",
+  });
   closed.then(() => release());
 
   async function load(before) {
@@ -36,8 +38,12 @@ export function showHistory(view, item) {
     const by = [version.user, version.device].filter(Boolean).join(", ");
     const isHead = number === head.version;
     const look = button("Look", null, () => show(number), { "aria-label": `Look at version ${number}` });
-    const download = button("Download", null, () => actions.downloadVersion(item, number), { "aria-label": `Download version ${number}` });
-    const restore = button("Restore", null, () => bringBack(head, number), { "aria-label": `Restore version ${number}` });
+    const download = button("Download", null, () => actions.downloadVersion(item, number), {
+      "aria-label": `Download version ${number}`,
+    });
+    const restore = button("Restore", null, () => bringBack(head, number), {
+      "aria-label": `Restore version ${number}`,
+    });
     return h(
       "li",
       {},
@@ -45,7 +51,12 @@ export function showHistory(view, item) {
         "div",
         { class: "about" },
         h("p", {}, h("strong", {}, `Version ${number}`), isHead && h("span", { class: "badge" }, "now")),
-        h("p", { class: "says" }, timeElement(exactly(moment), moment.toISOString()), `, ${size(version.size)}${by && `, by ${by}`}`),
+        h(
+          "p",
+          { class: "says" },
+          timeElement(exactly(moment), moment.toISOString()),
+          `, ${size(version.size)}${by && `, by ${by}`}`,
+        ),
       ),
       h("div", { class: "actions" }, look, download, !isHead && workspace.mayChange && restore),
     );

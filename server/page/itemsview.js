@@ -69,7 +69,10 @@ export class ItemsView {
   open(item) {
     if (item.kind === "folder") location.hash = address(FILES, this.workspace.id, item.path);
     else if (item.kind === "file") showPreview(this, item);
-    else this.parts.notes.say(item.kind === "symlink" ? `${item.name} is a link to ${item.target}.` : `${item.name} can't be opened here.`);
+    else
+      this.parts.notes.say(
+        item.kind === "symlink" ? `${item.name} is a link to ${item.target}.` : `${item.name} can't be opened here.`,
+      );
   }
 
   up() {}

@@ -1,14 +1,26 @@
 /** What a file is by its name: which picture stands beside it, and how it can be shown. Pure. */
 
 const SHOWN = {
-  image: { png: "png", jpg: "jpeg", jpeg: "jpeg", gif: "gif", webp: "webp", avif: "avif", bmp: "bmp", svg: "svg+xml", ico: "x-icon" },
+  image: {
+    png: "png",
+    jpg: "jpeg",
+    jpeg: "jpeg",
+    gif: "gif",
+    webp: "webp",
+    avif: "avif",
+    bmp: "bmp",
+    svg: "svg+xml",
+    ico: "x-icon",
+  },
   audio: { mp3: "mpeg", wav: "wav", ogg: "ogg", oga: "ogg", opus: "ogg", flac: "flac", m4a: "mp4", aac: "aac" },
   video: { mp4: "mp4", m4v: "mp4", webm: "webm", ogv: "ogg", mov: "quicktime" },
   application: { pdf: "pdf" },
 };
 
 const TEXTS = new Set(
-  "txt md rst log csv tsv json xml html htm css js mjs ts py c h cpp hpp rs go java rb sh toml ini cfg conf yaml yml sql tex diff patch".split(" "),
+  "txt md rst log csv tsv json xml html htm css js mjs ts py c h cpp hpp rs go java rb sh toml ini cfg conf yaml yml sql tex diff patch".split(
+    " ",
+  ),
 );
 
 /** How a file of this name is shown: `{how, type}` with how one of image, audio, video, pdf, text, unknown. */

@@ -14,7 +14,14 @@ export class ListView {
     this.title = title;
     this.says = h("p", { class: "says", role: "status" });
     this.list = h("ul", { class: "plain cards" });
-    this.element = h("div", { class: "view" }, h("h1", {}, title), h("p", { class: "intro" }, intro), this.list, this.says);
+    this.element = h(
+      "div",
+      { class: "view" },
+      h("h1", {}, title),
+      h("p", { class: "intro" }, intro),
+      this.list,
+      this.says,
+    );
   }
 
   /** Load, or load again. */
@@ -54,6 +61,10 @@ export class ListView {
   #replace(elements) {
     const at = [...this.list.children].findIndex((element) => element.contains(document.activeElement));
     this.list.replaceChildren(...elements);
-    if (at >= 0) (this.list.children[Math.min(at, elements.length - 1)]?.querySelector("button") ?? document.getElementById("main")).focus();
+    if (at >= 0)
+      (
+        this.list.children[Math.min(at, elements.length - 1)]?.querySelector("button") ??
+        document.getElementById("main")
+      ).focus();
   }
 }

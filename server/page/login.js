@@ -61,10 +61,20 @@ export function browserName(stays) {
 }
 
 function browser() {
-  return ["Firefox", "Edg", "Chrome", "Safari"].find((name) => navigator.userAgent.includes(name))?.replace("Edg", "Edge") ?? "Browser";
+  return (
+    ["Firefox", "Edg", "Chrome", "Safari"].find((name) => navigator.userAgent.includes(name))?.replace("Edg", "Edge") ??
+    "Browser"
+  );
 }
 
 function system() {
-  const known = { Android: "Android", iPhone: "iPhone", iPad: "iPad", Windows: "Windows", Macintosh: "Mac", Linux: "Linux" };
+  const known = {
+    Android: "Android",
+    iPhone: "iPhone",
+    iPad: "iPad",
+    Windows: "Windows",
+    Macintosh: "Mac",
+    Linux: "Linux",
+  };
   return Object.entries(known).find(([sign]) => navigator.userAgent.includes(sign))?.[1] ?? "a device";
 }

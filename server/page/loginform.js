@@ -5,8 +5,21 @@ import { browserName } from "./login.js";
 
 /** Asks for name and password, keeps what the server answers in `login`, then calls `done`. `says` stands there first. */
 export function loginForm(api, login, says, done) {
-  const user = h("input", { id: "user", name: "username", autocomplete: "username", required: true, spellcheck: "false", autocapitalize: "off" });
-  const password = h("input", { id: "password", name: "password", type: "password", autocomplete: "current-password", required: true });
+  const user = h("input", {
+    id: "user",
+    name: "username",
+    autocomplete: "username",
+    required: true,
+    spellcheck: "false",
+    autocapitalize: "off",
+  });
+  const password = h("input", {
+    id: "password",
+    name: "password",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+  });
   const stays = h("input", { id: "stays", type: "checkbox" });
   const wrong = h("p", { class: "wrong", role: "alert" }, says);
   const submit = h("button", { class: "main" }, "Log in");

@@ -33,7 +33,10 @@ export function showPreview(view, item) {
     pictureButton("Download", "download", () => view.actions.download([shown])),
     pictureButton("History", "history", () => showHistory(view, shown)),
   ];
-  const { dialog, closed, title } = open(item.name, h("div", { class: "body" }, place, where), { className: "preview", heading });
+  const { dialog, closed, title } = open(item.name, h("div", { class: "body" }, place, where), {
+    className: "preview",
+    heading,
+  });
   dialog.addEventListener("keydown", (event) => {
     if (event.target.closest("audio, video, pre") || event.altKey) return;
     if (event.key === "ArrowLeft") go(-1);
@@ -75,7 +78,9 @@ export async function preview(content, url, name, most = TEXT_MOST) {
         return await withSource(content, url, type, (src) => h("img", { src, alt: name }));
       case "audio":
       case "video":
-        return await withSource(content, url, type, (src) => h(how, { src, controls: true, preload: "metadata", "aria-label": name }));
+        return await withSource(content, url, type, (src) =>
+          h(how, { src, controls: true, preload: "metadata", "aria-label": name }),
+        );
       case "pdf": {
         const { url: src, release } = await content.blob(url, "application/pdf");
         return { element: h("iframe", { src, title: name }), release };
@@ -91,7 +96,11 @@ export async function preview(content, url, name, most = TEXT_MOST) {
 async function withSource(content, url, type, make) {
   const { url: src, release } = await content.source(url, type);
   const element = make(src);
-  element.addEventListener("error", () => element.replaceWith(h("p", { class: "says" }, "This can't be shown here. Download it to look at it.")), { once: true });
+  element.addEventListener(
+    "error",
+    () => element.replaceWith(h("p", { class: "says" }, "This can't be shown here. Download it to look at it.")),
+    { once: true },
+  );
   return {
     element,
     release() {
@@ -105,7 +114,10 @@ async function withSource(content, url, type, make) {
 async function textElement(content, url, name, most) {
   const bytes = await content.bytes(url, most);
   const text = textOf(bytes);
-  if (text === null) return h("p", { class: "says" }, "This kind of file can't be shown here. Download it to look at it.");
+  if (text === null)
+    return h("p", { class: "says" }, "This kind of file can't be shown here. Download it to look at it.");
   const pre = h("pre", { tabindex: "0", role: "region", "aria-label": name }, text);
-  return bytes.length < most ? pre : h("div", { class: "cut" }, pre, h("p", { class: "says" }, `The first ${size(most)} are shown.`));
+  return bytes.length < most
+    ? pre
+    : h("div", { class: "cut" }, pre, h("p", { class: "says" }, `The first ${size(most)} are shown.`));
 }

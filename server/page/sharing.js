@@ -11,13 +11,28 @@ export function showSharing(workspace, notes) {
   const says = h("p", { class: "says", role: "alert" });
   const name = h("input", { id: "member", autocomplete: "off", required: true, spellcheck: "false" });
   const role = h("select", { "aria-label": "What the new member may do" }, ...options("viewer"));
-  const form = h("form", { class: "line" }, h("label", { for: "member" }, "User name"), h("div", {}, name, role, h("button", { class: "main" }, "Share")));
+  const form = h(
+    "form",
+    { class: "line" },
+    h("label", { for: "member" }, "User name"),
+    h("div", {}, name, role, h("button", { class: "main" }, "Share")),
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     change(name.value, role.value);
   });
   const isOwner = workspace.role === "owner";
-  open(`Share ${workspace.name}`, h("div", { class: "body" }, isOwner ? form : h("p", {}, `${workspace.owner} owns this workspace and shares it.`), says, list), { className: "sharing" });
+  open(
+    `Share ${workspace.name}`,
+    h(
+      "div",
+      { class: "body" },
+      isOwner ? form : h("p", {}, `${workspace.owner} owns this workspace and shares it.`),
+      says,
+      list,
+    ),
+    { className: "sharing" },
+  );
 
   async function change(user, given) {
     try {
@@ -41,9 +56,20 @@ export function showSharing(workspace, notes) {
 
   function line(member) {
     const about = h("span", { class: "label" }, member.user);
-    if (!isOwner || member.role === "owner") return h("li", {}, about, h("span", { class: "says" }, member.role === "owner" ? "owns it" : ROLES[member.role]));
-    const select = h("select", { "aria-label": `What ${member.user} may do`, onchange: () => change(member.user, select.value) }, ...options(member.role));
-    return h("li", {}, about, select, pictureButton(`Share with ${member.user} no longer`, "close", () => change(member.user, null)));
+    if (!isOwner || member.role === "owner")
+      return h("li", {}, about, h("span", { class: "says" }, member.role === "owner" ? "owns it" : ROLES[member.role]));
+    const select = h(
+      "select",
+      { "aria-label": `What ${member.user} may do`, onchange: () => change(member.user, select.value) },
+      ...options(member.role),
+    );
+    return h(
+      "li",
+      {},
+      about,
+      select,
+      pictureButton(`Share with ${member.user} no longer`, "close", () => change(member.user, null)),
+    );
   }
 
   load();

@@ -23,14 +23,29 @@ export class Shell {
   constructor(workspaces, user, on) {
     this.#workspaces = workspaces;
     this.#on = on;
-    this.search = h("input", { type: "search", id: "search", placeholder: "Search by name", "aria-label": "Search by name", title: "Press / to come here" });
-    this.chosen = h("select", { "aria-label": "Workspace", onchange: () => this.#choose() }, ...workspaces.map((workspace) => h("option", { value: workspace.id }, this.#called(workspace, user))));
+    this.search = h("input", {
+      type: "search",
+      id: "search",
+      placeholder: "Search by name",
+      "aria-label": "Search by name",
+      title: "Press / to come here",
+    });
+    this.chosen = h(
+      "select",
+      { "aria-label": "Workspace", onchange: () => this.#choose() },
+      ...workspaces.map((workspace) => h("option", { value: workspace.id }, this.#called(workspace, user))),
+    );
     this.offline = h("p", { class: "offline", role: "status" });
     this.ways = new Map(WAYS.map(([view, label, picture]) => [view, h("a", {}, icon(picture), h("span", {}, label))]));
     this.conflicts = h("span", { class: "badge conflict", hidden: true });
     this.ways.get(places.CONFLICTS).append(this.conflicts);
     this.main = h("main", { id: "main", tabindex: "-1" });
-    const search = h("form", { role: "search", onsubmit: (event) => this.#searched(event) }, icon("search"), this.search);
+    const search = h(
+      "form",
+      { role: "search", onsubmit: (event) => this.#searched(event) },
+      icon("search"),
+      this.search,
+    );
     this.element = h(
       "div",
       { class: "shell" },
@@ -40,12 +55,22 @@ export class Shell {
         { class: "top" },
         h("div", { class: "brand" }, icon("drive"), h("span", {}, "Samedrive")),
         search,
-        h("div", { class: "who" }, h("span", { class: "user" }, user), pictureButton(`Log out ${user}`, "leave", on.logOut)),
+        h(
+          "div",
+          { class: "who" },
+          h("span", { class: "user" }, user),
+          pictureButton(`Log out ${user}`, "leave", on.logOut),
+        ),
       ),
       h(
         "nav",
         { class: "side", "aria-label": "Views" },
-        h("div", { class: "workspace" }, this.chosen, button("Share", "share", () => showSharing(this.#workspace, on.notes))),
+        h(
+          "div",
+          { class: "workspace" },
+          this.chosen,
+          button("Share", "share", () => showSharing(this.#workspace, on.notes)),
+        ),
         h("ul", {}, ...[...this.ways.values()].map((way) => h("li", {}, way))),
       ),
       h("div", { class: "content" }, this.offline, this.main),
@@ -64,7 +89,8 @@ export class Shell {
     }
     this.search.value = name === places.SEARCH ? decodeURIComponent(rest) : "";
     this.main.replaceChildren(view.element);
-    if (!this.element.contains(document.activeElement) || document.activeElement === this.search) this.main.focus({ preventScroll: true });
+    if (!this.element.contains(document.activeElement) || document.activeElement === this.search)
+      this.main.focus({ preventScroll: true });
     if (changed) this.countConflicts();
   }
 

@@ -25,13 +25,25 @@ export class SpaceView extends ListView {
     const total = space.stored_bytes + space.free_bytes;
     const figures = [
       ["Stored", size(space.stored_bytes)],
-      [space.quota_bytes === null ? "Free on the server" : `Free of ${size(space.quota_bytes)}`, size(space.free_bytes)],
+      [
+        space.quota_bytes === null ? "Free on the server" : `Free of ${size(space.quota_bytes)}`,
+        size(space.free_bytes),
+      ],
       ["Saved", `${size(saved)} (${percent(saved, space.versions_bytes)})`],
       ["Files", count(space.files, "file")],
       ["Versions", count(space.versions, "version")],
     ];
-    const meter = h("meter", { min: "0", max: String(total), value: String(space.stored_bytes), "aria-label": "Space in use" }, percent(space.stored_bytes, total));
-    return h("li", { class: "figures" }, h("dl", {}, ...figures.flatMap(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), meter);
+    const meter = h(
+      "meter",
+      { min: "0", max: String(total), value: String(space.stored_bytes), "aria-label": "Space in use" },
+      percent(space.stored_bytes, total),
+    );
+    return h(
+      "li",
+      { class: "figures" },
+      h("dl", {}, ...figures.flatMap(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+      meter,
+    );
   }
 }
 
@@ -43,7 +55,14 @@ function chart(bars) {
     const y = at * step;
     const value = s("text", { x: width, y: y + 16, class: "value", "text-anchor": "end" }, size(bytes));
     const full = s("rect", { x: 0, y: y + 24, width, height: thick, rx: 4, class: "full" });
-    const bar = s("rect", { x: 0, y: y + 24, width: Math.max(2, (width * bytes) / most), height: thick, rx: 4, class: className });
+    const bar = s("rect", {
+      x: 0,
+      y: y + 24,
+      width: Math.max(2, (width * bytes) / most),
+      height: thick,
+      rx: 4,
+      class: className,
+    });
     return [s("text", { x: 0, y: y + 16 }, label), value, full, bar];
   });
   const spoken = bars.map(({ label, bytes }) => `${label}: ${size(bytes)}`).join("; ");

@@ -16,7 +16,7 @@ export class TrashView extends ListView {
 
   async load() {
     const found = [];
-    for (let more = true; more && found.length < MOST; ) {
+    for (let more = true; more && found.length < MOST;) {
       const page = await this.workspace.trash(found.at(-1)?.node);
       found.push(...page.items);
       more = page.more;
@@ -37,7 +37,13 @@ export class TrashView extends ListView {
         "div",
         { class: "about" },
         h("p", { class: "label" }, item.name),
-        h("p", { class: "says" }, `${folder}${item.kind === "file" ? `, ${size(item.size)}` : ""}, deleted `, timeElement(when(moment), moment.toISOString()), by && ` by ${by}`),
+        h(
+          "p",
+          { class: "says" },
+          `${folder}${item.kind === "file" ? `, ${size(item.size)}` : ""}, deleted `,
+          timeElement(when(moment), moment.toISOString()),
+          by && ` by ${by}`,
+        ),
       ),
       this.workspace.mayChange && button("Put back", "history", back, { "aria-label": `Put back ${item.name}` }),
     );

@@ -52,16 +52,23 @@ export class UploadPanel {
     const waiting = all.filter(({ state }) => state === "clash" || state === "failed").length;
     const total = all.reduce((sum, { file }) => sum + file.size, 0);
     const sent = all.reduce((sum, { sentBytes }) => sum + sentBytes, 0);
-    const heading = done === all.length ? `${count(done, "file")} uploaded` : `Uploading ${done} of ${count(all.length, "file")}`;
+    const heading =
+      done === all.length ? `${count(done, "file")} uploaded` : `Uploading ${done} of ${count(all.length, "file")}`;
     this.#write(this.heading, heading);
     this.progress.value = total === 0 ? 1 : sent / total;
     this.clear.hidden = done === 0;
-    this.#write(this.spoken, done === all.length ? heading : waiting > 0 ? `${count(waiting, "upload")} need your answer` : "");
+    this.#write(
+      this.spoken,
+      done === all.length ? heading : waiting > 0 ? `${count(waiting, "upload")} need your answer` : "",
+    );
     const first = all.toSorted((one, other) => ORDER.indexOf(one.state) - ORDER.indexOf(other.state)).slice(0, LINES);
     const lines = new Map(first.map((upload) => [upload, this.#lines.get(upload) ?? new Line(upload, this.#uploads)]));
     this.#lines = lines;
     const elements = [...lines.values()].map((line) => line.update());
-    if (elements.some((element, at) => element !== this.list.children[at]) || this.list.children.length !== elements.length) {
+    if (
+      elements.some((element, at) => element !== this.list.children[at]) ||
+      this.list.children.length !== elements.length
+    ) {
       this.list.replaceChildren(...elements);
     }
     this.#write(this.more, all.length > LINES ? `and ${count(all.length - LINES, "more", "more")}` : "");
@@ -81,7 +88,18 @@ class Line {
     this.progress = h("progress", { max: "1", "aria-label": upload.name });
     this.says = h("p", { class: "says" });
     this.actions = h("div", { class: "actions" });
-    this.element = h("li", {}, h("div", { class: "about" }, h("p", { class: "label", title: upload.name }, upload.name), this.progress, this.says), this.actions);
+    this.element = h(
+      "li",
+      {},
+      h(
+        "div",
+        { class: "about" },
+        h("p", { class: "label", title: upload.name }, upload.name),
+        this.progress,
+        this.says,
+      ),
+      this.actions,
+    );
   }
 
   update() {
@@ -91,7 +109,10 @@ class Line {
     this.element.className = state;
     const says = {
       waiting: "Waiting",
-      sending: sentBytes >= file.size ? "Being stored" : `${size(sentBytes)} of ${size(file.size)} (${percent(sentBytes, file.size)})`,
+      sending:
+        sentBytes >= file.size
+          ? "Being stored"
+          : `${size(sentBytes)} of ${size(file.size)} (${percent(sentBytes, file.size)})`,
       paused: "Paused. It begins again when you go on.",
       done: size(file.size),
       failed: problem,

@@ -36,10 +36,16 @@ async function download(url) {
   for (const client of await self.clients.matchAll({ type: "window" })) {
     const token = await asked(client, { download: url });
     if (token === null) continue;
-    const response = await fetch(url, { headers: { authorization: `Bearer ${token}` }, redirect: "error" }).catch(() => null);
+    const response = await fetch(url, { headers: { authorization: `Bearer ${token}` }, redirect: "error" }).catch(
+      () => null,
+    );
     const isDownload = response?.ok && response.headers.get("content-disposition")?.startsWith("attachment");
     if (isDownload) return response;
-    client.postMessage({ failed: url, status: response?.status ?? 0, text: response && !response.ok ? await response.text() : "" });
+    client.postMessage({
+      failed: url,
+      status: response?.status ?? 0,
+      text: response && !response.ok ? await response.text() : "",
+    });
     return new Response(null, { status: 204 });
   }
   return new Response("Open this from the page.", { status: 401, headers: { "content-type": "text/plain" } });

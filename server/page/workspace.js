@@ -29,7 +29,7 @@ export class Workspace {
   /** The pages of a folder: yields `{item, items, more}`. */
   async *folder(path, signal) {
     let after = "";
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const page = await this.#ask("GET", `/folders/${path}?limit=${PAGE}${after && `&after=${after}`}`, { signal });
       yield page;
       more = (page.more ?? false) && page.items.length > 0;
@@ -95,7 +95,7 @@ export class Workspace {
 
   async conflicts() {
     const found = [];
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       const after = found.length > 0 ? `?after=${found.at(-1).node}` : "";
       const page = await this.#ask("GET", `/conflicts${after}`);
       found.push(...page.conflicts);
@@ -107,7 +107,9 @@ export class Workspace {
   /** Ends a conflict: `keep` is mine, theirs or both. */
   resolve(copy, keep) {
     const original_version = copy.original?.version ?? null;
-    return this.#ask("POST", `/conflicts/${copy.node}`, { body: { keep, version: copy.version ?? 0, original_version } });
+    return this.#ask("POST", `/conflicts/${copy.node}`, {
+      body: { keep, version: copy.version ?? 0, original_version },
+    });
   }
 
   space() {

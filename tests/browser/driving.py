@@ -166,10 +166,13 @@ class Page:
 
     def select(self, *names: str) -> None:
         """Rows, by their boxes, and no others."""
-        for box in self.all_css("tbody tr[aria-selected=true] input"):
-            box.click()
-        for name in names:
-            self.row(name).find_element(By.CSS_SELECTOR, "input").click()
+
+        def are_selected() -> bool:
+            for name in set(names) ^ set(self.selected()):
+                self.row(name).find_element(By.CSS_SELECTOR, "input").click()
+            return set(self.selected()) == set(names)
+
+        self.wait_until(are_selected, f"{names} selected")
 
     def open_row(self, name: str) -> None:
         """By its name."""
