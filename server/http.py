@@ -189,18 +189,25 @@ def names_of(encoded: str) -> list[bytes]:
 
 
 def raw_query(request: Request, name: str) -> str:
-    """A query parameter as it was sent, still percent-encoded; "" where it is absent."""
+    """A query parameter as it was sent, still percent-encoded; "" where it is absent. Raises Trouble."""
+    return _raw_query(request, name) or ""
+
+
+def _raw_query(request: Request, name: str) -> str | None:
+    found: str | None = None
     for part in request.scope["query_string"].decode("latin-1").split("&"):
         key, _, value = part.partition("=")
         if key == name:
-            return str(value)
-    return ""
+            if found is not None:
+                raise Trouble(problems.BAD_REQUEST, f"{name} comes more than once")
+            found = str(value)
+    return found
 
 
 def number_query(request: Request, name: str, default: int | None, most: int = 1 << 62) -> int | None:
     """A whole number of the query; raises Trouble."""
-    text = raw_query(request, name)
-    return default if not text else min(most, _number(name, text))
+    text = _raw_query(request, name)
+    return default if text is None else min(most, _number(name, text))
 
 
 def limit_query(request: Request, default: int, most: int) -> int:
@@ -213,8 +220,8 @@ def limit_query(request: Request, default: int, most: int) -> int:
 
 def flag_query(request: Request, name: str) -> bool:
     """Whether ``name=1`` is said; raises Trouble for what is neither 0 nor 1."""
-    text = raw_query(request, name)
-    if text not in ("", "0", "1"):
+    text = _raw_query(request, name)
+    if text not in (None, "0", "1"):
         raise Trouble(problems.BAD_REQUEST, f"{name} is 1 or 0")
     return text == "1"
 
@@ -238,9 +245,9 @@ def etags(request: Request, header: str) -> list[str] | None:
 
 def seconds_query(request: Request, name: str, most: float) -> float:
     """Seconds of the query, at most ``most``; raises Trouble."""
-    text = raw_query(request, name) or "0"
+    text = _raw_query(request, name)
     try:
-        seconds = float(text)
+        seconds = 0.0 if text is None else float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):

@@ -102,10 +102,12 @@ def take_content(
     edit: Edit, node: Node, source: Node, number: VersionNumber, mtime_ns: int, time_ns: int
 ) -> VersionNumber:
     """A version of a file, this one or another, becomes a new version of this one; raises Rule. No content moves."""
-    row = edit.tx.one(
-        "SELECT size, manifest FROM versions WHERE workspace = ? AND node = ? AND number = ?",
-        (edit.workspace, source.id, number),
-    )
+    row = None
+    if 0 < number <= source.version:
+        row = edit.tx.one(
+            "SELECT size, manifest FROM versions WHERE workspace = ? AND node = ? AND number = ?",
+            (edit.workspace, source.id, number),
+        )
     if row is None:
         raise Rule("ENOENT", "there is no such version")
     size, encoded = row

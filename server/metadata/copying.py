@@ -60,8 +60,8 @@ def copy(
     made = new_node_id()
 
     def work(change: Edit) -> Outcome:
-        if node.kind is Kind.FOLDER and change.is_below(target.parent, node.id):
-            raise Rule("EINVAL", "a folder can't be copied into itself")
+        if node.kind is Kind.FOLDER:
+            _check_apart(edit, node.id, target.parent)
         return _copy(change, node, number, target.parent, target.name, made)
 
     edit.log("copy", work)
@@ -73,10 +73,10 @@ def copy_some(edit: Editing, ahead: Sequence[Ahead], most: int = STEP_COPIES) ->
     left = list(ahead)
     while left and most > 0:
         source, target, after = left.pop()
-        # Copying can go on where its source has been removed meanwhile: what is there no more isn't copied.
-        page = tree.listing(edit.tx, edit.workspace, source, after, most) if _is_there(edit, source) else None
-        if page is None:
-            continue
+        if not _is_there(edit, source):
+            continue  # It has been removed meanwhile: what is there no more isn't copied.
+        _check_apart(edit, source, target)
+        page = tree.listing(edit.tx, edit.workspace, source, after, most)
         most -= max(1, len(page.entries))
         if page.more:
             left.append(Ahead(source, target, page.entries[-1].name))
@@ -89,6 +89,12 @@ def copy_some(edit: Editing, ahead: Sequence[Ahead], most: int = STEP_COPIES) ->
             if node.kind is Kind.FOLDER:
                 left.append(Ahead(node.id, made, b""))
     return left
+
+
+def _check_apart(edit: Editing, source: NodeId, target: NodeId) -> None:
+    """Raises Rule where a folder would be copied into itself, as it would where it was moved meanwhile: without end."""
+    if tree.is_below(edit.tx, edit.workspace, target, source):
+        raise Rule("EINVAL", "a folder can't be copied into itself")
 
 
 def _is_there(edit: Editing, folder: NodeId) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from protocol.ids import NO_VERSION, ROOT_NODE, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import NO_VERSION, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
 from protocol.messages.batches import Conflict
 from protocol.messages.nodes import Kind, Node, State
@@ -122,12 +122,7 @@ class Edit:
 
     def is_below(self, folder: NodeId, ancestor: NodeId) -> bool:
         """Whether a folder is ``ancestor`` or below it."""
-        while folder not in (ancestor, ROOT_NODE):
-            row = self.tx.one("SELECT parent FROM entries WHERE workspace = ? AND node = ?", (self.workspace, folder))
-            if row is None:
-                return False
-            folder = NodeId(row[0])
-        return folder == ancestor
+        return tree.is_below(self.tx, self.workspace, folder, ancestor)
 
     # ── primitives ──
 

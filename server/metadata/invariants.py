@@ -28,7 +28,7 @@ def _check_links(tx: Transaction, workspace: WorkspaceId) -> None:
     """Entries and nlink agree; the parents of entries are folders in the tree."""
     nodes = {
         row[0]: row[1:]
-        for row in tx.all("SELECT id, kind, nlink, last_name FROM nodes WHERE workspace = ?", (workspace,))
+        for row in tx.all("SELECT id, kind, nlink, last_name, removed_seq FROM nodes WHERE workspace = ?", (workspace,))
     }
     names = dict.fromkeys(nodes, 0)
     subfolders = dict.fromkeys(nodes, 0)
@@ -37,7 +37,7 @@ def _check_links(tx: Transaction, workspace: WorkspaceId) -> None:
         _must(nodes[parent][0] == "folder" and nodes[parent][1] > 0, f"{parent}, which has entries, is no folder")
         names[node] += 1
         subfolders[parent] += nodes[node][0] == "folder"
-    for node, (kind, nlink, last_name) in nodes.items():
+    for node, (kind, nlink, last_name, removed_seq) in nodes.items():
         where = f"node {node}, a {kind} with nlink {nlink}, {names[node]} names and {subfolders[node]} subfolders"
         if node == ROOT_NODE:
             _must(names[node] == 0 and nlink == 2 + subfolders[node], where)
@@ -45,7 +45,8 @@ def _check_links(tx: Transaction, workspace: WorkspaceId) -> None:
             _must(names[node] <= 1 and nlink == names[node] * (2 + subfolders[node]), where)
         else:
             _must(nlink == names[node], where)
-        _must(node == ROOT_NODE or nlink > 0 or last_name is not None, f"{where}, has no last place")
+        is_known = last_name is not None and removed_seq is not None
+        _must(node == ROOT_NODE or nlink > 0 or is_known, f"{where}, has no last place")
 
 
 def _check_reach(tx: Transaction, workspace: WorkspaceId) -> None:

@@ -142,6 +142,16 @@ def path_of(tx: Transaction, workspace: WorkspaceId, identity: NodeId) -> tuple[
     return parent, names[::-1]
 
 
+def is_below(tx: Transaction, workspace: WorkspaceId, folder: NodeId, ancestor: NodeId) -> bool:
+    """Whether a folder is ``ancestor`` or below it."""
+    while folder not in (ancestor, ROOT_NODE):
+        row = tx.one("SELECT parent FROM entries WHERE workspace = ? AND node = ?", (workspace, folder))
+        if row is None:
+            return False
+        folder = NodeId(row[0])
+    return folder == ancestor
+
+
 def usage(tx: Transaction, workspace: WorkspaceId, free_on_disk_bytes: int) -> UsageReply:
     """What the workspace holds and may still take: by its quota, and by what is free where blocks are stored."""
     row = tx.one("SELECT quota_bytes, used_bytes, node_count FROM workspaces WHERE id = ?", (workspace,))

@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx
-import msgspec
 import trio
 
-from protocol.ids import JournalId, SessionId
-from protocol.keys import derive
-from protocol.messages.accounts import Login, LoginReply, Workspace, Workspaces
 from server.app import DESCRIPTIONS, ROUTES
 from tests.real.harness import Server
-from tests.server.tree import Tree
-from tests.server.world import Client
+from tests.server.tree import by_a_mount
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "api.md"
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -83,15 +78,7 @@ def run(url: str, password: str, folder: Path, wanted: list[Step]) -> list[str]:
 async def write_plan(url: str, password: str) -> None:
     """What the section on contents writes, by a mount."""
     async with httpx.AsyncClient(base_url=url) as http:
-        login = msgspec.json.encode(Login("admin", password, "script"))
-        token = msgspec.json.decode((await http.post("/v1/login", content=login)).content, type=LoginReply).token
-        ask = {"Authorization": f"Bearer {token}"}
-        answer = await http.get("/v1/workspaces", headers=ask)
-        [space] = msgspec.json.decode(answer.content, type=Workspaces).workspaces
-        answer = await http.get(f"/v1/workspaces/{space.id}", headers=ask)
-        key = msgspec.json.decode(answer.content, type=Workspace).key
-        mount = Client(http, token, space.id, derive(key), SessionId(bytes(16)), JournalId(bytes(16)))
-        tree = Tree(await (await mount.join()).leave(), mode=0o644)
+        tree = await by_a_mount(http, password, "script")
         await tree.folder("notes")
         await tree.file("notes/plan.txt", b"first\n", b"the second\n")
 

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from schemathesis.core.failures import FailureGroup
+
 from tests.fuzz.api import ROUTED, target
 
 EXAMPLES = 100
@@ -29,7 +31,7 @@ def main() -> int:
                     return _trouble(server.server.log.unexpected())
                 try:
                     server.check(operation, EXAMPLES, seed)
-                except (AssertionError, ExceptionGroup) as error:
+                except (AssertionError, FailureGroup) as error:
                     print(f"seed {seed}, {operation}: {error}", flush=True)
                     return 1
                 asked += 1

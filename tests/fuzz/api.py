@@ -9,21 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
+import httpx
 import hypothesis
-import msgspec
 import requests
 import schemathesis
+import trio
 from hypothesis import strategies
 from schemathesis import GenerationMode, checks
 from schemathesis.core.parameters import ParameterLocation
 
-from protocol.messages.accounts import Login, LoginReply, Workspaces
 from server.app import ROUTES
 from server.describing import descriptions
 from tests.real.harness import Server
+from tests.server.tree import by_a_mount, new_token
 
-NAMES: Final = ("folder", "new", "é", "")
+NAMES: Final = ("file", "folder", "new", "é", "")
 ROUTED: Final = [one.name for one in descriptions(ROUTES)]
 """The operations that this server has routes for."""
 
@@ -72,7 +74,8 @@ class Target(NamedTuple):
         if "path" in case.path_parameters and known is not None:
             case.path_parameters["path"] = known
         if isinstance(case.body, dict) and known is not None:
-            case.body |= {field: known for field in ("from", "path") if isinstance(case.body.get(field), str)}
+            aimed = {"from": quote(known), "path": quote(known)}
+            case.body |= {field: path for field, path in aimed.items() if isinstance(case.body.get(field), str)}
 
 
 def _broken(case: schemathesis.Case) -> set[ParameterLocation]:
@@ -84,24 +87,24 @@ def _broken(case: schemathesis.Case) -> set[ParameterLocation]:
 
 @contextmanager
 def target(folder: Path) -> Iterator[Target]:
-    """A server on which there is a folder, and another was removed."""
+    """A server on which there are folders and a file of some versions, and others were removed."""
     server = Server(folder).start()
     try:
-        token, spare = _login(server, "fuzz"), _login(server, "spare")
-        ask = {"Authorization": f"Bearer {token}"}
-        answer = requests.get(f"{server.url}/v1/workspaces", headers=ask, timeout=_TIMEOUT_S)
-        [workspace] = msgspec.json.decode(answer.content, type=Workspaces).workspaces
-        base = f"{server.url}/v1/workspaces/{workspace.id}/folders"
-        for name in ("folder", "folder/inner", "removed"):
-            requests.put(f"{base}/{name}", headers=ask, timeout=_TIMEOUT_S).raise_for_status()
-        requests.delete(f"{base}/removed", headers=ask, timeout=_TIMEOUT_S).raise_for_status()
+        password = server.admin_password_file.read_text().strip()
+        token, workspace, spare = trio.run(_filled, server.url, password)
         document = requests.get(f"{server.url}/v1/openapi.json", timeout=_TIMEOUT_S).json()
-        yield Target(server, schemathesis.openapi.from_dict(document), token, spare, workspace.id)
+        yield Target(server, schemathesis.openapi.from_dict(document), token, spare, workspace)
     finally:
         server.close()
 
 
-def _login(server: Server, device: str) -> str:
-    given = Login("admin", server.admin_password_file.read_text().strip(), device)
-    answer = requests.post(f"{server.url}/v1/login", data=msgspec.json.encode(given), timeout=_TIMEOUT_S)
-    return msgspec.json.decode(answer.content, type=LoginReply).token
+async def _filled(url: str, password: str) -> tuple[str, str, str]:
+    """A token, the workspace in which its device has made things, and a spare token."""
+    async with httpx.AsyncClient(base_url=url) as http:
+        tree = await by_a_mount(http, password, "fuzz")
+        for name in ("folder", "removed"):
+            await tree.folder(name)
+            await tree.file(f"{name}/file", b"first", b"second")
+        await tree.file("file", b"first", b"second", b"third")
+        await tree.call("DELETE", "folders/removed?recursive=1")
+        return tree.client.token, tree.client.workspace, await new_token(http, password, "spare")

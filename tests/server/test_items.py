@@ -65,6 +65,11 @@ async def test_a_folder_comes_in_pages_in_order_of_bytes(tree: Tree) -> None:
     assert (paths(rest["items"]), rest["more"]) == (["%C3%A4"], False)
 
 
+@pytest.mark.parametrize("query", ["limit=", "limit=0", "limit=x", "limit=1&limit=2", "after=a&after=b"])
+async def test_a_query_that_is_none_is_a_bad_request(tree: Tree, query: str) -> None:
+    assert problem(await tree.get(f"folders/?{query}")) == (400, "bad-request")
+
+
 async def test_what_is_in_a_folder_has_the_folders_path(tree: Tree) -> None:
     await tree.folder("a b")
     await tree.file("a b/c")

@@ -45,6 +45,18 @@ async def test_a_page_goes_on_where_what_it_goes_on_from_is_back(tree: Tree) -> 
     assert paths((await tree.ask("trash", after=nodes[1]))["items"]) == ["a"]
 
 
+async def test_what_was_removed_by_an_earlier_version_of_the_program_is_listed_last(world: World, tree: Tree) -> None:
+    nodes = [await tree.file(name, b"content") for name in ("a", "b", "c")]
+    for name in ("a", "b", "c"):
+        await tree.unlink(name)
+    old = "UPDATE nodes SET removed_seq = 0 WHERE id IN (?, ?)"
+    await world.metadata.write(lambda tx: tx.execute(old, nodes[1:]))
+    page = await tree.ask("trash", limit=2)
+    rest = await tree.ask("trash", limit=2, after=page["next"])
+    assert (paths(page["items"]), paths(rest["items"])) == (["a", "c"], ["b"])
+    assert await bring_back(tree, nodes[2]) == "c"
+
+
 async def test_one_request_looks_through_so_much_at_most(world: World, tree: Tree) -> None:
     await tree.folder("a")
     for number in range(4):

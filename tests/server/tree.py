@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import ROOT_NODE, JournalId, NodeId, SessionId
+from protocol.keys import derive
+from protocol.messages.accounts import Login, LoginReply, Workspace, Workspaces
 from protocol.messages.batches import Applied
 from protocol.messages.changes import Create, Rmdir, Unlink
 from protocol.messages.items import Item
@@ -89,6 +91,23 @@ class Tree:
     async def _do(self, change: Any) -> None:
         [answer] = (await self.client.send(change)).answers
         assert isinstance(answer, Applied), answer
+
+
+async def new_token(http: httpx.AsyncClient, password: str, device: str) -> str:
+    """Of a device of a real server's admin."""
+    login = msgspec.json.encode(Login("admin", password, device))
+    return msgspec.json.decode((await http.post("/v1/login", content=login)).content, type=LoginReply).token
+
+
+async def by_a_mount(http: httpx.AsyncClient, password: str, device: str) -> Tree:
+    """The default workspace of a real server's admin; files get mode 0o644."""
+    token = await new_token(http, password, device)
+    ask = {"Authorization": f"Bearer {token}"}
+    spaces = msgspec.json.decode((await http.get("/v1/workspaces", headers=ask)).content, type=Workspaces).workspaces
+    [space] = [space.id for space in spaces if space.default]
+    key = msgspec.json.decode((await http.get(f"/v1/workspaces/{space}", headers=ask)).content, type=Workspace).key
+    mount = Client(http, token, space, derive(key), SessionId(bytes(16)), JournalId(bytes(16)))
+    return Tree(await (await mount.join()).leave(), mode=0o644)
 
 
 def ok(response: httpx.Response, *statuses: int) -> Any:
