@@ -46,7 +46,8 @@ def up_command(folder: Path) -> None:
         login = _login(server)
         _make(place)
         _run("mount", login.url, str(place), "--user", login.user, "--device", login.device)
-    click.echo(f"{folder} is a drive. A server of your own keeps what you put there, in {server.data}.\n")
+    click.echo(f"{folder} is a drive. A server of your own keeps what you put there, in {server.data}.")
+    click.echo(f"In a browser: {login.url}, user {login.user}, password in {server.password_file}.\n")
     program = click.get_current_context().find_root().info_name
     tries = (
         (f"cp -a ~/Documents {folder}/", "copy something in"),

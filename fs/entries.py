@@ -47,9 +47,7 @@ class Entries:
         """A program on this mount changed something."""
         self._own_changes += 1
 
-    def of(
-        self, node: Node, inode: Inode, *, keep: bool = True, is_made_now: bool = False
-    ) -> pyfuse3.EntryAttributes:
+    def of(self, node: Node, inode: Inode, *, keep: bool = True, is_made_now: bool = False) -> pyfuse3.EntryAttributes:
         """``keep`` False: a change came in while the answer was made, so the kernel must ask again.
 
         Later than in the answer that it is made with (``is_made_now``), a file's name may be another by now, and only

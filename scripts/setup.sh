@@ -85,6 +85,7 @@ present() {
         libc6-dev) [[ -e /usr/include/stdio.h ]] ;;
         attr) command -v setfattr ;;
         ripgrep) command -v rg ;;
+        chromium-driver) command -v chromedriver ;;
         nodejs) command -v node ;;
         bonnie++) PATH=$PATH:/usr/sbin command -v bonnie++ ;;
         *) command -v "$1" ;;

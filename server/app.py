@@ -1,4 +1,4 @@
-"""The ASGI application: routes under /v1, on undecoded paths."""
+"""The ASGI application: routes under /v1, on undecoded paths, and the web page beside them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from server.routes import (
     items,
     links,
     members,
+    page,
     sessions,
     tokens,
     trash,
@@ -59,7 +60,7 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [*ROUTES, openapi.route(DESCRIPTIONS)]
     app = Starlette(
-        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
+        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
         exception_handlers=cast(Any, handlers()),
     )

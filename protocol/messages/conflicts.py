@@ -53,3 +53,12 @@ class Keep(StrEnum):
     """What stands under the original's name: the copy goes."""
     BOTH = "both"
     """The copy is an ordinary file under its name."""
+
+
+class Resolution(Message, frozen=True):
+    """End the conflict of a copy, by somebody without a mount, who saw these versions."""
+
+    keep: Keep
+    version: VersionNumber
+    original_version: VersionNumber | None = None
+    """None: there was no original."""

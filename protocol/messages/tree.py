@@ -58,3 +58,20 @@ class UsageReply(Message, frozen=True):
     total_bytes: int
     free_bytes: int
     nodes: int
+
+
+class SpaceReply(Message, frozen=True, omit_defaults=False):
+    """For people: what a workspace holds, and what storing each block once and compressed saves."""
+
+    files: int
+    versions: int
+    content_bytes: int
+    """Lengths of all files as they are now."""
+    versions_bytes: int
+    """Lengths of all versions that are kept: what storing each as it is would take."""
+    blocks_bytes: int
+    """Plain bytes of all blocks, each of which is stored once however many versions have it."""
+    stored_bytes: int
+    """Sealed bytes of all blocks: what the workspace takes."""
+    free_bytes: int
+    quota_bytes: int | None

@@ -12,7 +12,7 @@ import msgspec
 from protocol.ids import ROOT_NODE, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import INLINE_MANIFEST_PIECES, LISTING_PAGE_ENTRIES
 from protocol.messages.nodes import Kind, Node, State
-from protocol.messages.tree import Entry, ManifestReply, UsageReply
+from protocol.messages.tree import Entry, ManifestReply, SpaceReply, UsageReply
 from server.metadata.store import Row, Transaction
 
 
@@ -158,6 +158,30 @@ def usage(tx: Transaction, workspace: WorkspaceId, free_on_disk_bytes: int) -> U
     quota, used, count = (None, 0, 0) if row is None else row
     free = free_on_disk_bytes if quota is None else max(0, min(quota - used, free_on_disk_bytes))
     return UsageReply(total_bytes=used + free if quota is None else quota, free_bytes=free, nodes=count)
+
+
+def space(tx: Transaction, workspace: WorkspaceId, free_on_disk_bytes: int) -> SpaceReply:
+    """What the workspace holds. It adds up every row: for a person who looks, not for each statfs."""
+    files, content = _sums(tx, "nodes", "size", workspace, "AND kind = 'file' AND nlink > 0")
+    versions, lengths = _sums(tx, "versions", "size", workspace)
+    _, plain = _sums(tx, "blocks", "plain_bytes", workspace)
+    row = tx.one("SELECT quota_bytes, used_bytes FROM workspaces WHERE id = ?", (workspace,))
+    quota, used = (None, 0) if row is None else row
+    return SpaceReply(
+        files=files,
+        versions=versions,
+        content_bytes=content,
+        versions_bytes=lengths,
+        blocks_bytes=plain,
+        stored_bytes=used,
+        free_bytes=free_on_disk_bytes if quota is None else max(0, min(quota - used, free_on_disk_bytes)),
+        quota_bytes=quota,
+    )
+
+
+def _sums(tx: Transaction, table: str, column: str, workspace: WorkspaceId, condition: str = "") -> tuple[int, int]:
+    row = tx.one(f"SELECT count(*), total({column}) FROM {table} WHERE workspace = ? {condition}", (workspace,))
+    return (0, 0) if row is None else (row[0], int(row[1]))
 
 
 def _node(row: Row) -> Node:

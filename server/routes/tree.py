@@ -12,16 +12,19 @@ from starlette.routing import Route
 from protocol import problems
 from protocol.ids import NodeId, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
-from protocol.messages.conflicts import ConflictsReply
+from protocol.messages.changes import Resolve
+from protocol.messages.conflicts import ConflictsReply, Resolution
 from protocol.messages.nodes import Node
-from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply
-from server.http import name_of, node_of, number_query, raw_query, reply, workspace_of
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, SpaceReply
+from server.describing import CHANGING, IN_A_WORKSPACE, operation
+from server.http import message, name_of, no_content, node_of, number_query, raw_query, reply, workspace_of
 from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed
 from server.metadata.store import Transaction
 from server.metadata.tree import NoSuchNode
+from server.metadata.unmounted import Editing
 from server.service import member, service_of
-from server.settling import read
+from server.settling import edit_as_asked, read
 from server.troubles import Trouble
 
 T = TypeVar("T")
@@ -67,6 +70,30 @@ async def conflicts(request: Request) -> Response:
     return reply(request, ConflictsReply(news, page.conflicts, page.more))
 
 
+async def resolve(request: Request) -> Response:
+    """End a conflict: for who has no mount to do it with."""
+    node, workspace = node_of(request), workspace_of(request)
+    given = await message(request, Resolution)
+
+    def work(editing: Editing) -> None:
+        copies = listed(editing.tx, workspace, NodeId(node - 1), 1).conflicts
+        if not copies or (copy := copies[0]).node != node:
+            raise NoSuchNode("there is no such conflict copy, or it is none any more")
+        change = Resolve(
+            time_ns=editing.now_ns,
+            parent=copy.parent,
+            name=copy.path[-1],
+            node=node,
+            version=given.version,
+            keep=given.keep,
+            original_version=given.original_version,
+        )
+        editing.apply(change)
+
+    await edit_as_asked(request, workspace, work)
+    return no_content()
+
+
 async def manifest(request: Request) -> Response:
     """The content of a version: whoever knows its number was told of it, so nothing is revealed."""
     identity = node_of(request)
@@ -89,6 +116,12 @@ async def usage(request: Request) -> Response:
     return reply(request, await _snapshot(request, lambda tx, space: tree.usage(tx, space, free)))
 
 
+async def space(request: Request) -> Response:
+    """For people who look at it. Sums, like the above."""
+    free = service_of(request).blocks.space.free_bytes()
+    return reply(request, await _snapshot(request, lambda tx, space: tree.space(tx, space, free)))
+
+
 async def _snapshot(request: Request, work: Callable[[Transaction, WorkspaceId], T]) -> T:
     workspace = workspace_of(request)
 
@@ -105,5 +138,13 @@ ROUTES = [
     Route("/workspaces/{workspace}/nodes/{node}/entries/{name}", lookup),
     Route("/workspaces/{workspace}/nodes/{node}/manifest", manifest),
     Route("/workspaces/{workspace}/conflicts", conflicts),
+    operation(
+        "POST",
+        "/workspaces/{workspace}/conflicts/{node}",
+        resolve,
+        takes=Resolution,
+        fails=(*CHANGING, problems.PRECONDITION),
+    ),
     Route("/workspaces/{workspace}/usage", usage),
+    operation("GET", "/workspaces/{workspace}/space", space, gives=SpaceReply, fails=IN_A_WORKSPACE),
 ]

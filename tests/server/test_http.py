@@ -11,7 +11,7 @@ from tests.server.world import Client, World, problem
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v2/health", "/v1/health/", "/v1/healthy", "/%00", "/v1/%2e%2e/x"]
+    "path", ["/page", "/v1", "/v1/", "/v2/health", "/v1/health/", "/v1/healthy", "/%00", "/v1/%2e%2e/x"]
 )
 async def test_a_path_of_nothing_is_a_problem(world: World, path: str) -> None:
     assert problem(await world.http.get(path)) == (404, "not-found")

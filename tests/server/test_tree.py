@@ -8,7 +8,7 @@ import pytest
 
 from protocol.messages.accounts import Role
 from protocol.messages.nodes import Kind
-from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, UsageReply
+from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, SpaceReply, UsageReply
 from server.space import RESERVE_BYTES
 from tests.server.world import Client, World, commit, create, problem
 
@@ -90,3 +90,13 @@ async def test_what_is_free_leaves_out_the_reserve(world: World, ada: Client) ->
     assert (await ada.ask(UsageReply, "GET", "./usage")).free_bytes == 1000
     world.free.data_bytes = 5
     assert (await ada.ask(UsageReply, "GET", "./usage")).free_bytes == 0
+
+
+async def test_space_is_told_with_what_storing_each_block_once_saves(ada: Client) -> None:
+    await ada.send(*(create(name, 100 + name[0]) for name in (b"a", b"b")))
+    await ada.send(*(commit(ada, 100 + name[0], b"the same " * 100) for name in (b"a", b"b")))
+    await ada.send(commit(ada, 100 + b"a"[0], b"short", base=1))
+    space = await ada.ask(SpaceReply, "GET", "./space")
+    assert (space.files, space.versions, space.quota_bytes) == (2, 3, None)
+    assert (space.content_bytes, space.versions_bytes, space.blocks_bytes) == (905, 1805, 905)
+    assert 0 < space.stored_bytes < space.blocks_bytes
