@@ -10,9 +10,10 @@ import httpx
 import pytest
 from starlette.routing import Mount, Route
 
-from protocol.ids import NodeId, Seq, WorkspaceId
+from protocol.ids import NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.messages.accounts import Member, NewPassword, NewUser, NewWorkspace, Role, Workspace
 from protocol.messages.blocks import BlockList
+from protocol.messages.conflicts import Keep, Resolution
 from protocol.messages.items import Copy, Move, Restore
 from protocol.messages.links import NewLink
 from protocol.messages.nodes import Kind
@@ -82,6 +83,7 @@ BODIES: Final[Mapping[str, Message | bytes]] = {
     "POST /workspaces/{workspace}/move": Move("box/file", "moved"),
     "POST /workspaces/{workspace}/copy": Copy("box/file", "copied"),
     "POST /workspaces/{workspace}/restore": Restore("box/file", 1),
+    "POST /workspaces/{workspace}/conflicts/{node}": Resolution(Keep.BOTH, VersionNumber(1)),
 }
 QUERIES: Final[Mapping[str, str]] = {
     "/workspaces/{workspace}/search": "?q=f",
