@@ -1,4 +1,6 @@
-/** The page's parts put together: who is logged in, which workspace and view are shown, and what goes on beside them. */
+/**
+ * The page's parts put together: who is logged in, which workspace and view are shown, and what goes on beside them.
+ */
 
 import { Api } from "./api.js";
 import { ConflictsView } from "./conflicts.js";

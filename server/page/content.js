@@ -1,11 +1,12 @@
 /**
  * Content for the page: addresses for pictures and media, texts, blobs, downloads.
  *
- * Addresses work because the service worker (worker.js) gives them the token; it asks here. Where there is none (a page
- * that was opened over plain HTTP from another machine, or reloaded past the cache) content is fetched whole, up to
- * WHOLE_MOST bytes, and shown from a blob: without seeking in what isn't loaded.
+ * Addresses work because the service worker (worker.js) gives them the token; it asks here. Where there is none (a
+ * page that was opened over plain HTTP from another machine, or reloaded past the cache) content is fetched whole, up
+ * to WHOLE_MOST bytes, and shown from a blob: without seeking in what isn't loaded.
  *
- * A file is never opened as a document of this site: HTML is shown as its text, SVG as a picture, in which nothing runs.
+ * A file is never opened as a document of this site: HTML is shown as its text, SVG as a picture, in which nothing
+ * runs.
  */
 
 import { problem, unanswered } from "./api.js";

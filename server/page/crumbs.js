@@ -5,8 +5,8 @@ import { steps } from "./paths.js";
 import { address, FILES } from "./place.js";
 
 /**
- * Links to each folder on the way; with `onOpen`, buttons that call it with the path. With `onDrop`, a step takes what is
- * dropped on it.
+ * Links to each folder on the way; with `onOpen`, buttons that call it with the path. With `onDrop`, a step takes
+ * what is dropped on it.
  */
 export function crumbs(workspace, path, { onOpen = null, onDrop = null } = {}) {
   const all = [{ name: workspace.name, path: "" }, ...steps(path)];

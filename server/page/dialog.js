@@ -1,10 +1,12 @@
-/** Questions to a person: each opens a <dialog>, which holds the keyboard until it is closed, and returns the answer. */
+/**
+ * Questions to a person: each opens a <dialog>, which holds the keyboard until it is closed, and returns the answer.
+ */
 
 import { h, pictureButton } from "./dom.js";
 
 /**
- * Open a dialog with a heading; returns `{dialog, closed}`. It is removed when it closes, and who had the keyboard has it
- * again.
+ * Open a dialog with a heading; returns `{dialog, closed}`. It is removed when it closes, and who had the keyboard
+ * has it again.
  */
 export function open(title, content, { className = "", heading = [] } = {}) {
   const before = document.activeElement;

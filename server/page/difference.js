@@ -3,8 +3,8 @@
 const LINES_MOST = 1500;
 
 /**
- * Both texts as lines, `{text, own}`: those of a longest common subsequence are not a text's own. Null where the texts are
- * too long for that.
+ * Both texts as lines, `{text, own}`: those of a longest common subsequence are not a text's own. Null where the
+ * texts are too long for that.
  */
 export function difference(one, other) {
   const [left, right] = [one.split("\n"), other.split("\n")];

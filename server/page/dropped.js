@@ -6,8 +6,8 @@ export function bringsFiles(event) {
 }
 
 /**
- * What a drop brings: `{files: [{file, names}], folders: [names]}`, names being the way from where it was dropped. To be
- * called while the drop is handled: afterwards the browser has forgotten it.
+ * What a drop brings: `{files: [{file, names}], folders: [names]}`, names being the way from where it was dropped. To
+ * be called while the drop is handled: afterwards the browser has forgotten it.
  */
 export async function dropped(event) {
   const found = { files: [], folders: [] };

@@ -12,8 +12,8 @@ export class Following {
   #ended = new AbortController();
 
   /**
-   * `on` has news(touched), with the ids of all nodes and folders that changes touched, or null where it may be any; and
-   * reached(isReached), told when the server stops answering and when it answers again.
+   * `on` has news(touched), with the ids of all nodes and folders that changes touched, or null where it may be any;
+   * and reached(isReached), told when the server stops answering and when it answers again.
    */
   constructor(workspace, on) {
     this.#workspace = workspace;

@@ -17,11 +17,11 @@ const SHOWN = {
   application: { pdf: "pdf" },
 };
 
-const TEXTS = new Set(
-  "txt md rst log csv tsv json xml html htm css js mjs ts py c h cpp hpp rs go java rb sh toml ini cfg conf yaml yml sql tex diff patch".split(
-    " ",
-  ),
-);
+const TEXTS = new Set([
+  ...["txt", "md", "rst", "log", "csv", "tsv", "json", "xml", "html", "htm", "css", "yaml", "yml", "toml", "ini", "cfg"],
+  ...["conf", "sql", "tex", "diff", "patch", "sh", "py", "js", "mjs", "ts", "c", "h", "cpp", "hpp", "rs", "go", "java"],
+  ...["rb"],
+]);
 
 /** How a file of this name is shown: `{how, type}` with how one of image, audio, video, pdf, text, unknown. */
 export function kindOf(name) {

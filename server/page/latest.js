@@ -1,6 +1,7 @@
 /**
- * Work that may be asked for at any time, such as loading what somebody else is changing: never two at once, and once more
- * after one during which it was asked for. It rests as long as it worked, so that a busy mount keeps no server busier.
+ * Work that may be asked for at any time, such as loading what somebody else is changing: never two at once, and once
+ * more after one during which it was asked for. It rests as long as it worked, so that a busy mount keeps no server
+ * busier.
  */
 
 const SHORTEST_REST_MS = 100;

@@ -1,4 +1,6 @@
-/** A view that is a list which is loaded as a whole: its heading, and what it says while it loads, is empty or fails. */
+/**
+ * A view that is a list which is loaded as a whole: its heading, and what it says while it loads, is empty or fails.
+ */
 
 import { h } from "./dom.js";
 import { Latest } from "./latest.js";

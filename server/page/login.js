@@ -1,9 +1,9 @@
 /**
  * Who is logged in: owns the token and where it is kept.
  *
- * The token goes out in a header that this page sets, never in a cookie: a cookie would travel with requests that other
- * sites cause. It is kept in sessionStorage, which ends with the tab; who wants to stay logged in has it in localStorage.
- * Other sites can read neither, and no script but the page's own runs here (Content-Security-Policy in
+ * The token goes out in a header that this page sets, never in a cookie: a cookie would travel with requests that
+ * other sites cause. It is kept in sessionStorage, which ends with the tab; who wants to stay logged in has it in
+ * localStorage. Other sites can read neither, and no script but the page's own runs here (Content-Security-Policy in
  * server/routes/page.py; files are never opened as documents of this site: content.js).
  */
 

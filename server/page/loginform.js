@@ -3,7 +3,9 @@
 import { h, icon } from "./dom.js";
 import { browserName } from "./login.js";
 
-/** Asks for name and password, keeps what the server answers in `login`, then calls `done`. `says` stands there first. */
+/**
+ * Asks for name and password, keeps what the server answers in `login`, then calls `done`. `says` stands there first.
+ */
 export function loginForm(api, login, says, done) {
   const user = h("input", {
     id: "user",

@@ -4,6 +4,9 @@ import { h, s } from "./dom.js";
 import { ListView } from "./listview.js";
 import { count, percent, size } from "./text.js";
 
+const STEP_PX = 56;
+const BAR_PX = 18;
+
 export class SpaceView extends ListView {
   constructor(parts, workspace) {
     super(parts, workspace, "Space", "How much is stored, and what storing each block once and compressed saves.");
@@ -50,21 +53,16 @@ export class SpaceView extends ListView {
 /** Bars of one scale, each with its label and its size; a screen reader reads them as a list. */
 function chart(bars) {
   const most = Math.max(1, ...bars.map(({ bytes }) => bytes));
-  const [width, step, thick] = [640, 56, 18];
   const rows = bars.flatMap(({ label, bytes, className }, at) => {
-    const y = at * step;
-    const value = s("text", { x: width, y: y + 16, class: "value", "text-anchor": "end" }, size(bytes));
-    const full = s("rect", { x: 0, y: y + 24, width, height: thick, rx: 4, class: "full" });
-    const bar = s("rect", {
-      x: 0,
-      y: y + 24,
-      width: Math.max(2, (width * bytes) / most),
-      height: thick,
-      rx: 4,
-      class: className,
-    });
-    return [s("text", { x: 0, y: y + 16 }, label), value, full, bar];
+    const y = at * STEP_PX;
+    const place = { x: 0, y: y + 24, height: BAR_PX, rx: 4 };
+    return [
+      s("text", { x: 0, y: y + 16 }, label),
+      s("text", { x: "100%", y: y + 16, class: "value", "text-anchor": "end" }, size(bytes)),
+      s("rect", { ...place, width: "100%", class: "full" }),
+      s("rect", { ...place, width: `${(100 * bytes) / most}%`, class: className }),
+    ];
   });
   const spoken = bars.map(({ label, bytes }) => `${label}: ${size(bytes)}`).join("; ");
-  return s("svg", { viewBox: `0 0 ${width} ${bars.length * step}`, role: "img", "aria-label": spoken }, ...rows);
+  return s("svg", { height: bars.length * STEP_PX, role: "img", "aria-label": spoken }, ...rows);
 }

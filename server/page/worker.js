@@ -1,8 +1,9 @@
 /**
  * The service worker: gives the token to requests for content that the browser makes by itself.
  *
- * An <img>, <audio> or <video> and a download send no header that a page chose. Their requests pass here, and go on with
- * the Authorization header and what they say about ranges, so that media can be sought in without a token in any address.
+ * An <img>, <audio> or <video> and a download send no header that a page chose. Their requests pass here, and go on
+ * with the Authorization header and what they say about ranges, so that media can be sought in without a token in any
+ * address.
  *
  * Invariants:
  * - it keeps nothing: for each request it asks the page that made it, and only a page that is logged in answers;

@@ -41,7 +41,7 @@ ROUTES = [
         versions,
         gives=History,
         query=[
-            Parameter("before", {"type": "integer", "minimum": 1}, "The number of the page before's last version."),
+            Parameter("before", {"type": "integer", "minimum": 0}, "The number of the page before's last version."),
             LIMIT,
         ],
         fails=(*IN_A_WORKSPACE, problems.CONFLICT),

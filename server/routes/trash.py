@@ -41,7 +41,7 @@ ROUTES = [
         listing,
         gives=Trash,
         query=[
-            Parameter("after", {"type": "integer", "minimum": 1}, "The page before's next."),
+            Parameter("after", {"type": "integer", "minimum": 0}, "The page before's next."),
             LIMIT,
         ],
         fails=IN_A_WORKSPACE,
