@@ -11,7 +11,7 @@ from starlette.routing import Mount, Router
 from protocol.messages.wire import API
 from server.http import UndecodedPaths
 from server.lingering import Lingering
-from server.routes import accounts, archives, blocks, changes, files, sessions, tree
+from server.routes import accounts, archives, blocks, changes, files, sessions, tree, tus
 from server.service import Service
 from server.troubles import handlers
 
@@ -26,6 +26,7 @@ def create_app(service: Service) -> Starlette:
         *blocks.ROUTES,
         *files.ROUTES,
         *archives.ROUTES,
+        *tus.ROUTES,
     ]
     app = Starlette(
         routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False))],
