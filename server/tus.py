@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from starlette.datastructures import Headers
@@ -43,7 +43,8 @@ _UPLOAD_URL: Final = re.compile(r"/tus/([0-9a-f]{32})/([0-9a-f]{32})/?\Z")
 _ABSENT: Final = frozenset({b"", b"null", b"undefined"})
 """Uppy sends the text of JavaScript's null for what a file doesn't have."""
 
-_TIMES_MAX_NS: Final = 1 << 62
+_SECONDS: Final = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,9})?\Z")
+"""Up to the year 2286."""
 
 
 class Target(NamedTuple):
@@ -144,13 +145,10 @@ def _mtime_ns(metadata: dict[str, bytes]) -> int | None:
     value = metadata.get("mtime", b"")
     if value in _ABSENT:
         return None
-    try:
-        mtime_ns = int(Decimal(value.decode("ascii")) * 10**9)
-    except (InvalidOperation, UnicodeDecodeError, ValueError, OverflowError):
-        mtime_ns = _TIMES_MAX_NS
-    if abs(mtime_ns) >= _TIMES_MAX_NS:
-        raise Trouble(problems.BAD_REQUEST, f"{METADATA}: mtime is in seconds since 1970")
-    return mtime_ns
+    text = value.decode("latin-1")
+    if not _SECONDS.match(text):
+        raise Trouble(problems.BAD_REQUEST, f"{METADATA}: mtime is in seconds since 1970, such as 1700000000.25")
+    return int(Decimal(text) * 10**9)
 
 
 def digest_of(headers: Headers) -> Digest | None:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import trio
 
+from protocol.ids import WorkspaceId
 from protocol.keys import WorkspaceKeys
 from protocol.limits import BLOCK_MAX_BYTES, BLOCK_MIN_BYTES
 from protocol.manifest import Manifest, Piece
@@ -85,23 +87,37 @@ async def join(
     service: Service, parts: Sequence[Transfer], metadata: str, concat: str, allow: Allow, goal: Goal
 ) -> Received:
     """Commit what these transfers brought, one after the other, and make a transfer that says so."""
-    workspace, made = goal.workspace, list[Piece]()
-    keys = await service.blocks.keys(workspace, allow)
-    for part in parts:
-        writer = Writer(service.blocks, workspace, keys, allow, _nothing)
-        writer.window += await _tail(service, keys, part, allow)
-        made += [*await _pieces(service, part, allow), *await writer.end()]
-        check_length(len(made))
-    manifest = Manifest.of(made)
+    written = await _joined(service, goal.workspace, parts, allow)
 
     def work(editing: Editing) -> Received:
-        now_ns, user = editing.now_ns, editing.caller.user
-        uploaded = put_in_place(editing, goal, Written(manifest), None)
-        whole = transfers.create(editing.tx, workspace, user, manifest.size_bytes, metadata, concat, now_ns)
-        etag = uploaded.item.etag
-        return Received(transfers.finish(editing.tx, whole, manifest.size_bytes, etag, now_ns), uploaded)
+        now_ns, user, size_bytes = editing.now_ns, editing.caller.user, written.manifest.size_bytes
+        uploaded = put_in_place(editing, goal, written, None)
+        whole = transfers.create(editing.tx, goal.workspace, user, size_bytes, metadata, concat, now_ns)
+        return Received(transfers.finish(editing.tx, whole, size_bytes, uploaded.item.etag, now_ns), uploaded)
 
-    return await edit(service, workspace, allow, work)
+    return await edit(service, goal.workspace, allow, work)
+
+
+async def _joined(service: Service, workspace: WorkspaceId, parts: Sequence[Transfer], allow: Allow) -> Written:
+    """The content that these make, cut as if it had come in one: only the blocks around the joints are made anew."""
+    keys = await service.blocks.keys(workspace, allow)
+    writer, made = Writer(service.blocks, workspace, keys, allow, _nothing), list[Piece]()
+    for part in parts:
+        pieces = await _pieces(service, part, allow)
+        begins = {begin: index for index, begin in enumerate(accumulate((p.length for p in pieces), initial=0))}
+        at, index = -len(writer.window), 0
+        """Of this part: where the window begins, and how many of its blocks are in it or before it."""
+        while writer.window and index < len(pieces):
+            writer.window += await service.blocks.opened(workspace, pieces[index], allow)
+            more = await writer.pause()
+            made, at, index = made + more, at + sum(piece.length for piece in more), index + 1
+            if at in begins:  # From a cut that both share on, all are the same.
+                writer.window, index = bytearray(), begins[at]
+        made += pieces[index:]
+        check_length(len(made))
+        writer.window += await _tail(service, keys, part, allow)
+    small = None if made else await writer.small()
+    return small or Written(Manifest.of([*made, *await writer.end()]))
 
 
 class _Reception:

@@ -194,7 +194,7 @@ async def test_the_time_of_change_can_be_in_the_metadata(ada: Client) -> None:
     assert (await listed(ada))[b"a"].mtime_ns == 1_700_000_000_250_000_000
 
 
-@pytest.mark.parametrize("mtime", ["yesterday", "NaN", "1e30", "Infinity"])
+@pytest.mark.parametrize("mtime", ["yesterday", "NaN", "1e9", "Infinity", "-", "1.", "12345678901"])
 async def test_a_time_of_change_that_is_none_is_refused(ada: Client, mtime: str) -> None:
     where = metadata(path="a", mtime=mtime)
     answer = await tus(ada, "POST", f"/v1/tus/{ada.workspace}", upload_length="1", upload_metadata=where)
@@ -462,6 +462,24 @@ async def test_parts_that_come_at_the_same_time(ada: Client) -> None:
             nursery.start_soon(upload.patch, 0, plain)
     await joined(ada, *uploads)
     assert await read(ada, "new") == b"".join(plains)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([LARGE, bytes(9 * MIB)]), st.integers(0, 9 * MIB)), min_size=1, max_size=5))
+def test_joined_parts_are_cut_as_at_once(lengths: list[tuple[bytes, int]]) -> None:
+    plains = [source[:length] for source, length in lengths]
+
+    async def run() -> None:
+        async with a_world() as world:
+            ada = await world.user("ada")
+            await joined(ada, *[await part_of(ada, plain) for plain in plains])
+            plain = b"".join(plains)
+            node = next(iter((await listed(ada)).values()))
+            reply = await ada.ask(ManifestReply, "GET", f"./nodes/{node.id}/manifest?version=1")
+            assert manifests.decode(reply.manifest) == cut_at_once(ada, plain)
+            assert await read(ada, "new") == plain
+
+    trio.run(run)
 
 
 async def test_urls_of_parts_may_be_absolute(ada: Client) -> None:
