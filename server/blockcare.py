@@ -158,10 +158,7 @@ class BlockCare:
         """
         if not sealed:
             return {}
-        keys = self._keyring.remembered(workspace)
-        if keys is None:
-            keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
-            self._keyring.remember(workspace, keys)
+        keys = await self.keys(workspace, allow)
         try:
             return await self._verified_inline(keys, sealed)
         except (BadBlock, NoSpace):
@@ -232,9 +229,11 @@ class BlockCare:
     # ── out ──
 
     async def keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
-        """For who cuts and seals here."""
-        keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
-        self._keyring.remember(workspace, keys)
+        """For who cuts and seals here. They say nothing of who may: every transaction with what they sealed does."""
+        keys = self._keyring.remembered(workspace)
+        if keys is None:
+            keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
+            self._keyring.remember(workspace, keys)
         return keys
 
     async def opened(self, workspace: WorkspaceId, piece: Piece, allow: Allow) -> bytes | bytearray:

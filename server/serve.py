@@ -123,6 +123,7 @@ def _hypercorn(settings: Settings) -> Config:
     config.errorlog = None
     config.accesslog = None
     config.h11_max_incomplete_size = 64 * 1024
+    config.max_app_queue_size = connections.QUEUED_PARTS
     if settings.tls_cert is not None:
         config.certfile, config.keyfile = str(settings.tls_cert), str(settings.tls_key)
         try:

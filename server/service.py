@@ -23,6 +23,7 @@ from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import MetadataStore, Transaction
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token
+from server.shares import Shares
 from server.troubles import Trouble
 
 T = TypeVar("T")
@@ -40,11 +41,11 @@ class Places:
     """Blocks on their way in (SEALED_MAX_BYTES) and out (READ_MANY_BYTES): 128 MiB at the very most."""
     huge: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
     """Batches past that, of up to CHANGES_BODY_MAX_BYTES: the manifests of enormous files."""
-    uploads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(8))
-    """Plain content on its way in: two windows and the sealed blocks of one, 24 MiB each at the very most."""
-    downloads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
+    uploads: Shares = field(default_factory=lambda: Shares(8, 4))
+    """Plain content on its way in: three windows and what is being sealed of two, 40 MiB each at the very most."""
+    downloads: Shares = field(default_factory=lambda: Shares(16, 8))
     """Plain content on its way out: AHEAD_BYTES and what is being opened, 12 MiB each at the very most."""
-    archives: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(4))
+    archives: Shares = field(default_factory=lambda: Shares(4, 2))
     """Folders on their way out as zips, each with a list of all that is in it: 100 MiB each at the very most."""
 
 

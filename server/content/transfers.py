@@ -8,7 +8,7 @@ Invariants:
   breaks off; with a digest it is kept when all of it has come and fits, and else nothing of it;
 - the last bytes are recorded in the transaction that commits the content: whoever is told that all has come can rely
   on the file;
-- of a transfer of any length two windows and a tail are in memory. A tail has at most BLOCK_MAX_BYTES.
+- a tail has at most BLOCK_MAX_BYTES, which is less than a window: so what is cut first reaches beyond it.
 """
 
 from __future__ import annotations

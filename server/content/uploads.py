@@ -5,8 +5,8 @@ that commits the content: so an upload replaces what is there then, and never ma
 
 Invariants:
 
-- a file that is new is there, pending, from when its upload begins, and gone when that breaks off; ``metadata.uploads``
-  says for which files that is so, and the worker removes those that a crash left;
+- a file that is new is there, pending, from when its upload begins, and gone when that breaks off, with the folders
+  that were made for it; ``metadata.uploads`` says which those are, and the worker removes what a crash left;
 - conditions are checked when an upload begins, so that nothing is sent in vain, and decide when it is committed.
 """
 
@@ -100,13 +100,13 @@ async def begin(service: Service, goal: Goal, node: NodeId, allow: Allow) -> Beg
 
     def work(editing: Editing) -> Begun:
         blocks.check_quota(editing.tx, goal.workspace, 1)
-        place = _place(editing, goal)
+        made, place = _place(editing, goal)
         _check(goal, place.node)
         if place.node is not None:
             return Begun(place.node.id, is_made=False)
         _create(editing, place, node, Kind.FILE)
         expires_ns = editing.now_ns + int(EXPIRE_AFTER_S * 10**9)
-        uploads.note(editing.tx, goal.workspace, node, editing.caller.device, expires_ns)
+        uploads.note(editing.tx, goal.workspace, node, editing.caller.device, made, expires_ns)
         return Begun(node, is_made=True)
 
     service.blocks.space.check(1)
@@ -164,7 +164,7 @@ async def give_up(service: Service, workspace: WorkspaceId, node: NodeId) -> Non
 def _file_now(editing: Editing, goal: Goal, begun: Begun | None) -> Node:
     """The file whose content is to change, as it is now; raises Rule and NoSuchNode."""
     if begun is None:
-        place = _place(editing, goal)
+        _, place = _place(editing, goal)
         _check(goal, place.node)
         if place.node is not None:
             return place.node
@@ -194,11 +194,10 @@ def _node(editing: Editing, node: NodeId) -> Node:
     return found
 
 
-def _place(editing: Editing, goal: Goal) -> Place:
-    """Raises NoSuchNode, and Rule where a folder can't be made."""
-    if goal.makes_parents:
-        make_folders(editing, goal.names[:-1])
-    return paths.place(editing.tx, goal.workspace, goal.names)
+def _place(editing: Editing, goal: Goal) -> tuple[list[NodeId], Place]:
+    """The place, and the folders made on the way; raises NoSuchNode, and Rule where a folder can't be made."""
+    made = make_folders(editing, goal.names[:-1]) if goal.makes_parents else []
+    return made, paths.place(editing.tx, goal.workspace, goal.names)
 
 
 def _there(editing: Editing, goal: Goal) -> Node | None:
@@ -218,14 +217,17 @@ def _check(goal: Goal, there: Node | None) -> None:
         raise Rule("EEXIST", f"something else is there, a {there.kind}: remove it first")
 
 
-def make_folders(editing: Editing, names: Sequence[bytes]) -> None:
-    """Make the folders of a path that are not there; raises Rule where something else is."""
+def make_folders(editing: Editing, names: Sequence[bytes]) -> list[NodeId]:
+    """Make the folders of a path that are not there, and return them; raises Rule where something else is."""
+    made: list[NodeId] = []
     for length in range(1, len(names) + 1):
         place = paths.place(editing.tx, editing.workspace, names[:length])
         if place.node is None:
-            _create(editing, place, new_node_id(), Kind.FOLDER)
+            made.append(new_node_id())
+            _create(editing, place, made[-1], Kind.FOLDER)
         elif place.node.kind is not Kind.FOLDER:
             raise Rule("ENOTDIR", "something else than a folder is on the way")
+    return made
 
 
 def _create(editing: Editing, place: Place, node: NodeId, kind: Kind) -> None:

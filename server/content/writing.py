@@ -3,7 +3,7 @@
 Knows ``BlockCare`` and chunking; knows nothing of HTTP, names or versions.
 
 Invariants: the pieces are those that cutting the whole stream at once gives, so that what a mount has written is not
-stored again; of a stream of any length WINDOW_BYTES are collected while as many are sealed and stored.
+stored again; of a stream of any length WINDOW_BYTES are collected while STORING windows are sealed and stored.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from server.nurseries import together
 
 WINDOW_BYTES: Final = 2 * BLOCK_MAX_BYTES
 """Cut at once: always more than one block, so that at most BLOCK_MAX_BYTES are left."""
+
+STORING: Final = 2
+"""Windows: while the last blocks of one wait for the disk, the next one's are sealed."""
 
 INLINE_PLAIN_MAX_BYTES: Final = MIB
 """A content up to so long is sealed to see whether it fits into its commit."""
@@ -109,18 +112,19 @@ class Writer:
         self._keys = keys
         self._allow = allow
         self._kept = kept
+        self._storing = trio.Semaphore(STORING)
         self._stored = trio.Event()
-        """The windows before this one."""
+        """The last window that ``advance`` cut, and all before it."""
         self._stored.set()
         self._is_broken = False
 
     async def advance(self, nursery: trio.Nursery) -> None:
         """Cut the window, keep what may be cut elsewhere when more has come, and let the others be stored."""
         made, cut_bytes = await self._care.work(partial(self._cut, is_end=False))
-        await self._stored.wait()
+        await self._storing.acquire()
         self.window = self.window[cut_bytes:]  # Not before: who is cancelled here still has all of it.
-        self._stored = trio.Event()
-        nursery.start_soon(self._store, made, self._stored)
+        before, self._stored = self._stored, trio.Event()
+        nursery.start_soon(self._store, made, before, self._stored)
 
     async def settled(self) -> bool:
         """Wait until what was cut is stored; False where that failed, with the error that the nursery raises."""
@@ -150,15 +154,18 @@ class Writer:
         self.window = self.window[cut_bytes:]
         return made.pieces
 
-    async def _store(self, made: _Cut, stored: trio.Event) -> None:
+    async def _store(self, made: _Cut, before: trio.Event, stored: trio.Event) -> None:
         try:
             await self._care.keep(self._workspace, self._keys, made.blocks, self._allow)
-            await self._kept(made.pieces)
+            await before.wait()
+            if not self._is_broken:  # Else the nursery is ending.
+                await self._kept(made.pieces)
         except BaseException:
             self._is_broken = True
             raise
         finally:
             stored.set()
+            self._storing.release()
 
     # ── in workers ──
 

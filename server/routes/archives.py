@@ -29,6 +29,7 @@ from server.metadata.subtree import below
 from server.routes.downloads import disposition
 from server.service import member, service_of
 from server.settling import read as read_settled
+from server.shares import asker_of
 from server.troubles import Trouble
 
 ENTRIES_MAX: Final = 100_000
@@ -70,7 +71,7 @@ class Archive(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Look and send; raises Trouble, and what looking raises, before anything is sent."""
-        async with self._service.places.archives:
+        async with self._service.places.archives.place(asker_of(scope)):
             title, listed = await self._listed()
             self.headers["Content-Disposition"] = disposition("attachment", f"{title}.zip")
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -26,6 +26,7 @@ from server.content.reading import Part, read
 from server.metadata.items import name_text
 from server.ranges import ByteRange
 from server.service import Service
+from server.shares import asker_of
 
 _SMALL_BYTES: Final = 64 * KIB
 """So much waits for no place."""
@@ -99,25 +100,26 @@ class Download(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read and send; raises what reading raises."""
-        has_begun = False
+        has_begun, held = False, b""
 
-        async def take(part: Part | bytes) -> None:
-            nonlocal has_begun
+        async def take(part: Part) -> None:
+            nonlocal has_begun, held
             if not has_begun:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 has_begun = True
-            await send({"type": "http.response.body", "body": bytes(part), "more_body": True})
+            await send({"type": "http.response.body", "body": held + part, "more_body": True})
+            held = b""
 
         async with AsyncExitStack() as stack:
             if self._length > _SMALL_BYTES and self._has_body:
-                await stack.enter_async_context(self._service.places.downloads)
+                await stack.enter_async_context(self._service.places.downloads.place(asker_of(scope)))
             for piece in self._pieces if self._has_body else []:
                 if isinstance(piece, bytes):
-                    await take(piece)
+                    held += piece
                 else:
                     workspace, manifest, allow = self._content
                     await read(self._service.blocks, workspace, manifest, piece.start, piece.stop, allow, take)
-        if not has_begun:
+        if held or not has_begun:
             await take(b"")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

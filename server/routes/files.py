@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ from protocol.messages.items import etag_of
 from protocol.messages.nodes import Kind, Node
 from server.conditions import Verdict, conditions_of, http_date
 from server.content.uploads import Goal, Uploaded, upload, upload_small
-from server.http import body_parts, flag_query, names_of, number_query, reply, workspace_of
+from server.http import body_parts, declared_bytes, flag_query, names_of, number_query, reply, workspace_of
 from server.metadata import paths, tree
 from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
@@ -28,6 +28,7 @@ from server.ranges import ByteRange, Unsatisfiable, ranges
 from server.routes.downloads import Content, Download, content_headers
 from server.service import editor, member, service_of
 from server.settling import read
+from server.shares import asker_of
 from server.troubles import Trouble
 
 _SMALL_BYTES: Final = 64 * KIB
@@ -85,15 +86,17 @@ async def put(request: Request) -> Response:
         return editor(tx, request, workspace)
 
     goal = Goal(workspace, names, conditions_of(request.headers), flag_query(request, "parents"))
-    await service.metadata.read(allow)  # Nothing is taken of a stranger's body.
+    declared = declared_bytes(request)
+    if declared is None or declared > _SMALL_BYTES:
+        await service.metadata.read(allow)  # Not much is taken of a stranger's body.
     async with aclosing(body_parts(request)) as parts:
         head, is_all = await _head(parts)
-        body = _joined(head, parts)
-        if is_all:
-            done = await upload_small(service, goal, body, allow)
-        else:
-            async with service.places.uploads:
-                done = await upload(service, goal, body, allow)
+        async with aclosing(_joined(head, parts)) as body:
+            if is_all:
+                done = await upload_small(service, goal, body, allow)
+            else:
+                async with service.places.uploads.place(asker_of(request.scope)):
+                    done = await upload(service, goal, body, allow)
     return _uploaded(request, done)
 
 
@@ -107,7 +110,7 @@ async def _head(parts: AsyncIterator[bytes]) -> tuple[bytes, bool]:
     return bytes(head), True
 
 
-async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield head
     async for part in rest:
         yield part

@@ -28,8 +28,9 @@ from server.metadata import accounts, transfers
 from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import Transaction
 from server.metadata.transfers import Transfer
-from server.service import Service, caller, editor, service_of
+from server.service import caller, editor, service_of
 from server.settling import Editing, edit
+from server.shares import asker_of
 from server.troubles import Trouble
 
 _SMALL_BYTES: Final = 64 * KIB
@@ -188,7 +189,7 @@ async def _joined(
     if any(part.length != part.received for part in found):
         raise Trouble(problems.CONFLICT, "a part has not come completely")
     tus.check_size(sum(part.received for part in found))
-    async with service.places.uploads:
+    async with service.places.uploads.place(asker_of(request.scope)):
         done = await join(service, found, metadata, concat, allow, goal)
     answer = _after(done, 201)
     answer.headers["Location"] = f"/{API}/tus/{workspace}/{done.transfer.id}"
@@ -201,16 +202,16 @@ async def _receive(request: Request, taken: Transfer, allow: Allow, digest: Dige
         raise transfers.TooMuch(f"the upload has {taken.length} bytes, and more are to come")
     goal = partial(_goal, taken.workspace, taken.metadata)
     async with aclosing(body_parts(request)) as parts:
-        async with _room(service, taken.tail_bytes, declared):
+        async with _room(request, taken.tail_bytes, declared):
             return await receive(service, taken, parts, allow, goal, digest)
 
 
 @asynccontextmanager
-async def _room(service: Service, tail_bytes: int, declared: int | None) -> AsyncIterator[None]:
+async def _room(request: Request, tail_bytes: int, declared: int | None) -> AsyncIterator[None]:
     if declared is not None and tail_bytes + declared <= _SMALL_BYTES:
         yield
         return
-    async with service.places.uploads:
+    async with service_of(request).places.uploads.place(asker_of(request.scope)):
         yield
 
 

@@ -93,7 +93,7 @@ async def listed(client: Client, folder: int = 1) -> dict[bytes, Node]:
 class Exchange:
     """One request whose parts come and go one by one, as over a connection."""
 
-    def __init__(self, world: World, client: Client, method: str, path: str) -> None:
+    def __init__(self, world: World, client: Client, method: str, path: str, query: str = "") -> None:
         self.status = 0
         self.came = b""
         self._app = world.app
@@ -103,7 +103,7 @@ class Exchange:
             "method": method,
             "path": raw.decode(),
             "raw_path": raw,
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [
                 (b"authorization", f"Bearer {client.token}".encode()),
                 *([(b"transfer-encoding", b"chunked")] if method == "PUT" else []),

@@ -340,6 +340,13 @@ async def test_a_damaged_block_is_a_problem_and_the_next_upload_brings_it_back(w
     assert (await get(ada, "a")).content == plain
 
 
+async def test_a_damaged_block_in_several_ranges_is_a_problem(world: World, ada: Client) -> None:
+    await put(ada, "a", content(300_000))
+    [name] = world.store.objects
+    world.store.objects[name] = b"rotten"
+    assert problem(await get(ada, "a", range="bytes=0-1, 5-6")) == (500, "internal")
+
+
 async def test_a_lost_block_is_a_problem_and_the_next_upload_brings_it_back(world: World, ada: Client) -> None:
     plain = content(300_000)
     await put(ada, "a", plain)

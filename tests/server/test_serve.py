@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import json
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -357,6 +359,52 @@ def _line_of(server: Server, said: str) -> bool:
         if said in line or not line:
             return said in line
     return False
+
+
+# ── content without a mount ──
+
+
+def test_a_long_content_goes_in_and_out_in_little_memory(server: Server) -> None:
+    server.login()
+    path = f"{server.workspace()}/files/long"
+    part, parts = secrets.token_bytes(1 << 20), 300
+
+    def body() -> Iterator[bytes]:
+        for number in range(parts):
+            yield number.to_bytes(8, "big") + part[8:]
+
+    assert server.http.put(path, content=body()).status_code == 201
+    sent, came = hashlib.sha256(), hashlib.sha256()
+    for one in body():
+        sent.update(one)
+    with server.http.stream("GET", path) as answer:
+        for one in answer.iter_raw():
+            came.update(one)
+    assert came.digest() == sent.digest()
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert peak is not None
+    assert int(peak[1]) < 200 * 1024
+
+
+def test_an_upload_whose_client_goes_away_leaves_nothing(server: Server) -> None:
+    server.login()
+    workspace = server.workspace()
+
+    def told(after: int) -> str:
+        [notice] = server.http.get(f"{workspace}/changes?after={after}&wait_s=60").json()["notices"]["notices"]
+        return str(notice["what"])
+
+    with _connected(server) as connection:
+        connection.sendall(
+            f"PUT /v1{workspace}/files/half HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: {server.http.headers['Authorization']}\r\nContent-Length: 3000000\r\n\r\n".encode()
+            + bytes(1_000_000)
+        )
+        assert told(0) == "create"
+    assert told(1) == "unlink"
+    assert server.stop() == 0
+    assert "Traceback" not in server.errors
 
 
 # ── whatever comes ──

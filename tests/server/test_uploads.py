@@ -354,6 +354,23 @@ async def test_a_body_that_breaks_off_leaves_nothing_of_a_new_file(world: World,
     assert [notice.what for notice in told] == ["create", "unlink"]
 
 
+async def test_a_body_that_breaks_off_leaves_no_folder_that_was_made_for_it(world: World, ada: Client) -> None:
+    await put(ada, "there/file?parents=1", b"x")
+    upload = Exchange(world, ada, "PUT", "files/there/one/two/a", "parents=1")
+    await upload.run([LARGE[:MIB], None])
+    assert set(await listed(ada, (await listed(ada))[b"there"].id)) == {b"file"}
+
+
+async def test_a_folder_that_is_used_meanwhile_outlives_the_upload_that_made_it(world: World, ada: Client) -> None:
+    async def use(part: int) -> None:
+        if part == 1:
+            await put(ada, "one/b", b"x")
+
+    upload = Exchange(world, ada, "PUT", "files/one/two/a", "parents=1")
+    await upload.run([LARGE[:MIB], None], before_part=use)
+    assert set(await listed(ada, (await listed(ada))[b"one"].id)) == {b"b"}
+
+
 async def test_a_small_body_that_breaks_off_is_never_told_of(world: World, ada: Client) -> None:
     await Exchange(world, ada, "PUT", "files/a").run([b"half", None])
     assert (await ada.follow(0, 0)).notices == []
