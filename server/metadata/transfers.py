@@ -7,6 +7,7 @@ Invariants:
 - ``received`` never goes back: whoever was told an offset can go on from there, at any server;
 - the blocks reach from 0 to ``cut_bytes``, the tail's parts from there to ``received``, without gaps;
 - only the request that began last adds to a transfer (``turn``), and only to what it saw: two requests never mix;
+- the blocks that are named here are needed, though no version names them yet: whatever removes blocks spares them;
 - ``received`` is the whole ``length`` only where all is done: of a content that is no part, when it is committed.
 """
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol import problems
-from protocol.ids import WorkspaceId
+from protocol.ids import Seq, WorkspaceId
 from protocol.limits import KIB
 from protocol.messages.wire import API
 from server import tus
@@ -24,7 +24,7 @@ from server.content.digests import ALGORITHMS, Digest
 from server.content.transfers import Received, join, receive
 from server.content.uploads import Allow, Goal, check_goal
 from server.http import HEX_ID, body_parts, declared_bytes, no_content, workspace_of
-from server.metadata import accounts, transfers
+from server.metadata import accounts, transfers, tree
 from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import Transaction
 from server.metadata.transfers import Transfer
@@ -135,7 +135,7 @@ async def patch(request: Request) -> Response:
     if taken.etag is not None:
         if offset != taken.received or declared_bytes(request) != 0:
             raise Trouble(problems.CONFLICT, "all of this upload has come")
-        return _after(Received(taken), 204)
+        return _after(Received(await _found(request)), 204)
     return _after(await _receive(request, taken, allow, digest), 204)
 
 
@@ -238,12 +238,17 @@ def _allowed(request: Request, workspace: WorkspaceId) -> Callable[[Transaction]
 
 
 async def _found(request: Request) -> Transfer:
+    """What the URL names, when it may be revealed: that it became a file, when every mount may know of that."""
     service, workspace, identity = service_of(request), workspace_of(request), _identity(request)
 
-    def find(tx: Transaction) -> Transfer:
-        return transfers.find(tx, workspace, identity, editor(tx, request, workspace).user, service.now_ns())
+    def find(tx: Transaction) -> tuple[Transfer, Seq]:
+        user = editor(tx, request, workspace).user
+        return transfers.find(tx, workspace, identity, user, service.now_ns()), tree.head(tx, workspace)
 
-    return await service.metadata.read(find)
+    found, head = await service.metadata.read(find)
+    if found.etag is not None:
+        await service.leases.settled(workspace, head, None)
+    return found
 
 
 def _identity(request: Request) -> str:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import httpx
 import pytest
 import trio
 from hypothesis import given, settings
@@ -18,9 +19,16 @@ from protocol.messages.accounts import Role
 from protocol.messages.nodes import State
 from protocol.messages.tree import ManifestReply
 from server import worker
+from server.app import create_app
+from server.blockcare import BlockCare
 from server.content.transfers import TAIL_PARTS_MAX
+from server.keyring import Keyring
+from server.leases import Leases
 from server.metadata import accounts, blocks, transfers
 from server.metadata.invariants import check
+from server.notifier import Notifier
+from server.service import Places
+from server.threads import in_place
 from server.worker import Retention
 from tests.server.content.test_writing import cut_at_once
 from tests.server.plainly import ask, content, get, in_parts, listed, put
@@ -259,6 +267,7 @@ def test_an_upload_goes_on_wherever_it_breaks_off(lengths: list[int], data: st.D
                     await world.restart()
                 at = await upload.offset()
                 assert at == stop
+                await world.metadata.read(lambda tx: check(tx, ada.workspace))
             if at < len(plain):
                 assert (await upload.patch(at, plain[at:])).status_code == 204
             assert await read(ada, "new") == plain
@@ -332,11 +341,70 @@ async def test_of_two_requests_at_once_the_later_one_goes_on(ada: Client, size_b
     assert await read(ada, "new") == second
 
 
+@pytest.fixture
+async def elsewhere(world: World, ada: Client) -> AsyncIterator[Client]:
+    """The same user at another server on the same engines, which shares no memory with the first."""
+    notifier, keyring = Notifier(), Keyring(bytes(range(32)))
+    care = BlockCare(world.store, world.metadata, keyring, trio.CapacityLimiter(1), run_sync=in_place)
+    leases = Leases(10.0, trio.current_time, notifier.nudge)
+    service = replace(world.service, blocks=care, keyring=keyring, notifier=notifier, leases=leases, places=Places())
+    app = create_app(service)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://elsewhere") as http:
+        yield replace(ada, http=http)
+
+
+async def test_any_server_goes_on(ada: Client, elsewhere: Client) -> None:
+    upload = await create(ada, len(LARGE))
+    at = 0
+    for number, stop in enumerate((10, 3 * MIB, 3 * MIB + 5, 15 * MIB, len(LARGE))):
+        client = (elsewhere, ada)[number % 2]
+        assert (await Upload(client, upload.url).patch(at, LARGE[at:stop])).status_code == 204
+        at = stop
+    assert await read(ada, "new") == LARGE
+
+
+async def test_the_later_request_goes_on_at_another_server_too(ada: Client, elsewhere: Client) -> None:
+    upload = await create(ada, len(LARGE))
+    overtaking: list[int] = []
+
+    async def overtaken() -> AsyncIterator[bytes]:
+        yield LARGE[:100]
+        overtaking.append((await Upload(elsewhere, upload.url).patch(0, LARGE[:200])).status_code)
+        yield LARGE[100:]
+
+    assert problem(await upload.patch(0, overtaken())) == (409, "conflict")
+    assert overtaking == [204]
+    assert (await upload.patch(200, LARGE[200:])).status_code == 204
+    assert await read(ada, "new") == LARGE
+
+
 async def test_more_than_was_announced_is_refused(ada: Client) -> None:
     upload = await create(ada, 10)
     assert problem(await upload.patch(0, in_parts(bytes(11)))) == (413, "body-too-large")
     assert problem(await tus(ada, "PATCH", upload.url, bytes(11), upload_offset="0")) == (413, "body-too-large")
     assert await upload.offset() == 0
+
+
+async def test_that_all_has_come_is_told_when_every_mount_may_know(
+    world: World, ada: Client, autojump_clock: trio.testing.MockClock
+) -> None:
+    upload = await create(ada, 1)
+    mount = await (await world.member(ada, "bob", Role.EDITOR)).join()
+    told: list[float] = []
+
+    async def ask_of_it() -> None:
+        await trio.testing.wait_all_tasks_blocked()  # The content is committed, and its answer waits.
+        assert await upload.offset() == 1
+        told.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(upload.patch, 0, b"x")
+        nursery.start_soon(ask_of_it)
+        await trio.sleep(1)
+        assert told == []
+        mount.absorb((await mount.poll()).notices)
+        await mount.poll()
+    assert len(told) == 1
 
 
 # ── creation-with-upload, creation-defer-length ──
