@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import TypeVar, cast
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from server.keyring import Keyring
 from server.leases import Leases
 from server.metadata import accounts, blocks, transfers
 from server.metadata.invariants import check
+from server.metadata.store import MetadataStore, StoreUnavailable, Work
 from server.notifier import Notifier
 from server.service import Places
 from server.threads import in_place
@@ -35,6 +37,7 @@ from tests.server.plainly import ask, content, get, in_parts, listed, put
 from tests.server.tusclient import OFFSET_OCTETS, Upload, create, metadata, tus
 from tests.server.world import Client, World, a_world, problem
 
+T = TypeVar("T")
 LARGE = content(20 * MIB)
 RETENTION = Retention(1.0)
 
@@ -57,6 +60,11 @@ async def pass_time(world: World, more_ns: int) -> None:
     """From now on it is so much later."""
     now_ns = world.service.now_ns() + more_ns
     world.service = world.app.state.service = replace(world.service, now_ns=lambda: now_ns)
+
+
+def split(plain: bytes) -> list[bytes]:
+    """As it comes over a connection."""
+    return [plain[at : at + 64 * KIB] for at in range(0, len(plain), 64 * KIB)]
 
 
 def checksum(algorithm: str, plain: bytes) -> str:
@@ -262,7 +270,7 @@ def test_an_upload_goes_on_wherever_it_breaks_off(lengths: list[int], data: st.D
                 if how == "ends" or stop == len(plain):
                     assert (await upload.patch(at, plain[at:stop])).status_code == 204
                 else:
-                    await upload.patch_cut_off(world, at, [part async for part in in_parts(plain[at:stop])])
+                    await upload.patch_over(world.app, at, [*split(plain[at:stop]), None])
                 if how == "restarts":
                     await world.restart()
                 at = await upload.offset()
@@ -304,6 +312,59 @@ async def test_of_a_request_that_the_server_drops_full_windows_are_kept(ada: Cli
     assert at >= 18 * MIB - BLOCK_MAX_BYTES
     assert (await upload.patch(at, LARGE[at:])).status_code == 204
     assert await read(ada, "new") == LARGE
+
+
+class Ends:
+    """A metadata store that ends before or after a write: it is unavailable then, or the whole server is gone."""
+
+    def __init__(self, store: MetadataStore, at_write: int, how: str) -> None:
+        self._store = store
+        self._left = at_write
+        self._how = how
+        self.server = trio.CancelScope()
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._store.read(work)
+
+    async def write(self, work: Work[T]) -> T:
+        self._left -= 1
+        if self._left != 0:
+            return await self._store.write(work)
+        if self._how == "unavailable":
+            raise StoreUnavailable
+        if self._how == "gone after it":
+            await self._store.write(work)
+        self.server.cancel()
+        await trio.lowlevel.checkpoint()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("how", ["unavailable", "gone before it", "gone after it"])
+@pytest.mark.parametrize("begins", [[], [5 * MIB, 5 * MIB + 10]])
+async def test_an_upload_goes_on_from_any_write_at_which_the_server_ended(
+    world: World, ada: Client, begins: list[int], how: str
+) -> None:
+    at_write, is_complete = 0, False
+    while not is_complete:
+        at_write += 1
+        upload = await create(ada, len(LARGE), f"{at_write}")
+        at = 0
+        for stop in begins:
+            await upload.patch(at, LARGE[at:stop])
+            at = stop
+        ends = Ends(world.metadata, at_write, how)
+        care = BlockCare(world.store, cast(MetadataStore, ends), world.service.keyring, trio.CapacityLimiter(1))
+        app = create_app(replace(world.service, metadata=cast(MetadataStore, ends), blocks=care))
+        with ends.server:
+            is_complete = await upload.patch_over(app, at, split(LARGE[at:])) == 204
+        await world.metadata.read(lambda tx: check(tx, ada.workspace))
+        now = await upload.offset()
+        assert at <= now
+        if now < len(LARGE):
+            assert (await get(ada, f"{at_write}")).status_code == 404
+            assert (await upload.patch(now, LARGE[now:])).status_code == 204
+        assert await read(ada, f"{at_write}") == LARGE
+    assert at_write > 3
 
 
 async def test_who_begins_elsewhere_is_told(ada: Client) -> None:

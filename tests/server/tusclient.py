@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 import trio
+from starlette.types import ASGIApp
 
 from tests.server.plainly import in_parts
-from tests.server.world import Client, World
+from tests.server.world import Client
 
 OFFSET_OCTETS = "application/offset+octet-stream"
 
@@ -59,17 +60,17 @@ class Upload:
         assert answer.status_code == 200, answer.headers
         return int(answer.headers["upload-offset"])
 
-    async def patch_cut_off(self, world: World, offset: int, came: Sequence[bytes]) -> int:
-        """A request whose client is gone after these parts; returns the answer's status, 0 for none."""
-        incoming = [*came, None]
+    async def patch_over(self, app: ASGIApp, offset: int, parts: Sequence[bytes | None]) -> int:
+        """A request whose parts come one by one, as over a connection; None: the client is gone. Its status, or 0."""
+        incoming = list(parts)
         status = 0
 
         async def receive() -> dict[str, Any]:
             await trio.lowlevel.checkpoint()
-            part = incoming.pop(0) if incoming else None
+            part = incoming.pop(0)
             if part is None:
                 return {"type": "http.disconnect"}
-            return {"type": "http.request", "body": part, "more_body": True}
+            return {"type": "http.request", "body": part, "more_body": bool(incoming)}
 
         async def send(message: Any) -> None:
             nonlocal status
@@ -92,7 +93,7 @@ class Upload:
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             "client": ("127.0.0.1", 1),
         }
-        await world.app(scope, receive, send)
+        await app(scope, receive, send)
         return status
 
 
