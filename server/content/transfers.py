@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final
 
 import trio
 
@@ -27,7 +27,7 @@ from protocol.manifest import Manifest, Piece
 from protocol.messages.blocks import SealedBlock
 from protocol.sealing import Buffer, seal, unseal
 from server.content.digests import Digest
-from server.content.uploads import Allow, Goal, Uploaded, put_in_place
+from server.content.uploads import Allow, Goal, put_in_place
 from server.content.writing import WINDOW_BYTES, Writer, Written, check_length
 from server.metadata import transfers
 from server.metadata.store import StoreError, Transaction
@@ -43,13 +43,6 @@ _SAVE_S: Final = 5.0
 """How long what came of a request that broke off is being kept."""
 
 
-class Received(NamedTuple):
-    """Where a transfer is after a request, and the file that it became with it."""
-
-    transfer: Transfer
-    uploaded: Uploaded | None = None
-
-
 async def receive(
     service: Service,
     transfer: Transfer,
@@ -57,7 +50,7 @@ async def receive(
     allow: Allow,
     goal: Callable[[], Goal],
     digest: Digest | None = None,
-) -> Received:
+) -> Transfer:
     """Add a request's body to a transfer whose turn it has; with the last byte, commit the content at ``goal``.
 
     Raises Overtaken, TooMuch, ChecksumMismatch, what ``parts`` and ``allow`` raise, and what ``uploads.upload`` does.
@@ -79,21 +72,21 @@ async def receive(
         if digest is not None and not digest.fits:
             raise ChecksumMismatch("the bytes that came don't have the checksum that the request names")
         if transfer.is_partial or not reception.is_all:
-            return Received(await reception.pause())
+            return await reception.pause()
         return await reception.finish(goal())
 
 
 async def join(
     service: Service, parts: Sequence[Transfer], metadata: str, concat: str, allow: Allow, goal: Goal
-) -> Received:
+) -> Transfer:
     """Commit what these transfers brought, one after the other, and make a transfer that says so."""
     written = await _joined(service, goal.workspace, parts, allow)
 
-    def work(editing: Editing) -> Received:
+    def work(editing: Editing) -> Transfer:
         now_ns, user, size_bytes = editing.now_ns, editing.caller.user, written.manifest.size_bytes
         uploaded = put_in_place(editing, goal, written, None)
         whole = transfers.create(editing.tx, goal.workspace, user, size_bytes, metadata, concat, now_ns)
-        return Received(transfers.finish(editing.tx, whole, size_bytes, uploaded.item.etag, now_ns), uploaded)
+        return transfers.finish(editing.tx, whole, size_bytes, uploaded.item.etag, now_ns)
 
     return await edit(service, goal.workspace, allow, work)
 
@@ -105,8 +98,7 @@ async def _joined(service: Service, workspace: WorkspaceId, parts: Sequence[Tran
     for part in parts:
         pieces = await _pieces(service, part, allow)
         begins = {begin: index for index, begin in enumerate(accumulate((p.length for p in pieces), initial=0))}
-        at, index = -len(writer.window), 0
-        """Of this part: where the window begins, and how many of its blocks are in it or before it."""
+        at, index = -len(writer.window), 0  # Where the window begins in this part; how many of its blocks went into it.
         while writer.window and index < len(pieces):
             writer.window += await service.blocks.opened(workspace, pieces[index], allow)
             more = await writer.pause()
@@ -188,7 +180,7 @@ class _Reception:
                 except StoreError:
                     return  # The client is told why it broke off, or is gone.
 
-    async def finish(self, goal: Goal) -> Received:
+    async def finish(self, goal: Goal) -> Transfer:
         """Commit the content, when all of it has come."""
         await self._load()
         await self._writer.settled()
@@ -201,13 +193,11 @@ class _Reception:
             written = Written(Manifest.of(pieces))
         content = written
 
-        def work(editing: Editing) -> Received:
+        def work(editing: Editing) -> Transfer:
             transfers.check_turn(editing.tx, held, editing.caller.user, editing.now_ns)
             uploaded = put_in_place(editing, goal, content, None)
             size_bytes = content.manifest.size_bytes
-            return Received(
-                transfers.finish(editing.tx, held, size_bytes, uploaded.item.etag, editing.now_ns), uploaded
-            )
+            return transfers.finish(editing.tx, held, size_bytes, uploaded.item.etag, editing.now_ns)
 
         return await edit(self._service, held.workspace, self._allow, work)
 

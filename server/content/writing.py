@@ -149,7 +149,8 @@ class Writer:
         if not self.window:
             return []
         made, cut_bytes = await self._care.work(partial(self._cut, is_end=is_end))
-        await self._stored.wait()
+        if not await self.settled():
+            await trio.sleep_forever()  # Until the error of which the nursery ends is everywhere.
         await self._care.keep(self._workspace, self._keys, made.blocks, self._allow)
         self.window = self.window[cut_bytes:]
         return made.pieces

@@ -21,7 +21,7 @@ from protocol.messages.wire import API
 from server import tus
 from server.conditions import http_date
 from server.content.digests import ALGORITHMS, Digest
-from server.content.transfers import Received, join, receive
+from server.content.transfers import join, receive
 from server.content.uploads import Allow, Goal, check_goal
 from server.http import HEX_ID, body_parts, declared_bytes, no_content, workspace_of
 from server.metadata import accounts, transfers, tree
@@ -92,12 +92,10 @@ async def create(request: Request) -> Response:
     has_body = declared_bytes(request) != 0
     if has_body:
         _check_media(headers)
-    done = Received(await edit(service, workspace, allow, work))
+    made = await edit(service, workspace, allow, work)
     if has_body or length == 0:
-        done = await _receive(request, done.transfer, allow, digest)
-    answer = _after(done, 201)
-    answer.headers["Location"] = f"/{API}/tus/{workspace}/{done.transfer.id}"
-    return answer
+        made = await _receive(request, made, allow, digest)
+    return _created(made)
 
 
 async def head(request: Request) -> Response:
@@ -135,8 +133,10 @@ async def patch(request: Request) -> Response:
     if taken.etag is not None:
         if offset != taken.received or declared_bytes(request) != 0:
             raise Trouble(problems.CONFLICT, "all of this upload has come")
-        return _after(Received(await _found(request)), 204)
-    return _after(await _receive(request, taken, allow, digest), 204)
+        taken = await _found(request)
+    else:
+        taken = await _receive(request, taken, allow, digest)
+    return Response(status_code=204, headers=_progress(taken))
 
 
 async def terminate(request: Request) -> Response:
@@ -190,13 +190,10 @@ async def _joined(
         raise Trouble(problems.CONFLICT, "a part has not come completely")
     tus.check_size(sum(part.received for part in found))
     async with service.places.uploads.place(asker_of(request.scope)):
-        done = await join(service, found, metadata, concat, allow, goal)
-    answer = _after(done, 201)
-    answer.headers["Location"] = f"/{API}/tus/{workspace}/{done.transfer.id}"
-    return answer
+        return _created(await join(service, found, metadata, concat, allow, goal))
 
 
-async def _receive(request: Request, taken: Transfer, allow: Allow, digest: Digest | None) -> Received:
+async def _receive(request: Request, taken: Transfer, allow: Allow, digest: Digest | None) -> Transfer:
     service, declared = service_of(request), declared_bytes(request)
     if taken.length is not None and declared is not None and taken.received + declared > taken.length:
         raise transfers.TooMuch(f"the upload has {taken.length} bytes, and more are to come")
@@ -289,8 +286,9 @@ def _progress(found: Transfer) -> dict[str, str]:
     return {tus.OFFSET: str(found.received), tus.EXPIRES: http_date(found.expires_ns // 10**9)}
 
 
-def _after(done: Received, status: int) -> Response:
-    return Response(status_code=status, headers=_progress(done.transfer))
+def _created(made: Transfer) -> Response:
+    location = f"/{API}/tus/{made.workspace}/{made.id}"
+    return Response(status_code=201, headers={**_progress(made), "Location": location})
 
 
 _TUS: Final = [Middleware(SpeaksTus)]
