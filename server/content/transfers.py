@@ -4,8 +4,8 @@ Knows ``Writer``, the rows of transfers and ``uploads``; knows nothing of HTTP.
 
 Invariants:
 
-- what a request brought is kept up to the last full window whatever happens, and all of it where the request just
-  breaks off; with a digest it is kept when all of it has come and fits, and else nothing of it;
+- what a request brought is kept up to the last full window, or to some seconds ago, whatever happens, and all of it
+  where the request just breaks off; with a digest it is kept when all of it has come and fits, and else nothing of it;
 - the last bytes are recorded in the transaction that commits the content: whoever is told that all has come can rely
   on the file;
 - a tail has at most BLOCK_MAX_BYTES, which is less than a window: so what is cut first reaches beyond it.
@@ -39,6 +39,9 @@ from server.settling import Editing, edit
 TAIL_PARTS_MAX: Final = 64
 """So many requests too short to be cut are kept as they came; then they are made one."""
 
+RECORD_EVERY_S: Final = 10.0
+"""What a slow client sends is recorded after so long, though no window is full."""
+
 _SAVE_S: Final = 5.0
 """How long what came of a request that broke off is being kept."""
 
@@ -63,6 +66,7 @@ async def receive(
                 if digest is not None:
                     digest.hash.update(part)
                 await reception.take(part, nursery)
+                await reception.keep_up()
         except TooMuch:
             raise
         except BaseException:
@@ -130,6 +134,7 @@ class _Reception:
         """Of the tail, which goes before the window."""
         self._has_advanced = False
         self._withheld: list[Piece] = []
+        self._recorded_s = trio.current_time()
 
     @property
     def is_all(self) -> bool:
@@ -146,6 +151,14 @@ class _Reception:
             await self._load()
             self._has_advanced = True
             await self._writer.advance(nursery)
+
+    async def keep_up(self) -> None:
+        """Record what has come, where that was long ago: a crash then takes little of a slow client's time."""
+        is_due = trio.current_time() >= self._recorded_s + RECORD_EVERY_S
+        if is_due and not self._is_withholding and not self.is_all:
+            await self.pause()
+            self._writer.window = bytearray()
+            self._unloaded_bytes, self._has_advanced = self.transfer.tail_bytes, False
 
     async def pause(self) -> Transfer:
         """Record what has come, when the request has ended before the content."""
@@ -168,6 +181,7 @@ class _Reception:
             return longer if left is None else transfers.add_to_tail(tx, longer, now_ns, left, len(window))
 
         await self._record(cut)
+        self._withheld = []
         return self.transfer
 
     async def save(self) -> None:
@@ -192,6 +206,7 @@ class _Reception:
             check_length(len(pieces))
             written = Written(Manifest.of(pieces))
         content = written
+        assert content.manifest.size_bytes == self._total_bytes
 
         def work(editing: Editing) -> Transfer:
             transfers.check_turn(editing.tx, held, editing.caller.user, editing.now_ns)
@@ -217,6 +232,7 @@ class _Reception:
             return change(tx, held, now_ns)
 
         self.transfer = await self._service.metadata.write(work)
+        self._recorded_s = trio.current_time()
 
     async def _load(self) -> None:
         """Put the tail that earlier requests left before the window."""

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from protocol import manifest as manifests
 from protocol.limits import BLOCK_MAX_BYTES, BLOCK_MIN_BYTES, KIB, MIB
+from protocol.manifest import Manifest
 from protocol.messages.accounts import Role
 from protocol.messages.nodes import State
 from protocol.messages.tree import ManifestReply
 from server import worker
 from server.app import create_app
 from server.blockcare import BlockCare
-from server.content.transfers import TAIL_PARTS_MAX
+from server.content.transfers import RECORD_EVERY_S, TAIL_PARTS_MAX
 from server.keyring import Keyring
 from server.leases import Leases
 from server.metadata import accounts, blocks, transfers
@@ -77,6 +78,13 @@ async def read(client: Client, path: str) -> bytes:
     return answer.content
 
 
+async def manifest_of(client: Client) -> Manifest:
+    """Of the only file."""
+    [node] = (await listed(client)).values()
+    reply = await client.ask(ManifestReply, "GET", f"./nodes/{node.id}/manifest?version=1")
+    return manifests.decode(reply.manifest)
+
+
 # ── one upload from its beginning to its end ──
 
 
@@ -111,9 +119,7 @@ async def test_a_content_in_many_requests_is_cut_as_at_once(ada: Client, request
         answer = await upload.patch(at, LARGE[at : at + request_bytes])
         assert answer.headers["upload-offset"] == str(min(at + request_bytes, len(LARGE)))
     assert await read(ada, "new") == LARGE
-    node = next(iter((await listed(ada)).values()))
-    reply = await ada.ask(ManifestReply, "GET", f"./nodes/{node.id}/manifest?version=1")
-    assert manifests.decode(reply.manifest) == cut_at_once(ada, LARGE)
+    assert await manifest_of(ada) == cut_at_once(ada, LARGE)
 
 
 async def test_requests_of_one_byte(ada: Client, world: World) -> None:
@@ -294,6 +300,39 @@ async def test_a_body_that_stalls_is_kept(ada: Client, autojump_clock: trio.test
     assert problem(await upload.patch(0, stalling())) == (400, "bad-request")
     assert await upload.offset() == 5
     assert (await upload.patch(5, b"67890")).status_code == 204
+
+
+async def test_what_comes_slowly_is_kept_meanwhile(ada: Client, autojump_clock: trio.testing.MockClock) -> None:
+    plain = LARGE[: 400 * KIB]
+    upload = await create(ada, len(plain))
+    seen: list[int] = []
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for part in split(plain):
+            yield part
+            await trio.sleep(RECORD_EVERY_S / 2)
+            seen.append(await upload.offset())
+
+    assert (await upload.patch(0, slowly())).status_code == 204
+    assert [at // (64 * KIB) for at in seen] == [0, 0, 3, 3, 5, 5, 5]  # The rest is recorded when it is committed.
+    assert await read(ada, "new") == plain
+
+
+@pytest.mark.parametrize("part_bytes", [300 * KIB, 3 * MIB])
+async def test_what_comes_slowly_is_cut_as_at_once(
+    world: World, ada: Client, autojump_clock: trio.testing.MockClock, part_bytes: int
+) -> None:
+    upload = await create(ada, len(LARGE))
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for at in range(0, len(LARGE), part_bytes):
+            yield LARGE[at : at + part_bytes]
+            await trio.sleep(RECORD_EVERY_S / 3)
+            await world.metadata.read(lambda tx: check(tx, ada.workspace))
+
+    assert (await upload.patch(0, slowly())).status_code == 204
+    assert await manifest_of(ada) == cut_at_once(ada, LARGE)
+    assert await read(ada, "new") == LARGE
 
 
 async def test_of_a_request_that_the_server_drops_full_windows_are_kept(ada: Client) -> None:
@@ -603,9 +642,7 @@ def test_joined_parts_are_cut_as_at_once(lengths: list[tuple[bytes, int]]) -> No
             ada = await world.user("ada")
             await joined(ada, *[await part_of(ada, plain) for plain in plains])
             plain = b"".join(plains)
-            node = next(iter((await listed(ada)).values()))
-            reply = await ada.ask(ManifestReply, "GET", f"./nodes/{node.id}/manifest?version=1")
-            assert manifests.decode(reply.manifest) == cut_at_once(ada, plain)
+            assert await manifest_of(ada) == cut_at_once(ada, plain)
             assert await read(ada, "new") == plain
 
     trio.run(run)
