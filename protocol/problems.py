@@ -25,6 +25,8 @@ UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
 PRECONDITION: Final = "precondition"
 RANGE: Final = "range"
+UNSUPPORTED_MEDIA: Final = "unsupported-media"
+CHECKSUM: Final = "checksum"
 OUT_OF_ORDER: Final = "out-of-order"
 SESSION_ENDED: Final = "session-ended"
 
@@ -41,10 +43,12 @@ STATUS: Final[dict[str, int]] = {
     SESSION_ENDED: 410,
     PRECONDITION: 412,
     BODY_TOO_LARGE: 413,
+    UNSUPPORTED_MEDIA: 415,
     RANGE: 416,
     BAD_BLOCK: 422,
     BAD_MANIFEST: 422,
     TOO_MANY_ATTEMPTS: 429,
+    CHECKSUM: 460,
     INTERNAL: 500,
     UNAVAILABLE: 503,
     NO_SPACE: 507,

@@ -30,6 +30,7 @@ from server.routes import (
     tokens,
     trash,
     tree,
+    tus,
 )
 from server.service import Service
 from server.troubles import handlers
@@ -50,6 +51,7 @@ ROUTES: Final[list[Route]] = [
     *history.ROUTES,
     *trash.ROUTES,
     *feed.ROUTES,
+    *tus.ROUTES,
 ]
 
 DESCRIPTIONS: Final = [*descriptions(ROUTES), *contents.DESCRIPTIONS]

@@ -28,6 +28,7 @@ from server.metadata.changes import OutOfOrder
 from server.metadata.contents import Lacking
 from server.metadata.editing import Rule
 from server.metadata.store import StoreFull, StoreUnavailable
+from server.metadata.transfers import ChecksumMismatch, Overtaken, TooMany, TooMuch, WrongOffset
 from server.metadata.tree import ListingChanged, NoSuchNode
 from server.passwords import TooManyAttempts
 from server.space import NoSpace
@@ -63,6 +64,11 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     Lacking: problems.UNAVAILABLE,
     Damaged: problems.INTERNAL,
     TooLong: problems.BODY_TOO_LARGE,
+    TooMuch: problems.BODY_TOO_LARGE,
+    ChecksumMismatch: problems.CHECKSUM,
+    WrongOffset: problems.CONFLICT,
+    Overtaken: problems.CONFLICT,
+    TooMany: problems.QUOTA,
 }
 
 _RULE_CODES: Final = {

@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from protocol.messages.audit import What
-from server.metadata import audit, pruning, sessions, uploads
+from server.metadata import audit, pruning, sessions, transfers, uploads
 from server.metadata.audit import KEPT_EVENTS_MAX
 from server.metadata.pruning import KEPT_CHANGES_MIN
 from server.metadata.store import StoreError, Transaction
@@ -52,6 +52,8 @@ async def work_once(service: Service, retention: Retention) -> None:
     """One round; raises StoreError."""
     await _forget_silent(service)
     await _end_lost_uploads(service)
+    while await service.metadata.write(partial(transfers.remove_expired, now_ns=service.now_ns())) > 0:
+        pass
     before_ns = service.now_ns() - int(retention.changes_days * DAY_NS)
     for workspace in await service.metadata.read(pruning.workspaces):
         prune = partial(pruning.prune, workspace=workspace, before_ns=before_ns, keep=retention.changes_min)

@@ -58,6 +58,8 @@ class Goal:
     makes_parents: bool = False
     """In the workspace's root alone."""
     root: NodeId = ROOT_NODE
+    mtime_ns: int | None = None
+    """None: when it is committed."""
 
 
 class Begun(NamedTuple):
@@ -116,27 +118,36 @@ async def begin(service: Service, goal: Goal, node: NodeId, allow: Allow) -> Beg
 
 async def commit(service: Service, goal: Goal, written: Written, allow: Allow, begun: Begun | None) -> Uploaded:
     """Give the file its content; ``begun`` is what ``begin`` returned, None where it was not called."""
+    return await edit(service, goal.workspace, allow, lambda editing: put_in_place(editing, goal, written, begun))
 
-    def work(editing: Editing) -> Uploaded:
-        tx, now_ns = editing.tx, editing.now_ns
-        file = _file_now(editing, goal, begun)
-        change = Commit(
-            time_ns=now_ns,
-            node=file.id,
-            base=file.version,
-            size=written.manifest.size_bytes,
-            manifest=manifests.encode(written.manifest),
-            mtime_ns=now_ns,
-            blocks=written.inline,
-        )
-        editing.apply(change, written.verified)
-        is_new = file.version == NO_VERSION
-        if begun is not None and begun.is_made and file.id != begun.node:
-            uploads.give_up(tx, goal.workspace, begun.node, now_ns)
-        uploads.forget(tx, goal.workspace, file.id)
-        return Uploaded(_item(editing, goal, file.id), is_new)
 
-    return await edit(service, goal.workspace, allow, work)
+def put_in_place(editing: Editing, goal: Goal, written: Written, begun: Begun | None) -> Uploaded:
+    """``commit``, as a part of a transaction."""
+    tx, now_ns = editing.tx, editing.now_ns
+    file = _file_now(editing, goal, begun)
+    change = Commit(
+        time_ns=now_ns,
+        node=file.id,
+        base=file.version,
+        size=written.manifest.size_bytes,
+        manifest=manifests.encode(written.manifest),
+        mtime_ns=now_ns if goal.mtime_ns is None else goal.mtime_ns,
+        blocks=written.inline,
+    )
+    editing.apply(change, written.verified)
+    is_new = file.version == NO_VERSION
+    if begun is not None and begun.is_made and file.id != begun.node:
+        uploads.give_up(tx, goal.workspace, begun.node, now_ns)
+    uploads.forget(tx, goal.workspace, file.id)
+    return Uploaded(_item(editing, goal, file.id), is_new)
+
+
+def check_goal(editing: Editing, goal: Goal) -> None:
+    """Raises Rule and NoSuchNode where a content that came now could not be put in place."""
+    node = _there(editing, goal)
+    if node is None and not goal.makes_parents:
+        paths.place(editing.tx, goal.workspace, goal.names)
+    _check(goal, node)
 
 
 async def give_up(service: Service, workspace: WorkspaceId, node: NodeId) -> None:

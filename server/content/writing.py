@@ -8,7 +8,7 @@ stored again; of a stream of any length WINDOW_BYTES are collected while STORING
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ from server.blockcare import Allow, BlockCare
 from server.nurseries import together
 
 WINDOW_BYTES: Final = 2 * BLOCK_MAX_BYTES
-"""Cut at once: always more than one block."""
+"""Cut at once: always more than one block, so that at most BLOCK_MAX_BYTES are left."""
 
 STORING: Final = 2
 """Windows: while the last blocks of one wait for the disk, the next one's are sealed."""
@@ -60,13 +60,30 @@ async def write(care: BlockCare, workspace: WorkspaceId, parts: AsyncIterator[Bu
 
     Of a stream that breaks off some blocks stay behind: who sends it again finds them there.
     """
-    writer = _Writer(care, workspace, await care.keys(workspace, allow), allow)
+    pieces: list[Piece] = []
+
+    async def kept(more: Sequence[Piece]) -> None:
+        pieces.extend(more)
+        check_length(len(pieces))
+
+    writer = Writer(care, workspace, await care.keys(workspace, allow), allow, kept)
     async with together() as nursery:
         async for part in parts:
             writer.window += part
             if len(writer.window) >= WINDOW_BYTES:
-                await writer.advance(nursery, is_end=False)
-        return await writer.end(nursery)
+                await writer.advance(nursery)
+        await writer.settled()
+        small = await writer.small() if not pieces else None
+        if small is not None:
+            return small
+        await kept(await writer.end())
+    return Written(Manifest.of(pieces))
+
+
+def check_length(pieces: int) -> None:
+    """Raises TooLong."""
+    if pieces > MANIFEST_MAX_PIECES:
+        raise TooLong(f"a file has at most {MANIFEST_MAX_PIECES} blocks")
 
 
 @dataclass(slots=True)
@@ -77,48 +94,85 @@ class _Cut:
     blocks: dict[BlockId, Buffer] = field(default_factory=dict)
 
 
-class _Writer:
-    """One stream. ``window`` begins at a cut."""
+class Writer:
+    """One stream, or a run of one that begins at a cut. ``window`` is what has come and isn't cut yet."""
 
-    def __init__(self, care: BlockCare, workspace: WorkspaceId, keys: WorkspaceKeys, allow: Allow) -> None:
+    def __init__(
+        self,
+        care: BlockCare,
+        workspace: WorkspaceId,
+        keys: WorkspaceKeys,
+        allow: Allow,
+        kept: Callable[[Sequence[Piece]], Awaitable[None]],
+    ) -> None:
+        """``kept`` is told of the blocks that ``advance`` cut, in their order, when they are stored."""
         self.window = bytearray()
         self._care = care
         self._workspace = workspace
         self._keys = keys
         self._allow = allow
-        self._pieces: list[Piece] = []
+        self._kept = kept
         self._storing = trio.Semaphore(STORING)
+        self._stored = trio.Event()
+        """The last window that ``advance`` cut, and all before it."""
+        self._stored.set()
+        self._is_broken = False
 
-    async def advance(self, nursery: trio.Nursery, *, is_end: bool) -> None:
+    async def advance(self, nursery: trio.Nursery) -> None:
         """Cut the window, keep what may be cut elsewhere when more has come, and let the others be stored."""
-        made, cut_bytes = await self._care.work(partial(self._cut, is_end=is_end))
-        self._pieces += made.pieces
-        if len(self._pieces) > MANIFEST_MAX_PIECES:
-            raise TooLong(f"a file has at most {MANIFEST_MAX_PIECES} blocks")
-        self.window = self.window[cut_bytes:]
+        made, cut_bytes = await self._care.work(partial(self._cut, is_end=False))
         await self._storing.acquire()
-        nursery.start_soon(self._store, made.blocks)
+        self.window = self.window[cut_bytes:]  # Not before: who is cancelled here still has all of it.
+        before, self._stored = self._stored, trio.Event()
+        nursery.start_soon(self._store, made, before, self._stored)
 
-    async def end(self, nursery: trio.Nursery) -> Written:
-        """The stream has ended; when the nursery has, too, all of it is stored."""
-        if not self._pieces and len(self.window) <= INLINE_PLAIN_MAX_BYTES:
-            in_place = len(self.window) <= _IN_PLACE_BYTES
-            small = self._small() if in_place else await self._care.work(self._small)
-            if small is not None:
-                return small
-        if self.window:
-            await self.advance(nursery, is_end=True)
-        return Written(Manifest.of(self._pieces))
+    async def settled(self) -> bool:
+        """Wait until what was cut is stored; False where that failed, with the error that the nursery raises."""
+        await self._stored.wait()
+        return not self._is_broken
 
-    async def _store(self, blocks: dict[BlockId, Buffer]) -> None:
-        await self._care.keep(self._workspace, self._keys, blocks, self._allow)
-        self._storing.release()
+    async def pause(self) -> list[Piece]:
+        """Cut and store as much as can be, and return these blocks: what is left waits for more."""
+        return await self._stored_now(is_end=False)
+
+    async def end(self) -> list[Piece]:
+        """The stream has ended: store all that is left."""
+        return await self._stored_now(is_end=True)
+
+    async def small(self) -> Written | None:
+        """The window as a whole stream, if it is so short that its commit can carry it."""
+        if len(self.window) > INLINE_PLAIN_MAX_BYTES:
+            return None
+        return self._small() if len(self.window) <= _IN_PLACE_BYTES else await self._care.work(self._small)
+
+    async def _stored_now(self, *, is_end: bool) -> list[Piece]:
+        if not self.window:
+            return []
+        made, cut_bytes = await self._care.work(partial(self._cut, is_end=is_end))
+        if not await self.settled():
+            await trio.sleep_forever()  # Until the error of which the nursery ends is everywhere.
+        await self._care.keep(self._workspace, self._keys, made.blocks, self._allow)
+        self.window = self.window[cut_bytes:]
+        return made.pieces
+
+    async def _store(self, made: _Cut, before: trio.Event, stored: trio.Event) -> None:
+        try:
+            await self._care.keep(self._workspace, self._keys, made.blocks, self._allow)
+            await before.wait()
+            if not self._is_broken:  # Else the nursery is ending.
+                await self._kept(made.pieces)
+        except BaseException:
+            self._is_broken = True
+            raise
+        finally:
+            stored.set()
+            self._storing.release()
 
     # ── in workers ──
 
     def _cut(self, *, is_end: bool) -> tuple[_Cut, int]:
         lengths = cut(self.window, self._keys.chunk_seed)
-        if not is_end and lengths[-1] < BLOCK_MAX_BYTES:
+        if not is_end:
             lengths.pop()
         made, at = _Cut(), 0
         view = memoryview(self.window)

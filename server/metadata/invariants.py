@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, WorkspaceId
+from protocol.sealing import plain_length
+from server.metadata import blocks
 from server.metadata.store import Transaction
 
 
@@ -17,6 +20,7 @@ def check(tx: Transaction, workspace: WorkspaceId) -> None:
     _check_versions(tx, workspace)
     _check_log(tx, workspace)
     _check_counts(tx, workspace)
+    _check_transfers(tx, workspace)
 
 
 def _must(holds: bool, otherwise: str) -> None:
@@ -92,3 +96,33 @@ def _check_counts(tx: Transaction, workspace: WorkspaceId) -> None:
     (nodes,) = tx.one("SELECT count(*) FROM nodes WHERE workspace = ? AND nlink > 0", (workspace,)) or (0,)
     (used,) = tx.one("SELECT coalesce(sum(sealed_bytes), 0) FROM blocks WHERE workspace = ?", (workspace,)) or (0,)
     _must(kept == (nodes, used), f"totals are {kept}, rows say {(nodes, used)}")
+
+
+def _check_transfers(tx: Transaction, workspace: WorkspaceId) -> None:
+    """What is kept of a content that is on its way has no gap: blocks that are there, then a tail."""
+    for transfer, received, cut_bytes, cut_pieces, etag in tx.all(
+        "SELECT id, received, cut_bytes, cut_pieces, etag FROM transfers WHERE workspace = ?", (workspace,)
+    ):
+        runs, tails = (
+            tx.all(
+                f"SELECT start, {what} FROM {table} WHERE workspace = ? AND transfer = ? ORDER BY start",
+                (workspace, transfer),
+            )
+            for what, table in (("manifest", "transfer_blocks"), ("sealed", "transfer_tails"))
+        )
+        if etag is not None:
+            _must(not runs and not tails, f"transfer {transfer} is done, and something is kept of it")
+            continue
+        at, pieces = 0, 0
+        for start, encoded in runs:
+            manifest = manifests.decode(encoded)
+            _must(start == at, f"a run of transfer {transfer} begins at {start}, not at {at}")
+            lengths = blocks.plain_lengths(tx, workspace, manifest.blocks())
+            whole = all(lengths.get(piece.block) == piece.length for piece in manifest.pieces)
+            _must(whole, f"a block of transfer {transfer} is not there, or has another length")
+            at, pieces = at + manifest.size_bytes, pieces + len(manifest.pieces)
+        _must((at, pieces) == (cut_bytes, cut_pieces), f"transfer {transfer} has {pieces} blocks of {at} bytes")
+        for start, sealed in tails:
+            _must(start == at, f"the tail of transfer {transfer} goes on at {start}, not at {at}")
+            at += plain_length(sealed)
+        _must(at == received, f"of transfer {transfer} {at} bytes are kept, not {received}")
