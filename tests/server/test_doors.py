@@ -20,6 +20,7 @@ from protocol.messages.nodes import Kind
 from protocol.messages.sessions import Join
 from protocol.messages.tokens import MadeToken, NewToken, Scope
 from protocol.messages.wire import Message
+from server import tus
 from server.app import create_app
 from server.metadata import tree
 from tests.server.plainly import put
@@ -49,7 +50,11 @@ def doors() -> list[Door]:
     return [Door(method, route.path) for route in routes for method in sorted(route.methods or ())]
 
 
-GUARDED: Final = [each for each in doors() if each.path not in PUBLIC and not each.path.startswith("/links/")]
+GUARDED: Final = [
+    each
+    for each in doors()
+    if each.path not in PUBLIC and not each.path.startswith("/links/") and each.method != "OPTIONS"
+]
 OF_A_WORKSPACE: Final = [each for each in GUARDED if "{workspace}" in each.path]
 CHANGING: Final = [
     each
@@ -67,6 +72,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "{device}": "0" * 32,
     "{token}": "0" * 32,
     "{link}": "0" * 16,
+    "{upload}": "0" * 32,
 }
 BODIES: Final[Mapping[str, Message | bytes]] = {
     "POST /users": NewUser("eve", PASSWORD),
@@ -91,6 +97,16 @@ QUERIES: Final[Mapping[str, str]] = {
 }
 
 
+TUS: Final[Mapping[str, str]] = {
+    tus.RESUMABLE: tus.VERSION,
+    tus.LENGTH: "1",
+    tus.OFFSET: "0",
+    tus.METADATA: "filename ZmlsZQ==",
+    "Content-Type": tus.OFFSET_OCTETS,
+    "X-HTTP-Method-Override": "PATCH",
+}
+
+
 async def knock(client: Client, door: Door) -> httpx.Response:
     """A request that somebody who may make it would be answered."""
     path = door.path
@@ -100,6 +116,9 @@ async def knock(client: Client, door: Door) -> httpx.Response:
     if str(door) == "POST /workspaces/{workspace}/changes":
         body = client.batch(create(b"new", 200))
     path = path.replace("{workspace}", client.workspace) + QUERIES.get(door.path, "")
+    if door.path.startswith("/tus"):
+        headers = {**TUS, "Authorization": f"Bearer {client.token}"}
+        return await client.http.request(door.method, f"/v1{path}", headers=headers)
     return await client.call(door.method, path, body)
 
 
