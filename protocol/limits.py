@@ -42,9 +42,6 @@ BATCH_MAX_INLINE_BYTES: Final = 4 * MIB
 CHANGES_BODY_MAX_BYTES: Final = 40 * MIB
 """A batch whose commits name the longest manifests allowed."""
 
-SMALL_BODY_MAX_BYTES: Final = 4 * MIB
-"""Any other request body."""
-
 LISTING_PAGE_ENTRIES: Final = 1_000
 CHANGES_PAGE: Final = 1_000
 ITEMS_PAGE: Final = 200

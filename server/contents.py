@@ -29,6 +29,7 @@ _READING: Final = (
     *IN_A_WORKSPACE,
     problems.CONFLICT,
     problems.PRECONDITION,
+    problems.RANGE,
 )
 
 _LINK: Final = "/links/{secret}"
@@ -73,7 +74,7 @@ DESCRIPTIONS: Final = (
             Parameter("If-Match", _TEXT, "The etag of the version that this one replaces."),
             Parameter("If-None-Match", _TEXT, "* where there must be no such file yet."),
         ],
-        problems=(*CHANGING, problems.PRECONDITION, problems.BODY_TOO_LARGE),
+        problems=(*CHANGING, problems.QUOTA, problems.PRECONDITION, problems.BODY_TOO_LARGE),
     ),
     Description(
         "linked_folder",

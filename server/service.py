@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 from starlette.requests import Request
@@ -26,7 +26,6 @@ from server.passwords import Passwords, hash_token
 from server.shares import Shares
 from server.troubles import Trouble
 
-T = TypeVar("T")
 DEFAULT_WORKSPACE: Final = "home"
 
 _LARGE_BYTES: Final = 64 * KIB

@@ -113,7 +113,6 @@ class Trash(Message, frozen=True, omit_defaults=False):
     """Some of what was removed, newest first. Where there may be more, it is asked for after ``next``."""
 
     items: list[RemovedItem]
-    more: bool
     next: str | None
 
 

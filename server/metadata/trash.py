@@ -70,7 +70,7 @@ def trash(tx: Transaction, workspace: WorkspaceId, after: NodeId | None, limit: 
     else:
         last = tx.one(f"SELECT n.id FROM nodes n {_REMOVED} LIMIT 1 OFFSET ?", (workspace, *place, scan - 1))
     items = [_removed(tx, workspace, *row) for row in rows[:limit]]
-    return Trash(items, last is not None, None if last is None else str(last[0]))
+    return Trash(items, None if last is None else str(last[0]))
 
 
 def _removed(

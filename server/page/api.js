@@ -6,7 +6,7 @@
  */
 
 /** The server didn't do what it was asked. `message` is for people; `code` is one of protocol/problems.py. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, code, detail) {
     super(detail);
     this.status = status;

@@ -32,7 +32,7 @@ export class Sending {
       this.#request = request;
       request.upload.onprogress = ({ loaded }) => this.onProgress(loaded);
       request.onload = () => {
-        if (request.status < 300) resolve(JSON.parse(request.responseText));
+        if (request.status < 300) resolve();
         else reject(this.#api.refused(request.status, request.responseText));
       };
       request.onerror = () => reject(unanswered());

@@ -16,11 +16,12 @@ export class TrashView extends ListView {
 
   async load() {
     const found = [];
-    for (let more = true; more && found.length < MOST;) {
-      const page = await this.workspace.trash(found.at(-1)?.node);
+    let after = null;
+    do {
+      const page = await this.workspace.trash(after);
       found.push(...page.items);
-      more = page.more;
-    }
+      after = page.next;
+    } while (after !== null && found.length < MOST);
     return { elements: found.map((item) => this.#line(item)), empty: "The trash is empty." };
   }
 

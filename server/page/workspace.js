@@ -76,7 +76,7 @@ export class Workspace {
   }
 
   trash(after) {
-    return this.#ask("GET", `/trash?limit=200${after === undefined ? "" : `&after=${after}`}`);
+    return this.#ask("GET", `/trash?limit=200${after === null ? "" : `&after=${after}`}`);
   }
 
   bringBack(node) {

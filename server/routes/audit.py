@@ -11,7 +11,7 @@ from protocol import problems
 from protocol.messages.accounts import Role
 from protocol.messages.audit import Audit
 from server.describing import Parameter, operation
-from server.http import number_query, reply
+from server.http import limit_query, number_query, reply
 from server.metadata import accounts, audit
 from server.metadata.store import Transaction
 from server.service import caller, service_of
@@ -23,7 +23,7 @@ EVENTS_PAGE_MAX: Final = 1_000
 async def list_events(request: Request) -> Response:
     """Those after the event ``after``; the newest where that is not said. In their order."""
     after = number_query(request, "after", None)
-    limit = number_query(request, "limit", EVENTS_PAGE, EVENTS_PAGE_MAX) or 1
+    limit = limit_query(request, EVENTS_PAGE, EVENTS_PAGE_MAX)
 
     def work(tx: Transaction) -> Audit:
         who = caller(tx, request)

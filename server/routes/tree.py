@@ -17,7 +17,17 @@ from protocol.messages.conflicts import ConflictsReply, Resolution
 from protocol.messages.nodes import Node
 from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, SpaceReply
 from server.describing import CHANGING, IN_A_WORKSPACE, operation
-from server.http import message, name_of, no_content, node_of, number_query, raw_query, reply, workspace_of
+from server.http import (
+    limit_query,
+    message,
+    name_of,
+    no_content,
+    node_of,
+    number_query,
+    raw_query,
+    reply,
+    workspace_of,
+)
 from server.metadata import tree
 from server.metadata.resolving import CONFLICTS_PAGE, listed
 from server.metadata.store import Transaction
@@ -54,7 +64,7 @@ async def lookup(request: Request) -> Response:
 async def listing(request: Request) -> Response:
     """A page of a folder."""
     folder, after, workspace = node_of(request), name_of(raw_query(request, "after")), workspace_of(request)
-    limit = number_query(request, "limit", LISTING_PAGE_ENTRIES, LISTING_PAGE_ENTRIES) or 1
+    limit = limit_query(request, LISTING_PAGE_ENTRIES, LISTING_PAGE_ENTRIES)
     generation = number_query(request, "generation", None)
     page, news = await read(
         request, workspace, lambda tx: tree.listing(tx, workspace, folder, after, limit, generation)
@@ -65,7 +75,7 @@ async def listing(request: Request) -> Response:
 async def conflicts(request: Request) -> Response:
     """A page of the conflict copies."""
     workspace, after = workspace_of(request), NodeId(number_query(request, "after", 0) or 0)
-    limit = number_query(request, "limit", CONFLICTS_PAGE, CONFLICTS_PAGE) or 1
+    limit = limit_query(request, CONFLICTS_PAGE, CONFLICTS_PAGE)
     page, news = await read(request, workspace, lambda tx: listed(tx, workspace, after, limit))
     return reply(request, ConflictsReply(news, page.conflicts, page.more))
 
