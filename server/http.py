@@ -262,12 +262,6 @@ def text_query(request: Request, name: str, most_bytes: int) -> str:
         raise Trouble(problems.BAD_REQUEST, f"{name} is text in UTF-8") from None
 
 
-def etags(request: Request, header: str) -> list[str] | None:
-    """The entity tags in a header such as If-Match; None where it is absent, or says that any will do."""
-    text = request.headers.get(header, "*").strip()
-    return None if text == "*" else [tag.strip() for tag in text.split(",")]
-
-
 def seconds_query(request: Request, name: str, most: float) -> float:
     """Seconds of the query, at most ``most``; raises Trouble."""
     text = _raw_query(request, name)

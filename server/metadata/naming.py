@@ -5,7 +5,7 @@ Each is one change by the rules of the system calls, or one a folder that is mad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from protocol.ids import ROOT_NODE, NodeId, new_node_id
@@ -69,14 +69,11 @@ def below_root(found: Place) -> Node:
     return found.taken()
 
 
-def remove_file(edit: Editing, names: Sequence[bytes], allowed: Sequence[str] | None) -> None:
-    """Take a name away that is not a folder's; raises Rule and NoSuchNode.
-
-    ``allowed`` are etags, of which it must have one; None: whatever is there.
-    """
+def remove_file(edit: Editing, names: Sequence[bytes], allow: Callable[[str], bool] = lambda etag: True) -> None:
+    """Take a name away that is not a folder's, if its etag is allowed; raises Rule and NoSuchNode."""
     found = place(edit.tx, edit.workspace, names)
     node = below_root(found)
-    if allowed is not None and etag_of(node.id, node.version) not in allowed:
+    if not allow(etag_of(node.id, node.version)):
         raise Rule("ESTALE", "the file has another content by now")
     edit.apply(Unlink(edit.now_ns, found.parent, found.name, node.id))
 

@@ -12,9 +12,9 @@ from protocol.ids import NodeId
 from protocol.limits import ITEMS_PAGE, ITEMS_PAGE_MAX, SEARCH_MAX_BYTES
 from protocol.messages.items import Copy, FolderPage, Found, Item, Move
 from server.access import access_of
+from server.conditions import conditions_of
 from server.describing import CHANGING, IN_A_WORKSPACE, Parameter, operation
 from server.http import (
-    etags,
     flag_query,
     limit_query,
     message,
@@ -95,8 +95,8 @@ async def make_folder(request: Request) -> Response:
 async def remove_file(request: Request) -> Response:
     """Remove a file, or anything else that is no folder: it goes to the trash, unless it has other names."""
     names, workspace = names_of(request.path_params["path"]), workspace_of(request)
-    allowed = etags(request, "if-match")
-    await edit_as_asked(request, workspace, lambda editing: naming.remove_file(editing, names, allowed))
+    allow = conditions_of(request.headers).allow_change
+    await edit_as_asked(request, workspace, lambda editing: naming.remove_file(editing, names, allow))
     return no_content()
 
 

@@ -36,7 +36,7 @@ class Script(Chaos):
             case 0 | 1:
                 self.attempt(lambda: naming.make_folder(edit, others, parents=draw.random() < 0.5))
             case 2:
-                self.attempt(lambda: naming.remove_file(edit, names, None))
+                self.attempt(lambda: naming.remove_file(edit, names))
             case 3:
                 doomed = self.attempt(lambda: [removing.doom(edit, names)])
                 while doomed:
