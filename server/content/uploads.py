@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import trio
@@ -28,6 +28,7 @@ from server.conditions import Conditions
 from server.content.writing import Written, write
 from server.metadata import blocks, paths, tree, uploads
 from server.metadata.accounts import Caller
+from server.metadata.conflicts import free_numbered_name
 from server.metadata.editing import Rule
 from server.metadata.items import item_of
 from server.metadata.paths import Place
@@ -60,6 +61,16 @@ class Goal:
     root: NodeId = ROOT_NODE
     mtime_ns: int | None = None
     """None: when it is committed."""
+    is_beside: bool = False
+    """Always a new file, with a numbered name where the last one is taken; that is told by no error."""
+
+    def free(self, editing: Editing) -> Goal:
+        """The goal with a name that is free now, if it is to be beside what is there; raises Rule and NoSuchNode."""
+        if not self.is_beside:
+            return self
+        *above, name = self.names
+        folder = paths.place(editing.tx, self.workspace, above, self.root).taken()
+        return replace(self, names=[*above, free_numbered_name(editing.tx, self.workspace, folder.id, name)])
 
 
 class Begun(NamedTuple):
@@ -103,7 +114,7 @@ async def begin(service: Service, goal: Goal, node: NodeId, allow: Allow) -> Beg
 
     def work(editing: Editing) -> Begun:
         blocks.check_quota(editing.tx, goal.workspace, 1)
-        made, place = _place(editing, goal)
+        made, place = _place(editing, goal.free(editing))
         _check(goal, place.node)
         if place.node is not None:
             return Begun(place.node.id, is_made=False)
@@ -166,8 +177,13 @@ async def give_up(service: Service, workspace: WorkspaceId, node: NodeId) -> Non
 
 def _file_now(editing: Editing, goal: Goal, begun: Begun | None) -> Node:
     """The file whose content is to change, as it is now; raises Rule and NoSuchNode."""
+    if begun is not None and goal.is_beside:
+        made = _node(editing, begun.node)
+        if made.version == NO_VERSION:
+            return made
+        begun = None  # A mount has written into it meanwhile.
     if begun is None:
-        _, place = _place(editing, goal)
+        _, place = _place(editing, goal.free(editing))
         _check(goal, place.node)
         if place.node is not None:
             return place.node
