@@ -31,6 +31,7 @@ from server.metadata.accounts import Caller
 from server.metadata.conflicts import free_numbered_name
 from server.metadata.editing import Rule
 from server.metadata.items import item_of
+from server.metadata.naming import PARENTS_MAX
 from server.metadata.paths import Place
 from server.metadata.store import StoreError, Transaction
 from server.metadata.tree import NoSuchNode
@@ -156,7 +157,9 @@ def put_in_place(editing: Editing, goal: Goal, written: Written, begun: Begun | 
 def check_goal(editing: Editing, goal: Goal) -> None:
     """Raises Rule and NoSuchNode where a content that came now could not be put in place."""
     node = _there(editing, goal)
-    if node is None and not goal.makes_parents:
+    if goal.makes_parents:
+        _way(editing, goal.names[:-1])
+    elif node is None:
         paths.place(editing.tx, goal.workspace, goal.names)
     _check(goal, node)
 
@@ -239,14 +242,27 @@ def _check(goal: Goal, there: Node | None) -> None:
 def make_folders(editing: Editing, names: Sequence[bytes]) -> list[NodeId]:
     """Make the folders of a path that are not there, and return them; raises Rule where something else is."""
     made: list[NodeId] = []
-    for length in range(1, len(names) + 1):
-        place = paths.place(editing.tx, editing.workspace, names[:length])
-        if place.node is None:
-            made.append(new_node_id())
-            _create(editing, place, made[-1], Kind.FOLDER)
-        elif place.node.kind is not Kind.FOLDER:
-            raise Rule("ENOTDIR", "something else than a folder is on the way")
+    at, missing = _way(editing, names)
+    for name in missing:
+        made.append(new_node_id())
+        _create(editing, Place(at, name, None), made[-1], Kind.FOLDER)
+        at = made[-1]
     return made
+
+
+def _way(editing: Editing, names: Sequence[bytes]) -> tuple[NodeId, Sequence[bytes]]:
+    """The last folder on a path that is there, and the names of those that are to be made; raises Rule."""
+    at = ROOT_NODE
+    for index, name in enumerate(names):
+        found = tree.lookup(editing.tx, editing.workspace, at, name)
+        if found is None:
+            if len(names) - index > PARENTS_MAX:
+                raise Rule("EINVAL", f"at most {PARENTS_MAX} folders are made at once")
+            return at, names[index:]
+        if found.kind is not Kind.FOLDER:
+            raise Rule("ENOTDIR", "something else than a folder is on the way")
+        at = found.id
+    return at, []
 
 
 def _create(editing: Editing, place: Place, node: NodeId, kind: Kind) -> None:
