@@ -76,10 +76,19 @@ def print_json(answer: Message | Sequence[Message]) -> None:
 
 
 def show(head: Sequence[str], rows: Sequence[Sequence[str]], as_json: Sequence[Message] | None) -> None:
-    """A table for people, or ``as_json`` where that is given."""
+    """A table for people, or ``as_json`` where that is given.
+
+    What somebody else named can't speak to the terminal, nor look like a row of its own.
+    """
     if as_json is not None:
         print_json(as_json)
         return
+    rows = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _printable(text: str) -> str:
+    """With escapes for what is not to be seen."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -19,6 +19,7 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from starlette.types import ASGIApp
@@ -59,8 +60,22 @@ async def serve(
         connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
 
 
+class _Http1(H11Protocol):
+    """HTTP/1.1 and nothing else, whatever the client offers to speak.
+
+    Hypercorn's HTTP/2 collects in memory all that an application sends to a client whose window is shut.
+    """
+
+    async def _check_protocol(self, event: object) -> None:
+        pass
+
+
 class _Connection(TCPServer):
     async def _read_data(self) -> None:
+        of = self.protocol
+        of.protocol = _Http1(
+            *(of.app, of.config, of.context, of.task_group, of.state, of.ssl, of.client, of.server, of.send)
+        )
         try:
             while data := await self.stream.receive_some(RECEIVE_BYTES):
                 await self.protocol.handle(RawData(bytes(data)))

@@ -44,7 +44,6 @@ _ABSENT: Final = frozenset({b"", b"null", b"undefined"})
 """Uppy sends the text of JavaScript's null for what a file doesn't have."""
 
 _SECONDS: Final = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,9})?\Z")
-"""Up to the year 2286."""
 
 
 class Target(NamedTuple):
@@ -148,7 +147,10 @@ def _mtime_ns(metadata: dict[str, bytes]) -> int | None:
     text = value.decode("latin-1")
     if not _SECONDS.match(text):
         raise Trouble(problems.BAD_REQUEST, f"{METADATA}: mtime is in seconds since 1970, such as 1700000000.25")
-    return int(Decimal(text) * 10**9)
+    mtime_ns = int(Decimal(text) * 10**9)
+    if not -(1 << 63) <= mtime_ns < 1 << 63:
+        raise Trouble(problems.BAD_REQUEST, f"{METADATA}: mtime is before the year 2262")
+    return mtime_ns
 
 
 def digest_of(headers: Headers) -> Digest | None:

@@ -89,6 +89,8 @@ async def join(
 
     def work(editing: Editing) -> Transfer:
         now_ns, user, size_bytes = editing.now_ns, editing.caller.user, written.manifest.size_bytes
+        for part in parts:  # One that was ended meanwhile may have been read when nothing was left of it.
+            transfers.find(editing.tx, goal.workspace, part.id, user, now_ns)
         uploaded = put_in_place(editing, goal, written, None)
         whole = transfers.create(editing.tx, goal.workspace, user, size_bytes, metadata, concat, now_ns)
         return transfers.finish(editing.tx, whole, size_bytes, uploaded.item.etag, now_ns)

@@ -13,7 +13,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import trio
@@ -28,8 +28,10 @@ from server.conditions import Conditions
 from server.content.writing import Written, write
 from server.metadata import blocks, paths, tree, uploads
 from server.metadata.accounts import Caller
+from server.metadata.conflicts import free_numbered_name
 from server.metadata.editing import Rule
 from server.metadata.items import item_of
+from server.metadata.naming import PARENTS_MAX
 from server.metadata.paths import Place
 from server.metadata.store import StoreError, Transaction
 from server.metadata.tree import NoSuchNode
@@ -60,6 +62,16 @@ class Goal:
     root: NodeId = ROOT_NODE
     mtime_ns: int | None = None
     """None: when it is committed."""
+    is_beside: bool = False
+    """Always a new file, with a numbered name where the last one is taken; that is told by no error."""
+
+    def free(self, editing: Editing) -> Goal:
+        """The goal with a name that is free now, if it is to be beside what is there; raises Rule and NoSuchNode."""
+        if not self.is_beside:
+            return self
+        *above, name = self.names
+        folder = paths.place(editing.tx, self.workspace, above, self.root).taken()
+        return replace(self, names=[*above, free_numbered_name(editing.tx, self.workspace, folder.id, name)])
 
 
 class Begun(NamedTuple):
@@ -103,7 +115,7 @@ async def begin(service: Service, goal: Goal, node: NodeId, allow: Allow) -> Beg
 
     def work(editing: Editing) -> Begun:
         blocks.check_quota(editing.tx, goal.workspace, 1)
-        made, place = _place(editing, goal)
+        made, place = _place(editing, goal.free(editing))
         _check(goal, place.node)
         if place.node is not None:
             return Begun(place.node.id, is_made=False)
@@ -145,7 +157,9 @@ def put_in_place(editing: Editing, goal: Goal, written: Written, begun: Begun | 
 def check_goal(editing: Editing, goal: Goal) -> None:
     """Raises Rule and NoSuchNode where a content that came now could not be put in place."""
     node = _there(editing, goal)
-    if node is None and not goal.makes_parents:
+    if goal.makes_parents:
+        _way(editing, goal.names[:-1])
+    elif node is None:
         paths.place(editing.tx, goal.workspace, goal.names)
     _check(goal, node)
 
@@ -166,8 +180,13 @@ async def give_up(service: Service, workspace: WorkspaceId, node: NodeId) -> Non
 
 def _file_now(editing: Editing, goal: Goal, begun: Begun | None) -> Node:
     """The file whose content is to change, as it is now; raises Rule and NoSuchNode."""
+    if begun is not None and goal.is_beside:
+        made = _node(editing, begun.node)
+        if made.version == NO_VERSION:
+            return made
+        begun = None  # A mount has written into it meanwhile.
     if begun is None:
-        _, place = _place(editing, goal)
+        _, place = _place(editing, goal.free(editing))
         _check(goal, place.node)
         if place.node is not None:
             return place.node
@@ -223,14 +242,27 @@ def _check(goal: Goal, there: Node | None) -> None:
 def make_folders(editing: Editing, names: Sequence[bytes]) -> list[NodeId]:
     """Make the folders of a path that are not there, and return them; raises Rule where something else is."""
     made: list[NodeId] = []
-    for length in range(1, len(names) + 1):
-        place = paths.place(editing.tx, editing.workspace, names[:length])
-        if place.node is None:
-            made.append(new_node_id())
-            _create(editing, place, made[-1], Kind.FOLDER)
-        elif place.node.kind is not Kind.FOLDER:
-            raise Rule("ENOTDIR", "something else than a folder is on the way")
+    at, missing = _way(editing, names)
+    for name in missing:
+        made.append(new_node_id())
+        _create(editing, Place(at, name, None), made[-1], Kind.FOLDER)
+        at = made[-1]
     return made
+
+
+def _way(editing: Editing, names: Sequence[bytes]) -> tuple[NodeId, Sequence[bytes]]:
+    """The last folder on a path that is there, and the names of those that are to be made; raises Rule."""
+    at = ROOT_NODE
+    for index, name in enumerate(names):
+        found = tree.lookup(editing.tx, editing.workspace, at, name)
+        if found is None:
+            if len(names) - index > PARENTS_MAX:
+                raise Rule("EINVAL", f"at most {PARENTS_MAX} folders are made at once")
+            return at, names[index:]
+        if found.kind is not Kind.FOLDER:
+            raise Rule("ENOTDIR", "something else than a folder is on the way")
+        at = found.id
+    return at, []
 
 
 def _create(editing: Editing, place: Place, node: NodeId, kind: Kind) -> None:

@@ -14,12 +14,10 @@ from protocol.messages.items import etag_of
 from protocol.messages.links import Link, LinkKind, Links, MadeLink, NewLink, Shared
 from protocol.messages.nodes import Kind
 from server.access import access_of, link_of, through
-from server.conditions import Conditions, Tags
 from server.content.uploads import Goal
 from server.describing import CHANGING, IN_A_WORKSPACE, operation
 from server.http import check_expiry, check_password, message, names_of, no_content, reply, workspace_of
 from server.metadata import audit, links, tree
-from server.metadata.conflicts import free_numbered_name
 from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
@@ -111,18 +109,11 @@ async def shared(request: Request) -> Response:
 
 
 async def upload(request: Request) -> Response:
-    """A file for a folder: under another name where the one that is asked for is taken. Nothing is told of that."""
+    """A file for a folder: under another name where the one that is asked for is taken, then. Nothing is told of it."""
     access, names = access_of(request), names_of(request.path_params["path"])
     if len(names) != 1:
         raise Trouble(problems.BAD_REQUEST, "an upload has a name, and goes into the folder itself")
-
-    def free(tx: Transaction) -> bytes:
-        access.changes(tx)
-        return free_numbered_name(tx, access.workspace, access.root, names[0])
-
-    name = await service_of(request).metadata.read(free)
-    goal = Goal(access.workspace, [name], Conditions(none_match=Tags(frozenset(), is_any=True)), root=access.root)
-    await take_body(request, goal, access.changes)
+    await take_body(request, Goal(access.workspace, names, root=access.root, is_beside=True), access.changes)
     return Response(status_code=201)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import httpx
@@ -27,7 +28,9 @@ class Anybody:
     http: httpx.AsyncClient
     secret: str
 
-    async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> httpx.Response:
+    async def ask(
+        self, method: str, path: str, body: bytes | AsyncIterator[bytes] | None = None, **headers: str
+    ) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.http.request(method, f"/v1/links/{self.secret}{path}", headers=named, content=body)
 
@@ -200,6 +203,21 @@ async def test_nothing_that_is_there_is_replaced_or_told_of(ada: Client) -> None
     assert (await ada.call("GET", "./files/box/a.txt")).content == b"a"
     names = sorted(await listed(ada, 101))
     assert names == [b"a (2).txt", b"a (3).txt", b"a.txt", b"deep", b"deep (2)", b"free", b"large.bin"]
+
+
+@pytest.mark.parametrize("plain", [b"mine", LARGE], ids=["small", "large"])
+async def test_names_that_are_taken_while_a_file_comes_are_not_told_of_either(ada: Client, plain: bytes) -> None:
+    anybody = await linked(ada, "box", LinkKind.UPLOAD)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield plain[:2]
+        assert (await anybody.ask("PUT", "/files/new.txt", b"theirs")).status_code == 201
+        yield plain[2:]
+
+    answer = await anybody.ask("PUT", "/files/new.txt", slowly())
+    assert (answer.status_code, answer.content) == (201, b"")
+    assert (await ada.call("GET", "./files/box/new.txt")).content == b"theirs"
+    assert (await ada.call("GET", "./files/box/new%20(2).txt")).content == plain
 
 
 @pytest.mark.parametrize("path", ["", "deep/new", "new/file?parents=1", "%2e%2e", "%2e%2e%2Fx"])

@@ -449,6 +449,22 @@ def test_garbage_on_the_port_is_survived(server: Server, garbage: bytes) -> None
     assert "Traceback" not in server.errors
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=["upgrade", "prior knowledge"],
+)
+def test_http_2_is_not_spoken(server: Server, asked: bytes) -> None:
+    with _connected(server) as connection:
+        connection.sendall(asked)
+        connection.shutdown(socket.SHUT_WR)
+        assert _everything(connection).startswith((b"HTTP/1.1 200", b"HTTP/1.1 4"))
+
+
 def test_a_client_that_goes_away_in_a_body_is_survived(server: Server) -> None:
     server.login()
     with _connected(server) as connection:

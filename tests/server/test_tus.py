@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import httpx
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from server.metadata.invariants import check
 from server.metadata.store import MetadataStore, StoreUnavailable, Work
 from server.notifier import Notifier
 from server.service import Places
+from server.shares import Shares
 from server.threads import in_place
 from server.worker import Retention
 from tests.server.content.test_writing import cut_at_once
@@ -189,9 +191,25 @@ async def test_what_is_no_path_is_refused(ada: Client, path: str) -> None:
     assert problem(answer) == (400, "bad-request")
 
 
+@pytest.mark.parametrize(("path", "code"), [("file/new", "conflict"), ("d/" * 257 + "new", "bad-request")])
+async def test_folders_that_can_not_be_made_are_told_of_before_the_content_comes(
+    ada: Client, path: str, code: str
+) -> None:
+    await put(ada, "file", b"x", 201)
+    answer = await tus(ada, "POST", f"/v1/tus/{ada.workspace}", upload_length="1", upload_metadata=metadata(path=path))
+    assert problem(answer)[1] == code
+
+
 @pytest.mark.parametrize("text", ["path", "path Zm9v,path Zm9v", "path !!", " Zm9v", ","])
 async def test_metadata_that_is_none_is_refused(ada: Client, text: str) -> None:
     answer = await tus(ada, "POST", f"/v1/tus/{ada.workspace}", upload_length="1", upload_metadata=text)
+    assert problem(answer) == (400, "bad-request")
+
+
+@pytest.mark.parametrize("mtime", ["9223372036.9", "-9999999999", "soon"])
+async def test_a_time_that_a_file_can_not_have_is_refused_before_the_content_comes(ada: Client, mtime: str) -> None:
+    where = metadata(path="a", mtime=mtime)
+    answer = await tus(ada, "POST", f"/v1/tus/{ada.workspace}", upload_length="1", upload_metadata=where)
     assert problem(answer) == (400, "bad-request")
 
 
@@ -685,6 +703,28 @@ async def test_what_is_no_part_is_not_joined(ada: Client) -> None:
             ada, "POST", f"/v1/tus/{ada.workspace}", upload_concat=concat, upload_metadata=metadata(path="b")
         )
         assert problem(answer) == expected
+
+
+async def test_parts_that_are_ended_while_their_whole_waits_for_a_place_are_not_joined(
+    world: World, ada: Client
+) -> None:
+    """Nothing is left of them: the file would be shorter than its parts were."""
+    part, other = await part_of(ada, b"abc"), await part_of(ada, b"def")
+    concat = f"final;{part.url} {other.url}"
+    answers: list[httpx.Response] = []
+
+    async def join() -> None:
+        url, path = f"/v1/tus/{ada.workspace}", metadata(path="new")
+        answers.append(await tus(ada, "POST", url, upload_concat=concat, upload_metadata=path))
+
+    places = Places(uploads=Shares(1, 1))
+    world.app.state.service = replace(world.service, places=places)
+    async with trio.open_nursery() as nursery, places.uploads.place("somebody"):
+        nursery.start_soon(join)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await tus(ada, "DELETE", other.url)).status_code == 204
+    assert problem(answers[0]) == (404, "not-found")
+    assert (await get(ada, "new")).status_code == 404
 
 
 async def test_a_joined_upload_takes_no_content(ada: Client) -> None:

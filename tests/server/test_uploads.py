@@ -516,3 +516,11 @@ async def test_who_may_no_longer_write_during_an_upload_changes_nothing(world: W
 
     assert problem(await ask(bob, "PUT", "files/a", _with(revoke))) == (403, "forbidden")
     assert await listed(ada) == {}
+
+
+async def test_so_many_folders_are_made_at_once_and_no_more(ada: Client) -> None:
+    await put(ada, "d/" * 256 + "new?parents=1", b"x", 201)
+    await put(ada, "d/" * 256 + "e/" * 256 + "new?parents=1", b"x", 201)
+    answer = await ask(ada, "PUT", "files/" + "e/" * 257 + "new?parents=1", b"x")
+    assert problem(answer) == (400, "bad-request")
+    assert b"e" not in await listed(ada)
