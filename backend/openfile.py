@@ -221,6 +221,10 @@ class OpenFile:
         """The server has answered a change of attributes, or one equal to it: what it says goes from now on."""
         self._local = [one for one in self._local if one != change]
 
+    def stands_on(self, version: VersionNumber, content: bytes) -> bool:
+        """Whether it is this version, with this content (a manifest)."""
+        return self._base == version and manifests.encode(self._manifest) == content
+
     def become(self, copy: Node, version: VersionNumber) -> None:
         """What was written here apart from the server came second there, and is this version of a conflict copy."""
         before = self._row.id

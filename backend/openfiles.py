@@ -246,7 +246,7 @@ class OpenFiles:
             if file.node in stranded:
                 file.strand()
             became = moved.get(file.node)
-            if became is not None and file.base == became.here:  # Others may have an older version of it open.
+            if became is not None and file.stands_on(became.here, became.content):  # Others may be open, too.
                 file.become(became.row, became.version)
         self._contents.forget()
 

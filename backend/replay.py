@@ -61,6 +61,8 @@ class Moved:
     """The copy, as it was when this was heard: others may have edited it by then."""
     version: VersionNumber
     """Which version of the copy the content is."""
+    content: bytes
+    """Its manifest: another device's version may have the same number."""
 
 
 class ReplayRemote(Protocol):
@@ -346,7 +348,8 @@ class Replay:
         at = self.moved.get(change.node)
         for row in answer.nodes:
             if row.id == copy or (at is not None and row.id == at.row.id):
-                self.moved[change.node] = Moved(VersionNumber(change.base + 1), row, answer.version)
+                here = VersionNumber(change.base + 1)
+                self.moved[change.node] = Moved(here, row, answer.version, change.manifest)
 
     def settle(self) -> None:
         """All is at the server, and the local rows are dropped: what its answers said is known from now on."""

@@ -139,6 +139,30 @@ async def test_a_version_made_apart_does_not_stand_for_another_device_s_of_its_n
         assert (await read(one, copy))[:6] == b"mine\0\0"
 
 
+async def test_another_device_s_version_that_is_open_is_not_taken_for_what_became_a_copy(
+    world: World, autojump_clock: object
+) -> None:
+    """It has the number that the commit made here would have had."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"base")
+        writing = await one.open(node)
+        await write(two, b"file", b"theirs")
+        reading = await one.open(node)
+        await writing.write(0, b"mine")
+        desk.http.cut_after_next = True
+        await one.flush(writing)
+        await one.release(writing)
+        assert one.reach.apart
+        await back(desk, one)
+        assert reading.node == node
+        assert await reading.read(0, 100) == b"theirs"
+        for copy in await copies(two):
+            assert await read(one, copy) == await read(two, copy) == b"mine"
+        assert await read(one, b"file") == b"theirs"
+        await one.release(reading)
+
+
 async def test_unlinking_and_replacing_open_files_apart(world: World, autojump_clock: object) -> None:
     desk, laptop = world.place("desk"), world.place("laptop")
     async with desk.drive() as one, laptop.drive() as two:
