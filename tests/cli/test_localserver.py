@@ -47,6 +47,7 @@ def test_a_killed_one_is_not_taken_for_running(server: LocalServer) -> None:
 def test_why_it_does_not_start_is_told(tmp_path: Path) -> None:
     server = LocalServer(tmp_path / "data", tmp_path / "server.log")
     with server.alone(), socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Connections of an earlier test may linger there.
         other.bind(("127.0.0.1", int(server.url.rpartition(":")[2])))
         other.listen()
         with pytest.raises(click.ClickException, match=r"did not start: can't listen on 127\.0\.0\.1:\d+"):
