@@ -199,7 +199,7 @@ async def test_of_a_changed_file_only_the_changed_blocks_are_stored(world: World
     before = set(world.store.objects)
     await put(ada, "a", in_parts(LARGE[: 6 * MIB] + b"!" + LARGE[6 * MIB :]))
     assert before <= set(world.store.objects)
-    assert 0 < len(world.store.objects) - len(before) <= 2
+    assert 0 < len(world.store.objects) - len(before) <= 3
 
 
 async def test_content_is_stored_sealed_and_compressed(world: World, ada: Client) -> None:
@@ -217,11 +217,17 @@ async def test_a_small_content_lies_in_the_database(world: World, ada: Client) -
     assert world.store.objects == {}
 
 
+def is_stored_once(world: World) -> bool:
+    """Whether no block lies in the store twice; the last of a file may be small, and lie elsewhere."""
+    blocks = [name.partition("-")[0] for name in world.store.objects]
+    return len(blocks) == len(set(blocks))
+
+
 async def test_two_uploads_of_one_content_at_once(world: World, ada: Client) -> None:
     async with trio.open_nursery() as nursery:
         for name in ("a", "b"):
             nursery.start_soon(put, ada, name, in_parts(LARGE), 201)
-    assert len(world.store.objects) == len(cut(LARGE, ada.keys.chunk_seed))
+    assert is_stored_once(world)
     for name in ("a", "b"):
         assert (await get(ada, name)).content == LARGE
 
@@ -407,7 +413,7 @@ async def test_what_a_broken_upload_has_stored_is_found_by_the_next(world: World
     assert stored
     await put(ada, "a", in_parts(LARGE))
     assert stored <= set(world.store.objects)
-    assert len(world.store.objects) == len(cut(LARGE, ada.keys.chunk_seed))
+    assert is_stored_once(world)
 
 
 async def test_an_upload_that_is_cancelled_leaves_nothing(world: World, ada: Client) -> None:
