@@ -79,10 +79,10 @@ class Passwords:
         keys = (what, f"address {address}")
         if any(self._failures.get(key, 0) >= ATTEMPTS for key in keys):
             raise TooManyAttempts("too many wrong passwords: wait five minutes")
-        for key in keys:  # Counted before the slow part, so that guesses sent at once don't pass together.
-            self._failures[key] = self._failures.get(key, 0) + 1
         if self._waiting >= WAITING:
             raise TooManyAttempts("too many passwords at once: try again in a few seconds")
+        for key in keys:  # Counted before the slow part, so that guesses sent at once don't pass together.
+            self._failures[key] = self._failures.get(key, 0) + 1
         self._waiting += 1
         try:
             right = await self._run_sync(lambda: _verify(password, kept), limiter=self._computing)

@@ -114,6 +114,20 @@ async def test_only_so_many_wait(clock: Clock) -> None:
         held.may_go_on.set()
 
 
+async def test_who_came_while_too_many_logged_in_has_not_failed(clock: Clock) -> None:
+    held = Held()
+    passwords = Passwords(clock, held)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        for number in range(WAITING):
+            nursery.start_soon(passwords.verify, "wrong", None, f"user {number}", f"192.0.2.{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(ATTEMPTS):
+            with pytest.raises(TooManyAttempts, match="at once"):
+                await passwords.verify("wrong", None, "ada", "198.51.100.1")
+        held.may_go_on.set()
+    assert not await passwords.verify("wrong", None, "ada", "198.51.100.1")
+
+
 async def test_threads_give_back_what_the_work_returns_or_raises() -> None:
     limiter = trio.CapacityLimiter(1)
     for run_sync in (in_place, in_thread):
