@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from protocol.limits import NAME_MAX_BYTES
 from server import tus
 from server.troubles import Trouble
-from tests.server.tusclient import metadata
+from tests.server.tus.client import metadata
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=60)
 KEYS = st.sampled_from(["path", "filename", "name", "folder", "relativePath", "ifMatch", "ifNoneMatch", "mtime"])

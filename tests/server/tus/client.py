@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import trio
+import trio.testing
 from starlette.types import ASGIApp
 
-from tests.server.plainly import in_parts
-from tests.server.world import Client
+from protocol import manifest as manifests
+from protocol.limits import KIB, MIB
+from protocol.manifest import Manifest
+from protocol.messages.tree import ManifestReply
+from tests.server.plainly import content, get, in_parts, listed
+from tests.server.world import Client, World
 
+LARGE = content(20 * MIB)
 OFFSET_OCTETS = "application/offset+octet-stream"
 
 
@@ -105,3 +112,44 @@ async def create(client: Client, length: int | None, path: str = "new", **header
     answer = await tus(client, "POST", f"/v1/tus/{client.workspace}", **headers)
     assert answer.status_code == 201, answer.content
     return Upload(client, answer.headers["location"])
+
+
+async def rows(world: World, table: str) -> int:
+    row = await world.metadata.read(lambda tx: tx.one(f"SELECT count(*) FROM {table}"))
+    assert row is not None
+    return int(row[0])
+
+
+async def pass_time(world: World, more_ns: int) -> None:
+    """From now on it is so much later."""
+    now_ns = world.service.now_ns() + more_ns
+    world.service = world.app.state.service = replace(world.service, now_ns=lambda: now_ns)
+
+
+def split(plain: bytes) -> list[bytes]:
+    """As it comes over a connection."""
+    return [plain[at : at + 64 * KIB] for at in range(0, len(plain), 64 * KIB)]
+
+
+def checksum(algorithm: str, plain: bytes) -> str:
+    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, plain).digest()).decode()}"
+
+
+async def read(client: Client, path: str) -> bytes:
+    answer = await get(client, path)
+    assert answer.status_code == 200, answer.content
+    return answer.content
+
+
+async def manifest_of(client: Client) -> Manifest:
+    """Of the only file."""
+    [node] = (await listed(client)).values()
+    reply = await client.ask(ManifestReply, "GET", f"./nodes/{node.id}/manifest?version=1")
+    return manifests.decode(reply.manifest)
+
+
+async def part_of(client: Client, plain: bytes) -> Upload:
+    upload = await create(client, len(plain), upload_metadata="", upload_concat="partial")
+    if plain:
+        assert (await upload.patch(0, plain)).status_code == 204
+    return upload
