@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from backend.blocks import Blocks, ReadAhead
-from backend.errors import Corrupt, DriveError, LocalFailure, Offline, Refused
+from backend.errors import Corrupt, Deferred, DriveError, LocalFailure, Offline, Refused
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import UNWRITTEN, FromBase, Local, Mark, Overlay
@@ -115,6 +115,8 @@ class OpenFile:
         """When something was last written or cut here: a commit has that for its ctime, not the moment of the close."""
         self._unlinked = False
         self._commit: _Commit | None = None
+        self._deferred: _Commit | None = None
+        """One that was put off when the mount parted, and may have reached the server before."""
         self._mark = UNWRITTEN
         """What was written by then has been closed."""
         self._flushing: trio.Event | None = None
@@ -230,6 +232,12 @@ class OpenFile:
         before = self._row.id
         self._stand_on(copy, version, self._manifest)
         self._services.moved(self, before)
+
+    def take_deferred(self, copy: Node, version: VersionNumber, content: bytes) -> None:
+        """What was put off had reached the server, where that is this content (a manifest), and is a conflict copy."""
+        commit, self._deferred = self._deferred, None
+        if commit is not None and manifests.encode(commit.manifest) == content:
+            self._rebase(copy, version, commit)
 
     def _stand_on(self, row: Node, version: VersionNumber, content: Manifest) -> None:
         """``content`` is this version; the row may be of a later one, by somebody else, where the answer is late."""
@@ -398,6 +406,7 @@ class OpenFile:
         except DriveError:
             if commit.pending.final is not None:
                 self._commit = None
+                self._deferred = commit if isinstance(commit.pending.final, Deferred) else None
             raise
         if self._commit is not commit:
             return True  # Taken meanwhile: see ``take_applied``.
@@ -451,7 +460,7 @@ class OpenFile:
         moved_from = self._row.id
         self._stand_on(row, version, commit.manifest)
         self.was_left = False
-        self._created = None
+        self._created = self._deferred = None
         self._refused_tries = 0
         self._services.committed(row.id, version, commit.manifest)
         if self._overlay is not None:

@@ -246,8 +246,12 @@ class OpenFiles:
             if file.node in stranded:
                 file.strand()
             became = moved.get(file.node)
-            if became is not None and file.stands_on(became.here, became.content):  # Others may be open, too.
+            if became is None:
+                continue
+            if file.stands_on(became.here, became.content):
                 file.become(became.row, became.version)
+            else:  # Another version of the file, or one whose last commit was put off.
+                file.take_deferred(became.row, became.version, became.content)
         self._contents.forget()
 
     def _committed(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:

@@ -157,8 +157,8 @@ async def test_another_device_s_version_that_is_open_is_not_taken_for_what_becam
         await back(desk, one)
         assert reading.node == node
         assert await reading.read(0, 100) == b"theirs"
-        for copy in await copies(two):
-            assert await read(one, copy) == await read(two, copy) == b"mine"
+        (copy,) = await copies(two)
+        assert await read(one, copy) == await read(two, copy) == b"mine"
         assert await read(one, b"file") == b"theirs"
         await one.release(reading)
 
