@@ -9,7 +9,8 @@ The promises that are put into it:
 - a name means one file or folder for everybody, and a change of names is one step, rename over another name included;
 - an open reads one version, the file's at that moment, and a commit makes the next one if the file's version is still
   the one that was opened (compare-and-set); else its bytes are a conflict copy, which must be there in the end;
-- a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's;
+- a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's, also
+  where another device has brought that back by then;
 - a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back;
 - O_EXCL and mkdir make what is not there.
 
@@ -72,6 +73,8 @@ class Handle(NamedTuple):
     path: str
     base: str = ""
     """Of a loose one: the label of what was opened; UNREAD where nobody knows."""
+    unlinked: bool = False
+    """Its own machine took the file's name away: what is written is nobody's, whoever brings the file back."""
 
 
 class State(NamedTuple):
@@ -120,6 +123,14 @@ class State(NamedTuple):
     def hold(self, handle: Handle) -> State:
         """With a descriptor more."""
         return self._replace(handles=tuple(sorted([*self.handles, handle])))
+
+    def unlinked(self, node: int, machine: str) -> State:
+        """A machine has taken a file's name away."""
+        file = self.file(node)._replace(removed_by=machine)
+        handles = [
+            one._replace(unlinked=True) if (one.node, one.machine) == (node, machine) else one for one in self.handles
+        ]
+        return self.keep(file)._replace(handles=tuple(sorted(handles)))
 
     def tidy(self) -> State:
         """Without files that nobody can reach."""
@@ -232,6 +243,8 @@ class Model:
             return
         state = state._replace(handles=tuple(one for one in state.handles if one is not handle))
         kept = what.content in self._conflicts
+        if handle.unlinked:
+            yield state
         if handle.node == _LOOSE:
             yield from self._loose_commit(state, copy, handle, what)
             return
@@ -252,8 +265,6 @@ class Model:
             elif file.aside_of and what.content in self._seen:
                 yield state.keep(new)
         else:
-            if file.removed_by == handle.machine:
-                yield state
             yield from _brought_back(state, new, kept=kept)
 
     def _loose_commit(self, state: State, copy: int, handle: Handle, what: Commit) -> Iterator[State]:
@@ -303,7 +314,7 @@ class Model:
             yield moved
             return
         replaced = state.file(over)
-        yield moved.keep(replaced._replace(removed_by=event.machine))
+        yield moved.unlinked(over, event.machine)
         if replaced.content in self._conflicts or any(one.node == over for one in state.handles):
             yield moved.keep(replaced._replace(removed_by=ASIDE))
 
@@ -342,7 +353,7 @@ def _unlink(state: State, event: Event, path: str) -> Iterator[State]:
     match event.result:
         case "ok":
             if node not in (None, _FOLDER_NODE):
-                yield state.leave(path).keep(state.file(node)._replace(removed_by=event.machine)).tidy()
+                yield state.leave(path).unlinked(node, event.machine).tidy()
         case "ENOENT":
             if node is None:
                 yield state

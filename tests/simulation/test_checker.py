@@ -178,6 +178,15 @@ def test_an_edit_wins_over_a_removal_by_another_device() -> None:
     assert is_right(*base, by_itself, event(Open("a", 0), 9, 10, ABSENT))
 
 
+def test_a_file_that_this_device_removed_stays_nobodys_when_another_brings_it_back() -> None:
+    base = [*written("a", 1, "1*1", 0), event(Open("a", 2), 3, 4, "1*1"), event(Open("a", 3), 3, 4, "1*1", "laptop")]
+    back = [event(Unlink("a"), 5, 6), event(Commit(3, "3*1"), 7, 8, machine="laptop")]
+    end = event(Open("a", 0), 11, 12, "3*1")
+    assert is_right(*base, *back, event(Commit(2, "2*1"), 9, 10), end)
+    later = [event(Open("a", 4), 9, 9.5, "3*1"), event(Commit(4, "4*1"), 9.5, 10)]
+    assert not is_right(*base, *back, *later, end)
+
+
 def test_a_folder_that_has_something_is_not_removed() -> None:
     base = [event(Mkdir("d"), 0, 1), *(written("d/x", 1, "1*1", 2))]
     assert is_right(*base, event(Rmdir("d"), 5, 6, "ENOTEMPTY"))
