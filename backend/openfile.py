@@ -25,6 +25,7 @@ import trio
 
 from backend.blocks import Blocks, ReadAhead
 from backend.errors import Corrupt, Deferred, DriveError, LocalFailure, Offline, Refused
+from backend.filerow import FileRow
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
 from backend.overlay import UNWRITTEN, FromBase, Local, Mark, Overlay
@@ -104,15 +105,11 @@ class OpenFile:
         self.trouble: DriveError | None = None
         """Why the last commit failed; None when what was written has been committed."""
         self._services = services
-        self._row = row
+        self._row = FileRow(row)
         self._base = row.version
         self._manifest = manifest
         self._overlay: Overlay | None = None
         self._created = created
-        self._mtime_ns: int | None = None
-        """Of what was written here; None where the node's own goes."""
-        self._changed_ns = 0
-        """When something was last written or cut here: a commit has that for its ctime, not the moment of the close."""
         self._unlinked = False
         self._commit: _Commit | None = None
         self._deferred: _Commit | None = None
@@ -122,8 +119,6 @@ class OpenFile:
         self._flushing: trio.Event | None = None
         self._record: int | None = None
         self._refused_tries = 0
-        self._local: list[SetAttributes] = []
-        """Changes of attributes that the server has not answered."""
         self._ahead = ReadAhead()
 
     @classmethod
@@ -141,7 +136,8 @@ class OpenFile:
         )
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
-        file._mtime_ns, file._changed_ns, file._record = flushed.mtime_ns, services.now_ns(), record
+        file._row.recovered(flushed.mtime_ns, services.now_ns())
+        file._record = record
         file._mark = file._overlay.mark()
         file.was_left = True
         return file
@@ -151,7 +147,7 @@ class OpenFile:
     @property
     def node(self) -> NodeId:
         """Its node; a conflict copy's after a lost compare-and-set."""
-        return self._row.id
+        return self._row.node
 
     @property
     def base(self) -> VersionNumber:
@@ -183,7 +179,7 @@ class OpenFile:
     @property
     def has_own_times(self) -> bool:
         """Whether its times are what was done here, be that ever committed or not."""
-        return self.is_dirty or self._mtime_ns is not None
+        return self.is_dirty or self._row.mtime_ns is not None
 
     @property
     def is_being_sent(self) -> bool:
@@ -192,36 +188,20 @@ class OpenFile:
 
     def attributes(self) -> Node:
         """Its node as its readers see it, with what was written here."""
-        changes: dict[str, object] = {}
-        if self._overlay is not None and self._overlay.is_dirty:
-            changes |= {"size": self._overlay.size_bytes, "data_bytes": self._overlay.data_bytes}
-        if self._mtime_ns is not None:
-            changes |= {"mtime_ns": self._mtime_ns, "ctime_ns": self._ctime_ns()}
-        return msgspec.structs.replace(self._row, **changes) if changes else self._row
+        return self._row.shown(self._overlay)
 
     def refresh(self, row: Node) -> None:
         """The server said this of the node. Content is another matter: the file stays on its version."""
-        if self.detached or self._row.id != row.id:
-            return
-        for change in self._local:
-            row = _with(row, change)
-        if row.version == self._base:
-            self._row = row
-        else:
-            self._row = msgspec.structs.replace(
-                row, version=self._row.version, size=self._row.size, data_bytes=self._row.data_bytes
-            )
+        if not self.detached and self.node == row.id:
+            self._row.refresh(row, self._base)
 
     def set_locally(self, change: SetAttributes) -> None:
         """Attributes of a file that is new or dirty, before the server knows of them."""
-        if change.mtime_ns is not None:
-            self._mtime_ns = change.mtime_ns
-        self._local.append(change)
-        self._row = _with(self._row, change)
+        self._row.set_locally(change)
 
     def settled(self, change: SetAttributes) -> None:
         """The server has answered a change of attributes, or one equal to it: what it says goes from now on."""
-        self._local = [one for one in self._local if one != change]
+        self._row.settled(change)
 
     def stands_on(self, version: VersionNumber, content: bytes) -> bool:
         """Whether it is this version, with this content (a manifest)."""
@@ -229,7 +209,7 @@ class OpenFile:
 
     def become(self, copy: Node, version: VersionNumber) -> None:
         """What was written here apart from the server came second there, and is this version of a conflict copy."""
-        before = self._row.id
+        before = self.node
         self._stand_on(copy, version, self._manifest)
         self._services.moved(self, before)
 
@@ -241,12 +221,10 @@ class OpenFile:
 
     def _stand_on(self, row: Node, version: VersionNumber, content: Manifest) -> None:
         """``content`` is this version; the row may be of a later one, by somebody else, where the answer is late."""
-        is_old = row.version != version
-        if is_old:
-            size, data = content.size_bytes, content.data_bytes
-            row = msgspec.structs.replace(row, version=version, size=size, data_bytes=data, manifest=None)
-        self.detached = is_old or (self.detached and row.id == self._row.id)
-        self._row, self._base, self._manifest = row, version, content
+        before = self.node
+        is_old = self._row.stand_on(row, version, content)
+        self.detached = is_old or (self.detached and self.node == before)
+        self._base, self._manifest = version, content
 
     def strand(self) -> None:
         """The server has no such version: what is written over it must not pass for a change of one that it has."""
@@ -285,21 +263,13 @@ class OpenFile:
     async def write(self, offset: int, data: bytes) -> int:
         """Write to the overlay; committed by ``flush``. Raises LocalFailure where the local disk is full."""
         self._writable().write(offset, data)
-        self._changed_now()
+        self._row.written(self._services.now_ns())
         return len(data)
 
     async def truncate(self, size: int) -> None:
         """Cut or extend; committed by ``flush``. It is a change where the size stays, too (ftruncate(2), O_TRUNC)."""
         self._writable().truncate(size)
-        self._changed_now()
-
-    def _changed_now(self) -> None:
-        """A write moves ctime on also where this machine's clock is behind that of who changed the file before."""
-        self._mtime_ns = self._services.now_ns()
-        self._changed_ns = max(self._mtime_ns, self._ctime_ns() + 1)
-
-    def _ctime_ns(self) -> int:
-        return max(self._changed_ns, self._row.ctime_ns)
+        self._row.written(self._services.now_ns())
 
     def _writable(self) -> Overlay:
         if self._overlay is None:
@@ -375,7 +345,7 @@ class OpenFile:
             return True  # Removed here during the upload: a commit would bring it back.
         node = await self._known_node()
         change = Commit(
-            time_ns=self._ctime_ns(),
+            time_ns=self._row.ctime_ns,
             node=node,
             base=self._base,
             size=uploaded.manifest.size_bytes,
@@ -452,12 +422,12 @@ class OpenFile:
         if row is None and not answer.nodes and answer.conflict is None and answer.version:
             # Kept here, apart from the server: nobody but this file knows of its node.
             size, data = commit.manifest.size_bytes, commit.manifest.data_bytes
-            row = msgspec.structs.replace(self._row, version=answer.version, size=size, data_bytes=data)
+            row = msgspec.structs.replace(self._row.row, version=answer.version, size=size, data_bytes=data)
         return row
 
     def _rebase(self, row: Node, version: VersionNumber, commit: _Commit) -> None:
         """``version`` is what was committed. No checkpoint: readers see the old map or the new one."""
-        moved_from = self._row.id
+        moved_from = self.node
         self._stand_on(row, version, commit.manifest)
         self.was_left = False
         self._created = self._deferred = None
@@ -465,7 +435,7 @@ class OpenFile:
         self._services.committed(row.id, version, commit.manifest)
         if self._overlay is not None:
             if not self._overlay.changed_since(commit.mark):
-                self._mtime_ns = None
+                self._row.committed()
                 self._forget_record()  # Before the bytes that it names are given up.
             self._overlay.rebase(commit.manifest, commit.mark)
         if row.id != moved_from:
@@ -480,7 +450,7 @@ class OpenFile:
             create=self._created.change
             if self._created is not None and isinstance(self._created.change, Create)
             else None,
-            row=self._row,
+            row=self._row.row,
             manifest=manifests.encode(self._manifest),
             mtime_ns=self.attributes().mtime_ns,
             size=overlay.size_bytes,
@@ -525,10 +495,3 @@ class OpenFile:
         if self._overlay is not None:
             self._overlay.delete()
             self._overlay = None
-
-
-def _with(row: Node, change: SetAttributes) -> Node:
-    """A node's row with a change of attributes; its mtime is the file's own affair until it is committed."""
-    named = {name: getattr(change, name) for name in ("mode", "uid", "gid", "atime_ns")}
-    given = {name: value for name, value in named.items() if value is not None}
-    return msgspec.structs.replace(row, ctime_ns=max(row.ctime_ns, change.time_ns), **given)

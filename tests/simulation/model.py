@@ -9,8 +9,8 @@ The promises that are put into it:
 - a name means one file or folder for everybody, and a change of names is one step, rename over another name included;
 - an open reads one version, the file's at that moment, and a commit makes the next one if the file's version is still
   the one that was opened (compare-and-set); else its bytes are a conflict copy, which must be there in the end;
-- a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's, also
-  where another device has brought that back by then;
+- a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's,
+  also where another device has brought that back by then;
 - a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back;
 - O_EXCL and mkdir make what is not there.
 
