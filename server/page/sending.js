@@ -1,52 +1,142 @@
 /**
  * How a file's bytes reach the server: one sending of one file, which can be stopped and gone on with.
  *
- * This is the one module that knows the protocol of uploads: a plain PUT, whose bytes count when all have arrived. A
- * sending that was stopped therefore begins again; `sentBytes` goes back to 0 then, and the server keeps nothing of it.
+ * This is the one module that knows the protocol of uploads, tus 1.0.0: what has arrived stays at the server for days, and
+ * is asked for before more is sent. Where an upload of a large file is, is remembered in this browser: who closes the page
+ * and picks the file again goes on with it.
  */
 
 import { unanswered } from "./api.js";
 
-/** What may happen where the name is taken. */
-export const REFUSE = { "If-None-Match": "*" };
+/** What may happen where the name is taken, as Upload-Metadata says it. */
+export const REFUSE = { ifNoneMatch: "*" };
 export const REPLACE = {};
+
+const VERSION = { "Tus-Resumable": "1.0.0" };
+const SMALL_BYTES = 256 * 1024;
 
 export class Sending {
   #api;
-  #url;
+  #workspace;
+  #path;
   #file;
+  #condition;
   #request = null;
+  #isStopped = false;
+  /** Below "/v1"; null where the server knows nothing of it. */
+  #upload;
 
-  /** `onProgress` is called with the bytes that have left. */
-  constructor(api, url, file, onProgress) {
+  /** `path` is percent-encoded; `onProgress` is called with the bytes that have left. */
+  constructor(api, workspace, path, file, condition, onProgress) {
     this.#api = api;
-    this.#url = url;
+    this.#workspace = workspace;
+    this.#path = path;
     this.#file = file;
+    this.#condition = condition;
     this.onProgress = onProgress;
+    this.#upload = localStorage.getItem(this.#key);
   }
 
-  /** Send all that isn't there yet. Resolves with the item; throws Problem, or AbortError where it was stopped. */
-  run(condition) {
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      this.#request = request;
-      request.upload.onprogress = ({ loaded }) => this.onProgress(loaded);
-      request.onload = () => {
-        if (request.status < 300) resolve();
-        else reject(this.#api.refused(request.status, request.responseText));
-      };
-      request.onerror = () => reject(unanswered());
-      request.onabort = () => reject(new DOMException("stopped", "AbortError"));
-      request.open("PUT", `${this.#url}?parents=1`);
-      const headers = { ...this.#api.authority, "Content-Type": "application/octet-stream", ...condition };
-      for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-      this.onProgress(0);
-      request.send(this.#file);
-    });
+  /** Send all that isn't there yet; throws Problem, or AbortError where it was stopped. */
+  async run() {
+    this.#isStopped = false;
+    if (this.#file.size <= SMALL_BYTES) {
+      await this.#create(this.#file);
+      return;
+    }
+    let offset = this.#upload === null ? null : await this.#arrived();
+    if (offset === null) {
+      await this.#create();
+      offset = 0;
+    }
+    if (offset < this.#file.size) {
+      await this.#send("PATCH", this.#upload, { "Upload-Offset": String(offset) }, this.#file.slice(offset), offset);
+    }
+    this.#remember(null);
   }
 
   /** Stop; `run` goes on. */
   stop() {
+    this.#isStopped = true;
     this.#request?.abort();
   }
+
+  /** Stop for good: the server forgets what has arrived. */
+  forget() {
+    this.stop();
+    const upload = this.#upload;
+    this.#remember(null);
+    // Where that fails, the server forgets it by itself in some days.
+    if (upload !== null) this.#api.send("DELETE", upload, { headers: VERSION }).catch(() => {});
+  }
+
+  get #key() {
+    const condition = JSON.stringify(this.#condition);
+    return `upload ${this.#workspace} ${this.#path} ${this.#file.size} ${this.#file.lastModified} ${condition}`;
+  }
+
+  #remember(upload) {
+    this.#upload = upload;
+    if (upload === null) localStorage.removeItem(this.#key);
+    else localStorage.setItem(this.#key, upload);
+  }
+
+  async #create(content) {
+    const values = {
+      path: plain(this.#path),
+      mtime: (this.#file.lastModified / 1000).toFixed(3),
+      ...this.#condition,
+    };
+    const headers = {
+      "Upload-Length": String(this.#file.size),
+      "Upload-Metadata": Object.entries(values)
+        .map(([name, value]) => `${name} ${btoa(value)}`)
+        .join(),
+    };
+    const place = await this.#send("POST", `/tus/${this.#workspace}`, headers, content, 0);
+    if (content === undefined) this.#remember(place.replace(/^.*?\/v1/, ""));
+  }
+
+  /** How many bytes have arrived; null where the server knows nothing of this upload any more. */
+  async #arrived() {
+    try {
+      const response = await this.#api.send("HEAD", this.#upload, { headers: VERSION });
+      return Number(response.headers.get("Upload-Offset"));
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      this.#remember(null);
+      return null;
+    }
+  }
+
+  /** The answer's Location. A request of its own kind, because fetch tells nothing of bytes on their way. */
+  #send(method, path, named, content, offset) {
+    return new Promise((resolve, reject) => {
+      const stopped = () => reject(new DOMException("stopped", "AbortError"));
+      if (this.#isStopped) {
+        stopped();
+        return;
+      }
+      const request = new XMLHttpRequest();
+      this.#request = request;
+      request.upload.onprogress = ({ loaded }) => this.onProgress(offset + loaded);
+      request.onload = () => {
+        if (request.status < 300) resolve(request.getResponseHeader("Location"));
+        else reject(this.#api.refused(request.status, request.responseText));
+      };
+      request.onerror = () => reject(unanswered());
+      request.onabort = stopped;
+      request.open(method, `/v1${path}`);
+      const headers = { ...this.#api.authority, ...VERSION, ...named };
+      if (content !== undefined) headers["Content-Type"] = "application/offset+octet-stream";
+      for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+      this.onProgress(offset);
+      request.send(content);
+    });
+  }
+}
+
+/** A percent-encoded path as its bytes, one character each. */
+function plain(path) {
+  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
 }

@@ -113,7 +113,7 @@ class Line {
         sentBytes >= file.size
           ? "Being stored"
           : `${size(sentBytes)} of ${size(file.size)} (${percent(sentBytes, file.size)})`,
-      paused: "Paused. It begins again when you go on.",
+      paused: `Paused at ${percent(sentBytes, file.size)}`,
       done: size(file.size),
       failed: problem,
       clash: "There is a file of this name.",

@@ -79,21 +79,20 @@ export class Uploads {
 
   /** The name is taken: a new version of what has it. */
   replace(upload) {
-    upload.condition = REPLACE;
-    this.resume(upload);
+    this.#begin(upload, REPLACE);
   }
 
   /** The name is taken: the file gets another one. */
   keepBoth(upload) {
     upload.copies += 1;
-    this.resume(upload);
+    this.#begin(upload, upload.condition);
   }
 
   /** Forget one; what has arrived of it is forgotten by the server, too. */
   remove(upload) {
     this.all = this.all.filter((other) => other !== upload);
     upload.state = "removed";
-    upload.sending?.stop();
+    upload.sending?.forget();
     this.#onChange(null);
     this.#go();
   }
@@ -114,21 +113,34 @@ export class Uploads {
     }
   }
 
+  /** To another place, or under another condition: nothing that was sent so far counts for that. */
+  #begin(upload, condition) {
+    upload.sending?.forget();
+    upload.sending = null;
+    upload.condition = condition;
+    this.resume(upload);
+  }
+
   async #send(upload) {
     this.#set(upload, "sending");
-    const sending = new Sending(this.#api, upload.workspace.contentUrl(upload.path), upload.file, (bytes) => {
-      upload.sentBytes = bytes;
-      this.#onChange(upload);
-    });
-    upload.sending = sending;
+    upload.sending ??= new Sending(
+      this.#api,
+      upload.workspace.id,
+      upload.path,
+      upload.file,
+      upload.condition,
+      (bytes) => {
+        upload.sentBytes = bytes;
+        this.#onChange(upload);
+      },
+    );
     try {
-      await sending.run(upload.condition);
+      await upload.sending.run();
+      upload.sending = null;
       upload.sentBytes = upload.file.size;
       this.#set(upload, "done");
     } catch (error) {
       this.#stopped(upload, error);
-    } finally {
-      upload.sending = null;
     }
     this.#go();
   }

@@ -100,13 +100,32 @@ def test_an_upload_is_paused_and_gone_on_with(page: Page, world: World, large: P
     _pick(page, "Files to upload", large)
     page.wait_until(lambda: _sent(page) > 0.02, "some of it sent")
     page.press("Pause large.bin")
-    page.wait_text("Paused.", ".uploads")
+    page.wait_text("Paused at", ".uploads")
     page.shot("uploads")
     page.wait_until(lambda: page.rows() == [], "nothing of it in the list")
     _slow(page, -1)
     page.press("Go on with large.bin")
     page.wait_text("1 file uploaded", ".uploads", timeout_s=120)
     page.wait_rows("large.bin")
+
+
+def test_an_upload_goes_on_after_the_page_was_closed(page: Page, world: World, large: Path) -> None:
+    mount = world.mount()
+    _slow(page, 16 << 20)
+    _pick(page, "Files to upload", large)
+    page.wait_until(lambda: _sent(page) > 0.3, "some of it sent")
+    page.press("Pause large.bin")
+    page.wait_text("Paused at", ".uploads")
+    page.driver.refresh()
+    page.wait_until(lambda: page.driver.find_elements("css selector", "input[type=file]"), "the page")
+    _slow(page, 256 << 10)  # So that nothing else explains the progress.
+    _pick(page, "Files to upload", large)
+    page.wait_until(lambda: page.css(".uploads").is_displayed() and _sent(page) > 0.15, "what had arrived counts")
+    _slow(page, -1)
+    page.wait_text("1 file uploaded", ".uploads", timeout_s=120)
+    assert (
+        hashlib.sha256((mount.path / "large.bin").read_bytes()).digest() == hashlib.sha256(large.read_bytes()).digest()
+    )
 
 
 def test_an_upload_that_failed_is_tried_again(page: Page, here: Path) -> None:
