@@ -20,18 +20,17 @@ import trio
 
 from protocol import manifest as manifests
 from protocol.ids import NO_VERSION, ROOT_NODE, NodeId, WorkspaceId, new_node_id
-from protocol.messages.changes import Commit, Create
+from protocol.messages.changes import Commit
 from protocol.messages.items import Item, etag_of
 from protocol.messages.nodes import Kind, Node
 from protocol.sealing import Buffer
 from server.conditions import Conditions
 from server.content.writing import Written, write
-from server.metadata import blocks, paths, tree, uploads
+from server.metadata import blocks, naming, paths, tree, uploads
 from server.metadata.accounts import Caller
 from server.metadata.conflicts import free_numbered_name
 from server.metadata.editing import Rule
 from server.metadata.items import item_of
-from server.metadata.naming import PARENTS_MAX
 from server.metadata.paths import Place
 from server.metadata.store import StoreError, Transaction
 from server.metadata.tree import NoSuchNode
@@ -43,8 +42,6 @@ EXPIRE_AFTER_S: Final = 6 * 3600.0
 """What a crash left is removed after so long. An upload that takes longer still brings its file back at its end."""
 
 _GIVE_UP_S: Final = 5.0
-_FILE_MODE: Final = 0o644
-_FOLDER_MODE: Final = 0o755
 
 Allow = Callable[[Transaction], Caller]
 
@@ -119,7 +116,7 @@ async def begin(service: Service, goal: Goal, node: NodeId, allow: Allow) -> Beg
         _check(goal, place.node)
         if place.node is not None:
             return Begun(place.node.id, is_made=False)
-        _create(editing, place, node, Kind.FILE)
+        naming.make(editing, place, node, Kind.FILE)
         expires_ns = editing.now_ns + int(EXPIRE_AFTER_S * 10**9)
         uploads.note(editing.tx, goal.workspace, node, editing.caller.device, made, expires_ns)
         return Begun(node, is_made=True)
@@ -158,7 +155,7 @@ def check_goal(editing: Editing, goal: Goal) -> None:
     """Raises Rule and NoSuchNode where a content that came now could not be put in place."""
     node = _there(editing, goal)
     if goal.makes_parents:
-        _way(editing, goal.names[:-1])
+        naming.way(editing, goal.names[:-1])
     elif node is None:
         paths.place(editing.tx, goal.workspace, goal.names)
     _check(goal, node)
@@ -191,7 +188,7 @@ def _file_now(editing: Editing, goal: Goal, begun: Begun | None) -> Node:
         if place.node is not None:
             return place.node
         node = new_node_id()
-        _create(editing, place, node, Kind.FILE)
+        naming.make(editing, place, node, Kind.FILE)
         return _node(editing, node)
     file, there = _node(editing, begun.node), _there(editing, goal)
     waits = begun.is_made and file.version == NO_VERSION
@@ -218,7 +215,7 @@ def _node(editing: Editing, node: NodeId) -> Node:
 
 def _place(editing: Editing, goal: Goal) -> tuple[list[NodeId], Place]:
     """The place, and the folders made on the way; raises NoSuchNode, and Rule where a folder can't be made."""
-    made = make_folders(editing, goal.names[:-1]) if goal.makes_parents else []
+    made = naming.make_folders(editing, goal.names[:-1]) if goal.makes_parents else []
     return made, paths.place(editing.tx, goal.workspace, goal.names, goal.root)
 
 
@@ -237,36 +234,3 @@ def _check(goal: Goal, there: Node | None) -> None:
         raise Rule("EISDIR", "a folder is there")
     if there is not None and there.kind is not Kind.FILE:
         raise Rule("EEXIST", f"something else is there, a {there.kind}: remove it first")
-
-
-def make_folders(editing: Editing, names: Sequence[bytes]) -> list[NodeId]:
-    """Make the folders of a path that are not there, and return them; raises Rule where something else is."""
-    made: list[NodeId] = []
-    at, missing = _way(editing, names)
-    for name in missing:
-        made.append(new_node_id())
-        _create(editing, Place(at, name, None), made[-1], Kind.FOLDER)
-        at = made[-1]
-    return made
-
-
-def _way(editing: Editing, names: Sequence[bytes]) -> tuple[NodeId, Sequence[bytes]]:
-    """The last folder on a path that is there, and the names of those that are to be made; raises Rule."""
-    at = ROOT_NODE
-    for index, name in enumerate(names):
-        found = tree.lookup(editing.tx, editing.workspace, at, name)
-        if found is None:
-            if len(names) - index > PARENTS_MAX:
-                raise Rule("EINVAL", f"at most {PARENTS_MAX} folders are made at once")
-            return at, names[index:]
-        if found.kind is not Kind.FOLDER:
-            raise Rule("ENOTDIR", "something else than a folder is on the way")
-        at = found.id
-    return at, []
-
-
-def _create(editing: Editing, place: Place, node: NodeId, kind: Kind) -> None:
-    """It belongs to whom its folder belongs to: there is no other user to ask."""
-    folder = _node(editing, place.parent)
-    mode = _FOLDER_MODE if kind is Kind.FOLDER else _FILE_MODE
-    editing.apply(Create(editing.now_ns, place.parent, place.name, node, kind, mode, folder.uid, folder.gid))

@@ -18,48 +18,58 @@ from server.metadata.items import item_at
 from server.metadata.paths import Place, place
 from server.metadata.unmounted import Editing
 
-FOLDER_MODE: Final = 0o755
 PARENTS_MAX: Final = 256
 """Folders made on the way to a path: one transaction."""
+
+_MODES: Final = {Kind.FOLDER: 0o755, Kind.FILE: 0o644}
 
 
 def make_folder(edit: Editing, names: Sequence[bytes], *, parents: bool) -> Item:
     """A new folder, and with ``parents`` those above it that are not there; raises Rule and NoSuchNode."""
     if not names:
         raise Rule("EEXIST", "the root is there already")
-    at = make_parents(edit, names) if parents else _folder(place(edit.tx, edit.workspace, names[:-1]).taken())
-    _make(edit, at, names[-1])
+    if parents:
+        make_folders(edit, names[:-1])
+    else:
+        way(edit, names[:-1])
+    make(edit, place(edit.tx, edit.workspace, names), new_node_id(), Kind.FOLDER)
     return item_at(edit.tx, edit.workspace, names)
 
 
-def make_parents(edit: Editing, names: Sequence[bytes]) -> Node:
-    """The folder that a path's last name is in; those that are not there are made. Raises Rule."""
-    if len(names) > PARENTS_MAX:
-        raise Rule("EINVAL", f"at most {PARENTS_MAX} folders are made at once")
-    at = _known(edit, ROOT_NODE)
-    for name in names[:-1]:
-        found = tree.lookup(edit.tx, edit.workspace, at.id, name)
-        at = _make(edit, at, name) if found is None else _folder(found)
-    return at
+def make_folders(edit: Editing, names: Sequence[bytes]) -> list[NodeId]:
+    """Make the folders of a path that are not there, and return them; raises Rule where something else is."""
+    made: list[NodeId] = []
+    at, missing = way(edit, names)
+    for name in missing:
+        made.append(new_node_id())
+        make(edit, Place(at, name, None), made[-1], Kind.FOLDER)
+        at = made[-1]
+    return made
 
 
-def _make(edit: Editing, folder: Node, name: bytes) -> Node:
-    """Its owner is the folder's."""
-    made = new_node_id()
-    edit.apply(Create(edit.now_ns, folder.id, name, made, Kind.FOLDER, FOLDER_MODE, folder.uid, folder.gid))
-    return _known(edit, made)
+def way(edit: Editing, names: Sequence[bytes]) -> tuple[NodeId, Sequence[bytes]]:
+    """The last folder on a path that is there, and the names of those that are to be made; raises Rule."""
+    at = ROOT_NODE
+    for index, name in enumerate(names):
+        found = tree.lookup(edit.tx, edit.workspace, at, name)
+        if found is None:
+            if len(names) - index > PARENTS_MAX:
+                raise Rule("EINVAL", f"at most {PARENTS_MAX} folders are made at once")
+            return at, names[index:]
+        if found.kind is not Kind.FOLDER:
+            raise Rule("ENOTDIR", "a name on the way is not a folder's")
+        at = found.id
+    return at, []
 
 
-def _known(edit: Editing, node: NodeId) -> Node:
-    found = tree.node(edit.tx, edit.workspace, node)
-    assert found is not None
-    return found
+def make(edit: Editing, at: Place, node: NodeId, kind: Kind) -> None:
+    """A folder or a file without content, with this id; raises Rule.
 
-
-def _folder(node: Node) -> Node:
-    if node.kind is not Kind.FOLDER:
-        raise Rule("ENOTDIR", "a name on the way is not a folder's")
-    return node
+    It belongs to whom its folder belongs to: there is no other user to ask.
+    """
+    folder = tree.node(edit.tx, edit.workspace, at.parent)
+    assert folder is not None
+    edit.apply(Create(edit.now_ns, at.parent, at.name, node, kind, _MODES[kind], folder.uid, folder.gid))
 
 
 def below_root(found: Place) -> Node:

@@ -118,7 +118,7 @@ async def test_a_file_on_the_way_is_a_conflict(tree: Tree) -> None:
 
 
 async def test_folders_that_are_made_at_once_are_bounded(tree: Tree) -> None:
-    path = "/".join("a" * 257)
+    path = "/".join("a" * 258)
     assert problem(await tree.call("PUT", f"folders/{path}?parents=1")) == (400, "bad-request")
     assert await tree.names() == []
 
