@@ -11,7 +11,7 @@ Model of the link. Each direction delivers a byte half a round trip after it cam
 ``WINDOW_BYTES`` a connection in flight, as a TCP window does. The first bytes of a connection wait a whole round
 trip more: the three-way handshake, which loopback answers at once. Bandwidth is shared by all connections, each
 direction for itself; what it delivers later than in ``QUEUE_S`` is left with the sender, as a router with a short queue
-does.
+does: this process's buffers take no more, and come in an Ethernet's segments.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import collections
 import json
 import math
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,9 @@ import trio
 WINDOW_BYTES: Final = 8 * 1024 * 1024
 CHUNK_BYTES: Final = 256 * 1024
 QUEUE_S: Final = 0.25
+SEGMENT_BYTES: Final = 1448
+"""Of an Ethernet: loopback's segments are as large as what a slow link carries in a second."""
+
 REQUESTS_KEPT: Final = 200_000
 """Requests are kept for what failing tests print; past this, only counted."""
 
@@ -258,6 +262,7 @@ async def _one_way(link: Link, direction: str, source: trio.SocketStream, sink: 
 
     async def receive() -> None:
         handshake_until = trio.current_time() + handshake_s
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, link.chunk_bytes)
         while data := await source.receive_some(link.chunk_bytes):
             await link.wait_for(lambda link: link.passing != "swallow")
             link.count(direction, len(data), reader.feed(data) if reader else [])
@@ -328,6 +333,7 @@ async def obey(link: Link, command: dict[str, Any]) -> object:
 async def _main(target_port: int) -> None:
     link = Link()
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve, link, target_port, listener)
         print(json.dumps(listener.socket.getsockname()[1]), flush=True)
