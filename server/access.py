@@ -41,7 +41,7 @@ Count = Callable[[Transaction, Through, int, str], None]
 _LINK: Final = "samedrive.link"
 """Where a request's scope, which is its own, has the link that let it in."""
 
-_PRIVATE: Final = {
+PRIVATE: Final = {
     "Cache-Control": "private, no-store",
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
@@ -87,7 +87,7 @@ def through(handler: Handler, kind: LinkKind | None, count: Count = links.count_
     async def guarded(request: Request) -> Response:
         request.scope[_LINK] = await _entered(request, kind, count)
         response = await handler(request)
-        response.headers.update(_PRIVATE)
+        response.headers.update(PRIVATE)
         return response
 
     return guarded

@@ -62,7 +62,7 @@ def create_app(service: Service) -> Starlette:
     """The application of one server's parts."""
     routes = [*ROUTES, openapi.route(DESCRIPTIONS)]
     app = Starlette(
-        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.routes()],
+        routes=[Mount(f"/{API}", app=Router(routes, redirect_slashes=False)), *page.ROUTES],
         middleware=[Middleware(UndecodedPaths), Middleware(Lingering)],
         exception_handlers=cast(Any, handlers()),
     )

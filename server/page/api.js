@@ -43,7 +43,7 @@ export class Api {
   #login;
   #onLoggedOut;
 
-  /** `onLoggedOut` is called where the server refuses the token. */
+  /** `login` has the authority; `onLoggedOut` is called where the server refuses it. */
   constructor(login, onLoggedOut) {
     this.#login = login;
     this.#onLoggedOut = onLoggedOut;
@@ -51,7 +51,7 @@ export class Api {
 
   /** The headers that say who asks. */
   get authority() {
-    return this.#login.token === null ? {} : { Authorization: `Bearer ${this.#login.token}` };
+    return this.#login.authority === null ? {} : { Authorization: this.#login.authority };
   }
 
   /** A response whose status is good; throws Problem. */
@@ -62,9 +62,11 @@ export class Api {
       all["Content-Type"] = "application/json";
       content = JSON.stringify(body);
     }
+    // Without credentials: the browser neither asks for a link's password by itself nor keeps it.
+    const how = { credentials: "omit", cache: "no-store" };
     let response;
     try {
-      response = await fetch(`/v1${path}`, { method, headers: all, body: content, signal, cache: "no-store" });
+      response = await fetch(`/v1${path}`, { method, headers: all, body: content, signal, ...how });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw unanswered();
@@ -81,7 +83,7 @@ export class Api {
 
   /** The problem of a refusal, which may end the log-in. */
   refused(status, text) {
-    if (status === 401 && this.#login.token !== null) this.#onLoggedOut();
+    if (status === 401 && this.#login.authority !== null) this.#onLoggedOut();
     return problem(status, text);
   }
 }

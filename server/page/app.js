@@ -1,5 +1,6 @@
 /**
- * The page's parts put together: who is logged in, which workspace and view are shown, and what goes on beside them.
+ * The page's parts put together for who has an account: who is logged in, which workspace and view are shown, and what
+ * goes on beside them.
  */
 
 import { Api } from "./api.js";
@@ -20,16 +21,16 @@ import { UploadPanel } from "./uploadpanel.js";
 import { Uploads } from "./uploads.js";
 import { Workspace } from "./workspace.js";
 
-class App {
+export class App {
   #page = document.getElementById("page");
   #login = new Login();
   #notes = new Notes();
   #api = new Api(this.#login, () =>
     this.#loggedOut("You are logged out: this browser was revoked, or its log-in ended."),
   );
-  #content = new Content(this.#api, this.#login, (error) => this.#notes.failed("The download failed", error));
+  #content = new Content(this.#api, (error) => this.#notes.failed("The download failed", error));
   #panel = new UploadPanel();
-  #uploads = new Uploads(this.#api, () => this.#panel.changed());
+  #uploads = new Uploads(() => this.#panel.changed());
   #workspaces = [];
   #shell = null;
   #workspace = null;
@@ -163,5 +164,3 @@ class App {
     event.preventDefault();
   }
 }
-
-new App().run();

@@ -1,9 +1,10 @@
 /**
  * Content for the page: addresses for pictures and media, texts, blobs, downloads.
  *
- * Addresses work because the service worker (worker.js) gives them the token; it asks here. Where there is none (a
+ * Addresses work because the service worker (worker.js) gives them the authority; it asks here. Where there is none (a
  * page that was opened over plain HTTP from another machine, or reloaded past the cache) content is fetched whole, up
- * to WHOLE_MOST bytes, and shown from a blob: without seeking in what isn't loaded.
+ * to WHOLE_MOST bytes, and shown from a blob: without seeking in what isn't loaded. What needs no authority, through a
+ * link without a password, has an address that works by itself.
  *
  * A file is never opened as a document of this site: HTML is shown as its text, SVG as a picture, in which nothing
  * runs.
@@ -17,14 +18,12 @@ const RANGE_OF_NOTHING = 416;
 
 export class Content {
   #api;
-  #login;
   #expected = new Set();
   #onFailure;
 
   /** `onFailure` is told of downloads that failed. */
-  constructor(api, login, onFailure) {
+  constructor(api, onFailure) {
     this.#api = api;
-    this.#login = login;
     this.#onFailure = onFailure;
   }
 
@@ -44,8 +43,16 @@ export class Content {
 
   /** An address for <img>, <audio> or <video>; `release` it when it isn't shown any more. Throws Problem. */
   async source(url, type) {
-    if (navigator.serviceWorker?.controller) return { url, release() {} };
+    if (this.#isReachedByAddress) return { url, release() {} };
     return this.blob(url, type);
+  }
+
+  get #isReachedByAddress() {
+    return Boolean(navigator.serviceWorker?.controller) || this.#authority === null;
+  }
+
+  get #authority() {
+    return this.#api.authority.Authorization ?? null;
   }
 
   /** The whole content as an address in this page. Throws Problem. */
@@ -75,7 +82,8 @@ export class Content {
 
   /** Begin a download, by the browser where the service worker helps. Throws Problem. */
   async download(url, name) {
-    if (navigator.serviceWorker?.controller) {
+    if (this.#isReachedByAddress) {
+      if (!navigator.serviceWorker?.controller) await this.#api.send("HEAD", url.slice("/v1".length));
       this.#expected.add(new URL(url, location.href).href);
       const frame = document.createElement("iframe");
       frame.hidden = true;
@@ -94,9 +102,9 @@ export class Content {
   }
 
   #told({ data, ports }) {
-    if (data.token !== undefined) ports[0].postMessage(this.#login.token);
+    if (data.media !== undefined) ports[0].postMessage({ authority: this.#authority });
     if (data.download !== undefined)
-      ports[0].postMessage(this.#expected.delete(data.download) ? this.#login.token : null);
+      ports[0].postMessage(this.#expected.delete(data.download) ? { authority: this.#authority } : null);
     if (data.failed !== undefined) this.#onFailure(data.status === 0 ? unanswered() : problem(data.status, data.text));
   }
 }

@@ -5,7 +5,6 @@ import { button, h } from "./dom.js";
 import { bringsFiles, dropped, picked } from "./dropped.js";
 import { ItemsView } from "./itemsview.js";
 import * as paths from "./paths.js";
-import { address, FILES } from "./place.js";
 
 export class FilesView extends ItemsView {
   #node = null;
@@ -73,7 +72,7 @@ export class FilesView extends ItemsView {
   }
 
   up() {
-    if (this.path !== "") location.hash = address(FILES, this.workspace.id, paths.parent(this.path));
+    if (this.path !== "") this.go(paths.parent(this.path));
   }
 
   concerns(touched) {

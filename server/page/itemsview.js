@@ -10,6 +10,7 @@ import { button, h } from "./dom.js";
 import { Grid } from "./grid.js";
 import { showHistory } from "./history.js";
 import { Latest } from "./latest.js";
+import { isLinkable, showLinks } from "./links.js";
 import * as paths from "./paths.js";
 import { address, FILES } from "./place.js";
 import { showPreview } from "./preview.js";
@@ -65,9 +66,14 @@ export class ItemsView {
     this.#ended.abort();
   }
 
+  /** Show a folder. */
+  go(path) {
+    location.hash = address(FILES, this.workspace.id, path);
+  }
+
   /** A folder is gone to, a file is shown. */
   open(item) {
-    if (item.kind === "folder") location.hash = address(FILES, this.workspace.id, item.path);
+    if (item.kind === "folder") this.go(item.path);
     else if (item.kind === "file") showPreview(this, item);
     else
       this.parts.notes.say(
@@ -123,7 +129,8 @@ export class ItemsView {
     return [
       h("span", { class: "selected" }, alone ? "1 selected" : `${count(items.length, "item")} selected`),
       button("Download", "download", () => this.actions.download(items)),
-      isFile && button("History", "history", () => showHistory(this, one)),
+      isFile && this.workspace.hasHistory && button("History", "history", () => showHistory(this, one)),
+      may && alone && isLinkable(one) && button("Link", "link", () => showLinks(this.workspace, this.parts.notes, one)),
       may && alone && button("Rename", "rename", () => this.#rename(one)),
       may && button("Move", "move", () => this.#done(() => this.actions.move(items))),
       may && button("Copy", "copy", () => this.#done(() => this.actions.copy(items))),

@@ -22,6 +22,11 @@ export class Login {
     return this.#kept?.token ?? null;
   }
 
+  /** What the header Authorization says, or null. */
+  get authority() {
+    return this.#kept === null ? null : `Bearer ${this.#kept.token}`;
+  }
+
   /** The user's name. */
   get user() {
     return this.#kept?.user ?? "";

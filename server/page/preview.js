@@ -31,7 +31,7 @@ export function showPreview(view, item) {
     previous,
     next,
     pictureButton("Download", "download", () => view.actions.download([shown])),
-    pictureButton("History", "history", () => showHistory(view, shown)),
+    view.workspace.hasHistory && pictureButton("History", "history", () => showHistory(view, shown)),
   ];
   const { dialog, closed, title } = open(item.name, h("div", { class: "body" }, place, where), {
     className: "preview",

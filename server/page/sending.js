@@ -1,12 +1,13 @@
 /**
  * How a file's bytes reach the server: one sending of one file, which can be stopped and gone on with.
  *
- * This is the one module that knows the protocol of uploads, tus 1.0.0: what has arrived stays at the server for days, and
+ * This is the one module that knows the protocol of uploads, tus 1.0.0 (plainsending.js is for whoever has a link): what
+ * has arrived stays at the server for days, and
  * is asked for before more is sent. Where an upload of a large file is, is remembered in this browser: who closes the page
  * and picks the file again goes on with it.
  */
 
-import { unanswered } from "./api.js";
+import { Transfer } from "./transfer.js";
 
 /** What may happen where the name is taken, as Upload-Metadata says it. */
 export const REFUSE = { ifNoneMatch: "*" };
@@ -21,7 +22,7 @@ export class Sending {
   #path;
   #file;
   #condition;
-  #request = null;
+  #transfer = null;
   #isStopped = false;
   /** Below "/v1"; null where the server knows nothing of it. */
   #upload;
@@ -58,7 +59,7 @@ export class Sending {
   /** Stop; `run` goes on. */
   stop() {
     this.#isStopped = true;
-    this.#request?.abort();
+    this.#transfer?.stop();
   }
 
   /** Stop for good: the server forgets what has arrived. */
@@ -109,30 +110,13 @@ export class Sending {
     }
   }
 
-  /** The answer's Location. A request of its own kind, because fetch tells nothing of bytes on their way. */
-  #send(method, path, named, content, offset) {
-    return new Promise((resolve, reject) => {
-      const stopped = () => reject(new DOMException("stopped", "AbortError"));
-      if (this.#isStopped) {
-        stopped();
-        return;
-      }
-      const request = new XMLHttpRequest();
-      this.#request = request;
-      request.upload.onprogress = ({ loaded }) => this.onProgress(offset + loaded);
-      request.onload = () => {
-        if (request.status < 300) resolve(request.getResponseHeader("Location"));
-        else reject(this.#api.refused(request.status, request.responseText));
-      };
-      request.onerror = () => reject(unanswered());
-      request.onabort = stopped;
-      request.open(method, `/v1${path}`);
-      const headers = { ...this.#api.authority, ...VERSION, ...named };
-      if (content !== undefined) headers["Content-Type"] = "application/offset+octet-stream";
-      for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-      this.onProgress(offset);
-      request.send(content);
-    });
+  /** The answer's Location. */
+  async #send(method, path, named, content, offset) {
+    if (this.#isStopped) throw new DOMException("stopped", "AbortError");
+    const headers = { ...VERSION, ...named };
+    if (content !== undefined) headers["Content-Type"] = "application/offset+octet-stream";
+    this.#transfer = new Transfer(this.#api, (bytes) => this.onProgress(offset + bytes));
+    return (await this.#transfer.run(method, path, headers, content)).getResponseHeader("Location");
   }
 }
 

@@ -1,11 +1,12 @@
-/** Who may see and change a workspace: a dialog for its owner. */
+/** Who may see and change a workspace, and the links that lead into it: a dialog for its members. */
 
 import { open } from "./dialog.js";
 import { h, pictureButton } from "./dom.js";
+import { linksPart } from "./links.js";
 
 const ROLES = { viewer: "may look", editor: "may change" };
 
-/** Show and change the members of a workspace. */
+/** Show and change the members and links of a workspace. */
 export function showSharing(workspace, notes) {
   const list = h("ul", { class: "plain members" });
   const says = h("p", { class: "says", role: "alert" });
@@ -30,6 +31,9 @@ export function showSharing(workspace, notes) {
       isOwner ? form : h("p", {}, `${workspace.owner} owns this workspace and shares it.`),
       says,
       list,
+      workspace.mayChange && h("h3", {}, "Links, for anybody who has one"),
+      workspace.mayChange &&
+        linksPart(workspace, notes, { path: "", kind: "folder", name: workspace.name }, () => true),
     ),
     { className: "sharing" },
   );

@@ -128,9 +128,11 @@ class Line {
     const { upload, uploads } = this;
     const name = upload.name;
     const remove = () => pictureButton(`Remove ${name}`, "close", () => uploads.remove(upload));
+    const pause = () =>
+      upload.workspace.keepsWhatArrives ? [pictureButton(`Pause ${name}`, "pause", () => uploads.pause(upload))] : [];
     const offers = {
-      waiting: () => [pictureButton(`Pause ${name}`, "pause", () => uploads.pause(upload)), remove()],
-      sending: () => [pictureButton(`Pause ${name}`, "pause", () => uploads.pause(upload)), remove()],
+      waiting: () => [...pause(), remove()],
+      sending: () => [...pause(), remove()],
       paused: () => [pictureButton(`Go on with ${name}`, "resume", () => uploads.resume(upload)), remove()],
       failed: () => [pictureButton(`Try ${name} again`, "retry", () => uploads.resume(upload)), remove()],
       clash: () => [

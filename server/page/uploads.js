@@ -1,13 +1,13 @@
 /**
- * Uploads: which files wait, are on their way, or are done. Owns their order and states; how bytes are sent is
- * sending.js's, how they are shown uploadpanel.js's.
+ * Uploads: which files wait, are on their way, or are done. Owns their order and states; how bytes are sent is the matter
+ * of what they go to (a workspace: sending.js; a link: plainsending.js), how they are shown uploadpanel.js's.
  *
  * States: waiting → sending → done; paused, failed and clash are left by a person's word alone. At most AT_ONCE are
  * sending: a browser has six connections to a server, and one of them is the long poll's.
  */
 
 import { beside, encoded } from "./paths.js";
-import { REFUSE, REPLACE, Sending } from "./sending.js";
+import { REFUSE, REPLACE } from "./sending.js";
 
 const AT_ONCE = 3;
 const NAMES_TRIED = 99;
@@ -39,13 +39,11 @@ class Upload {
 }
 
 export class Uploads {
-  #api;
   #onChange;
   all = [];
 
   /** `onChange` is called with an upload that changed, or with null where the list did. */
-  constructor(api, onChange) {
-    this.#api = api;
+  constructor(onChange) {
     this.#onChange = onChange;
   }
 
@@ -123,17 +121,10 @@ export class Uploads {
 
   async #send(upload) {
     this.#set(upload, "sending");
-    upload.sending ??= new Sending(
-      this.#api,
-      upload.workspace.id,
-      upload.path,
-      upload.file,
-      upload.condition,
-      (bytes) => {
-        upload.sentBytes = bytes;
-        this.#onChange(upload);
-      },
-    );
+    upload.sending ??= upload.workspace.sending(upload.path, upload.file, upload.condition, (bytes) => {
+      upload.sentBytes = bytes;
+      this.#onChange(upload);
+    });
     try {
       await upload.sending.run();
       upload.sending = null;

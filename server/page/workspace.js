@@ -1,13 +1,16 @@
 /** One workspace as the server knows it: every request about files and folders. Keeps nothing of the answers. */
 
-const PAGE = 1000;
+import { Reading } from "./reading.js";
+import { Sending } from "./sending.js";
 
-export class Workspace {
-  #api;
+export class Workspace extends Reading {
+  /** What has arrived of an upload counts when it is gone on with. */
+  keepsWhatArrives = true;
+  hasHistory = true;
 
   /** `row` is the server's message about the workspace. */
   constructor(api, row) {
-    this.#api = api;
+    super(api, `/workspaces/${row.id}`);
     this.id = row.id;
     this.name = row.name;
     this.owner = row.owner;
@@ -21,83 +24,67 @@ export class Workspace {
     return this.role !== "viewer";
   }
 
-  /** Below "/v1". */
-  get base() {
-    return `/workspaces/${this.id}`;
-  }
-
-  /** The pages of a folder: yields `{item, items, more}`. */
-  async *folder(path, signal) {
-    let after = "";
-    for (let more = true; more;) {
-      const page = await this.#ask("GET", `/folders/${path}?limit=${PAGE}${after && `&after=${after}`}`, { signal });
-      yield page;
-      more = (page.more ?? false) && page.items.length > 0;
-      after = more ? page.items.at(-1).path.split("/").at(-1) : "";
-    }
-  }
-
   item(path) {
-    return this.#ask("GET", `/items/${path}`);
+    return this.ask("GET", `/items/${path}`);
   }
 
   makeFolder(path) {
-    return this.#ask("PUT", `/folders/${path}`);
+    return this.ask("PUT", `/folders/${path}`);
   }
 
   /** Makes the folder with those above it; one that is there is no problem. */
   async ensureFolder(path) {
     try {
-      await this.#ask("PUT", `/folders/${path}?parents=1`);
+      await this.ask("PUT", `/folders/${path}?parents=1`);
     } catch (error) {
       if (error.status !== 409) throw error;
     }
   }
 
   remove(item) {
-    if (item.kind === "folder") return this.#ask("DELETE", `/folders/${item.path}?recursive=1`);
-    return this.#ask("DELETE", `/files/${item.path}`);
+    if (item.kind === "folder") return this.ask("DELETE", `/folders/${item.path}?recursive=1`);
+    return this.ask("DELETE", `/files/${item.path}`);
   }
 
   move(from, to) {
-    return this.#ask("POST", "/move", { body: { from, to } });
+    return this.ask("POST", "/move", { body: { from, to } });
   }
 
   copy(from, to) {
-    return this.#ask("POST", "/copy", { body: { from, to } });
+    return this.ask("POST", "/copy", { body: { from, to } });
   }
 
   history(path, before) {
-    return this.#ask("GET", `/history/${path}?limit=50${before === undefined ? "" : `&before=${before}`}`);
+    return this.ask("GET", `/history/${path}?limit=50${before === undefined ? "" : `&before=${before}`}`);
   }
 
   restore(path, version) {
-    return this.#ask("POST", "/restore", { body: { path, version } });
+    return this.ask("POST", "/restore", { body: { path, version } });
   }
 
   trash(after) {
-    return this.#ask("GET", `/trash?limit=200${after === null ? "" : `&after=${after}`}`);
+    return this.ask("GET", `/trash?limit=200${after === null ? "" : `&after=${after}`}`);
   }
 
   bringBack(node) {
-    return this.#ask("POST", `/trash/${node}`);
+    return this.ask("POST", `/trash/${node}`);
   }
 
   search(text, after, signal) {
     const more = after === null ? "" : `&after=${encodeURIComponent(after)}`;
-    return this.#ask("GET", `/search?q=${encodeURIComponent(text)}&limit=200${more}`, { signal });
+    return this.ask("GET", `/search?q=${encodeURIComponent(text)}&limit=200${more}`, { signal });
   }
 
   /** What changed after `after`: at once where there is something, else when there is or the wait is over. */
   async changes(after, waitSeconds, signal) {
-    return (await this.#ask("GET", `/changes?after=${after}&wait_s=${waitSeconds}`, { signal })).notices;
+    return (await this.ask("GET", `/changes?after=${after}&wait_s=${waitSeconds}`, { signal })).notices;
   }
 
   async conflicts() {
     const found = [];
     for (let more = true; more;) {
       const after = found.length > 0 ? `?after=${found.at(-1).node}` : "";
-      const page = await this.#ask("GET", `/conflicts${after}`);
+      const page = await this.ask("GET", `/conflicts${after}`);
       found.push(...page.conflicts);
       more = (page.more ?? false) && page.conflicts.length > 0;
     }
@@ -107,41 +94,40 @@ export class Workspace {
   /** Ends a conflict: `keep` is mine, theirs or both. */
   resolve(copy, keep) {
     const original_version = copy.original?.version ?? null;
-    return this.#ask("POST", `/conflicts/${copy.node}`, {
+    return this.ask("POST", `/conflicts/${copy.node}`, {
       body: { keep, version: copy.version ?? 0, original_version },
     });
   }
 
   space() {
-    return this.#ask("GET", "/space");
+    return this.ask("GET", "/space");
   }
 
   async members() {
-    return (await this.#ask("GET", "/members")).members;
+    return (await this.ask("GET", "/members")).members;
   }
 
   /** Makes somebody a member; role null: no longer one. */
   share(user, role) {
-    if (role === null) return this.#ask("DELETE", `/members/${encodeURIComponent(user)}`);
-    return this.#ask("POST", "/members", { body: { user, role } });
+    if (role === null) return this.ask("DELETE", `/members/${encodeURIComponent(user)}`);
+    return this.ask("POST", "/members", { body: { user, role } });
   }
 
-  /** Where a file's content is. */
-  contentUrl(path, version) {
-    return `/v1${this.base}/files/${path}${version === undefined ? "" : `?version=${version}`}`;
+  /** A file on its way to a path: see sending.js. */
+  sending(path, file, condition, onProgress) {
+    return new Sending(this.api, this.id, path, file, condition, onProgress);
   }
 
-  /** Where a file is as a download. */
-  downloadUrl(path, version) {
-    return `/v1${this.base}/files/${path}?download=1${version === undefined ? "" : `&version=${version}`}`;
+  async links() {
+    return (await this.ask("GET", "/links")).links;
   }
 
-  /** Where a folder is as a zip. */
-  archiveUrl(path) {
-    return `/v1${this.base}/archive/${path}`;
+  /** Makes a link: `{link, secret}`. */
+  makeLink(wanted) {
+    return this.ask("POST", "/links", { body: wanted });
   }
 
-  #ask(method, path, options) {
-    return this.#api.ask(method, `${this.base}${path}`, options);
+  revokeLink(id) {
+    return this.ask("DELETE", `/links/${id}`);
   }
 }

@@ -13,7 +13,7 @@ from protocol.messages.audit import What
 from protocol.messages.items import etag_of
 from protocol.messages.links import Link, LinkKind, Links, MadeLink, NewLink, Shared
 from protocol.messages.nodes import Kind
-from server.access import access_of, link_of, through
+from server.access import PRIVATE, access_of, link_of, through
 from server.content.uploads import Goal
 from server.describing import CHANGING, IN_A_WORKSPACE, operation
 from server.http import check_expiry, check_password, message, names_of, no_content, reply, workspace_of
@@ -21,7 +21,7 @@ from server.metadata import audit, links, tree
 from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.routes import archives, files, items
+from server.routes import archives, files, items, page
 from server.routes.files import take_body
 from server.service import service_of, sharer
 from server.settling import look
@@ -87,7 +87,14 @@ def _described(link: Link) -> str:
 
 
 async def shared(request: Request) -> Response:
-    """What the link leads to."""
+    """What the link leads to; for a browser that wants to show it, the page that asks for that."""
+    response = page.at_a_secret() if page.asks_for_a_page(request) else await _told(request)
+    response.headers.update(PRIVATE)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+async def _shared(request: Request) -> Response:
     service, link, access = service_of(request), link_of(request), access_of(request)
     is_open = link.kind is LinkKind.READ
 
@@ -108,6 +115,9 @@ async def shared(request: Request) -> Response:
     return reply(request, await look(service, access.workspace, access.reads if is_open else access.changes, work))
 
 
+_told: Final = through(_shared, None)
+
+
 async def upload(request: Request) -> Response:
     """A file for a folder: under another name where the one that is asked for is taken, then. Nothing is told of it."""
     access, names = access_of(request), names_of(request.path_params["path"])
@@ -125,7 +135,7 @@ ROUTES = [
     operation("GET", _LINKS, list_links, gives=Links, fails=(*IN_A_WORKSPACE, problems.FORBIDDEN)),
     operation("POST", _LINKS, make_link, takes=NewLink, gives=MadeLink, status=201, fails=CHANGING),
     operation("DELETE", f"{_LINKS}/{{link}}", revoke_link, fails=CHANGING),
-    operation("GET", _LINK, through(shared, None), gives=Shared, fails=_OPENING, anybody=True),
+    operation("GET", _LINK, shared, gives=Shared, fails=_OPENING, anybody=True),
     Route(f"{_LINK}/folders/{{path:path}}", through(items.folder, LinkKind.READ)),
     Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ), methods=["HEAD"]),
     Route(f"{_LINK}/files/{{path:path}}", through(files.get, LinkKind.READ, links.count_transfer)),

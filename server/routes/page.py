@@ -3,11 +3,15 @@
 The page holds its token itself and sends it in a header, so no cookie exists that another site could ride on. What it
 may load is this server's alone and never text that became code: the policy below has no exception, and Trusted Types
 close the ways from text to markup (the one policy that is allowed, ``worker``, knows one address).
+
+The front page is also what a browser gets at a link's address: the same for every address, whether there is such a link
+or not. Its scripts then ask what the link leads to.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,12 +77,25 @@ class _File:
         return Response(self.content, headers=headers, media_type=self.media_type)
 
 
-def routes(folder: Path = FOLDER) -> list[Route]:
-    """A route for each file, and the front page at ``/``."""
-    files = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
-    return [Route("/" if name == _FRONT else f"/{name}", file.shown) for name, file in files.items()]
-
-
 def _read(path: Path) -> _File:
     content = path.read_bytes()
     return _File(content, _TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
+_FILES: Final[Mapping[str, _File]] = {
+    path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES
+}
+
+ROUTES: Final = [Route("/" if name == _FRONT else f"/{name}", file.shown) for name, file in _FILES.items()]
+"""A route for each file, and the front page at ``/``."""
+
+
+def asks_for_a_page(request: Request) -> bool:
+    """Whether a browser wants to show what is at an address: it names HTML, as programs do not."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def at_a_secret() -> Response:
+    """The front page, at an address that nobody may keep."""
+    front = _FILES[_FRONT]
+    return Response(front.content, headers=_HEADERS, media_type=front.media_type)

@@ -102,6 +102,38 @@ async def test_the_whole_workspace_can_be_linked_to(world: World, ada: Client) -
     assert (await use(world, made.secret)).json()["kind"] == "folder"
 
 
+# ── at its address, in a browser ──
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
+
+
+async def test_a_browser_gets_the_page_the_same_whether_there_is_such_a_link_or_not(world: World, ada: Client) -> None:
+    made, protected = await linked(ada), await linked(ada, password="sesame")
+    answers = [
+        await world.http.get(f"/v1/links/{secret}", headers=BROWSER)
+        for secret in (made.secret, protected.secret, "made-up")
+    ]
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.content for answer in answers} == {(await world.http.get("/")).content}
+    assert answers[0].headers == answers[1].headers == answers[2].headers
+    assert [link.uses for link in await listed(ada)] == [0, 0]
+
+
+async def test_nobody_may_keep_the_page_at_a_secret_or_pass_its_address_on(world: World, ada: Client) -> None:
+    headers = (await world.http.get("/v1/links/made-up", headers=BROWSER)).headers
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("private, no-store", "no-referrer")
+    assert headers["vary"] == "Accept"
+    assert "etag" not in headers
+    assert headers["content-security-policy"] == (await world.http.get("/")).headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", ""])
+async def test_programs_get_the_message(world: World, ada: Client, accept: str) -> None:
+    made = await linked(ada)
+    answer = await world.http.get(f"/v1/links/{made.secret}", headers={"Accept": accept})
+    assert (answer.json()["size"], answer.headers["vary"]) == (7, "Accept")
+
+
 # ── who makes them ──
 
 
