@@ -4,10 +4,11 @@ The server keeps it as it comes and gives it to the workspace's members. It is J
 
     {"kdf":"scrypt","n":131072,"r":8,"p":1,"salt":<16 bytes>,"wrapped":<the wrapped key, see ``keys``>}
 
-The wrapping key is scrypt (RFC 7914) of the passphrase (Unicode's NFC, in UTF-8), 32 bytes long. Not Argon2id: a browser
-has to derive it too, which has neither, but has the PBKDF2 that most of scrypt is. The parameters are taken from the
-envelope within bounds: a server that changes them can neither make guessing cheap nor exhaust a client's memory, and
-with other ones than the key was wrapped with, nothing opens.
+The wrapping key is scrypt (RFC 7914) of the passphrase (Unicode's NFC, in UTF-8), 32 bytes long. Not Argon2id: a
+browser has to derive it too, which has neither, but has the PBKDF2 that most of scrypt is.
+
+The parameters are taken from the envelope within bounds: a server that changes them can neither make guessing cheap
+nor exhaust a client's memory, and with other ones than the key was wrapped with, nothing opens.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ folder, so that the server can look a name up, move it and bring it back; equal 
 SIV (16 bytes) and ciphertext; on the wire names, targets and attributes' names are its base64url without padding, which
 holds neither ``/`` nor NUL nor a blank, and attributes' values are the bytes themselves.
 
-**Marks.** The server puts marks (``marks``) behind a sealed name: ``BASE64 (conflict from laptop 2026-11-24 10.00.00)``.
+**Marks.** The server puts marks (``marks``) behind a sealed name: ``BASE64 (restored 2026-11-24 10.00.00)``.
 Whoever has the key opens the base and puts the marks where they belong; marks of a plain name are split off before
 it is sealed. Where a name with its mark would be too long, the server takes ``~`` and 16 hexadecimal digits, which mean
 nothing, as its base; such a name is the same sealed and open.
@@ -15,7 +15,7 @@ Invariants:
 
 - ``open_name`` and ``seal_name`` are inverse of each other: one plain name has one sealed name, and what has another
   spelling is refused;
-- what ``open_name`` returns can be a name: of 1 to NAME_MAX_BYTES bytes, without ``/`` and NUL, neither ``.`` nor ``..``;
+- what ``open_name`` returns can be a name: of 1 to NAME_MAX_BYTES bytes, without ``/`` and NUL, not ``.`` or ``..``;
 - the lengths of plain texts follow from the sealed ones, so that the server keeps their limits without opening them.
 """
 
