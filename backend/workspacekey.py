@@ -15,7 +15,7 @@ from protocol.messages.accounts import Workspace
 from protocol.passphrase import BadEnvelope, WrongPassphrase, disclose
 
 
-def is_known(asked: Workspace, known: Workspace | None) -> bool:
+def _is_known(asked: Workspace, known: Workspace | None) -> bool:
     """Whether what a mount remembers has the key of an end-to-end workspace."""
     return (
         known is not None
@@ -41,7 +41,7 @@ def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) 
             raise NoKey(f"{called} has no passphrase: it is not end-to-end encrypted")
         return asked
     if passphrase is None:
-        if known is None or not is_known(asked, known):
+        if known is None or not _is_known(asked, known):
             raise NoKey(f"{called} is end-to-end encrypted, and this needs its passphrase: --passphrase-file")
         return replace(asked, key=known.key)
     try:
