@@ -75,6 +75,13 @@ class Account:
         """A new one, owned by the user."""
         return await self.caller.ask(Workspace, "POST", "/workspaces", NewWorkspace(name, quota_bytes))
 
+    async def create_end_to_end_workspace(
+        self, workspace: WorkspaceId, name: str, envelope: bytes, quota_bytes: int | None = None
+    ) -> Workspace:
+        """A new one whose key the server does not get."""
+        wanted = NewWorkspace(name, quota_bytes, workspace, envelope)
+        return await self.caller.ask(Workspace, "POST", "/workspaces", wanted)
+
     async def members(self, workspace: WorkspaceId) -> list[Member]:
         """Who has the workspace, and as what."""
         return (await self.caller.ask(Members, "GET", f"/workspaces/{workspace}/members")).members

@@ -17,6 +17,7 @@ from backend.apart import Apart
 from backend.blockcache import BlockCache
 from backend.blocks import Blocks
 from backend.caller import IMPATIENT, PATIENT, Caller, Patience
+from backend.codec import PlainCodec, SealedCodec
 from backend.compaction import Compaction
 from backend.drive import Drive
 from backend.http import Http
@@ -33,8 +34,10 @@ from backend.treefile import TreeFile
 from backend.upload import Uploader
 from protocol import keys
 from protocol.ids import NO_CHANGE, NodeId, Seq, SessionId, new_node_id, new_session_id
+from protocol.keys import WorkspaceKeys
 from protocol.manifest import Manifest
 from protocol.messages.accounts import Role, Workspace
+from protocol.sealednames import NameSealer
 
 FOLDERS: Final = ("journal", "own", "blocks")
 """Of a cache folder."""
@@ -87,12 +90,16 @@ def assemble(
     patience: Patience = PATIENT,
     sources: Sources | None = None,
 ) -> Drive:
-    """A drive of these parts; with the machine's own clocks and randomness where there are no other sources."""
+    """A drive of these parts; with the machine's own clocks and randomness where there are no other sources.
+
+    ``workspace`` has its key, also where that came in an envelope.
+    """
     sources = sources or Sources()
     standing = Standing(sources.new_session())
-    remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing)
-    direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing)
-    working_keys = keys.derive(workspace.key, workspace.key_id)
+    working_keys = _working_keys(workspace)
+    codec = SealedCodec(NameSealer(working_keys.names_key)) if workspace.end_to_end else PlainCodec()
+    remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing, codec)
+    direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing, codec)
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
     blocks = Blocks(reached, cache, working_keys, threads)
@@ -122,3 +129,9 @@ def assemble(
         new_session=sources.session,
         new_node=sources.new_node,
     )
+
+
+def _working_keys(workspace: Workspace) -> WorkspaceKeys:
+    if workspace.end_to_end:
+        return keys.derive_end_to_end(workspace.key, workspace.key_id)
+    return keys.derive(workspace.key, workspace.key_id)

@@ -62,6 +62,10 @@ class BlockRemote(Protocol):
         """The first ones of those asked for, at least one."""
         ...
 
+    async def report(self, ids: Sequence[BlockId]) -> None:
+        """These did not open: whoever has their bytes is to send them again."""
+        ...
+
 
 @dataclass(slots=True)
 class ReadAhead:
@@ -266,15 +270,25 @@ class Blocks:
             return out
 
         sound: list[tuple[BlockId, bytes]] = []
+        damaged: list[BlockId] = []
         for (block, sealed), plain in zip(got, await self._threads.run(opened), strict=True):
             if isinstance(plain, CorruptBlock):
                 log.error("block %s from the server is damaged: %s", block.hex(), plain)
                 self._fail([block], Corrupt(f"block {block.hex()}: {plain}"))
+                damaged.append(block)
             else:
                 self._finish(block, plain)
                 sound.append((block, sealed))
         await self._threads.run(partial(self._keep, sound))
+        if damaged:
+            await self._report(damaged)
         return left[len(got) :]
+
+    async def _report(self, damaged: list[BlockId]) -> None:
+        try:
+            await self._remote.report(damaged)
+        except DriveError as error:  # Who may only read, for one.
+            log.warning("the server was not told of damaged blocks: %s", error)
 
     def _keep(self, sound: list[tuple[BlockId, bytes]]) -> None:
         """In a worker: into the disk cache, after the readers have been served."""

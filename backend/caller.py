@@ -176,6 +176,8 @@ def problem_of(response: Response) -> DriveError:
             return ListingChanged(text)
         case problems.CONFLICT:
             return Refused.named("EEXIST", text)
+        case problems.END_TO_END:
+            return Refused.named("EOPNOTSUPP", text)
         case problems.TOO_MANY_ATTEMPTS:
             return Refused.named("EAGAIN", text)
         case problems.BAD_REQUEST | problems.BODY_TOO_LARGE | problems.BAD_MANIFEST | problems.BAD_BLOCK:

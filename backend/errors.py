@@ -7,6 +7,7 @@
     │   ├── JournalTaken       another session sends for this journal: take it again, then send (EIO)
     │   └── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
     ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
+    ├── NoKey                  the workspace's passphrase is missing or wrong: give it (EACCES)
     ├── ReadOnly               the member may only read (EROFS)
     ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
     ├── Refused                a rule of file systems says no (its own errno)
@@ -52,6 +53,12 @@ class JournalTaken(Offline):
 
 class Unauthorized(DriveError):
     """The server does not accept the token."""
+
+    errno = codes.EACCES
+
+
+class NoKey(DriveError):
+    """An end-to-end workspace's key is not here, or does not open with the passphrase that was given."""
 
     errno = codes.EACCES
 

@@ -18,6 +18,7 @@ from backend.http import HttpxClient
 from backend.journal import Journal
 from backend.reach import Reach
 from backend.threads import WorkerThreads
+from backend.workspacekey import with_key
 from protocol.messages.accounts import Workspace
 
 WORKERS = 3
@@ -35,25 +36,29 @@ async def open_drive(
     cache_bytes: int,
     read_only: bool,
     remembered: Path,
+    passphrase: str | None = None,
     strict: bool = False,
     patience: Patience = PATIENT,
 ) -> AsyncIterator[Drive]:
     """A drive that ``Drive.run`` makes live. Raises DriveError.
 
     Where the server can't be reached, a workspace that was mounted before is opened as it is ``remembered`` (a file, of
-    this person alone), unless ``strict``.
+    this person alone), unless ``strict``. The key of an end-to-end workspace is there, too, once its ``passphrase`` has
+    opened it.
     """
+    disk, threads = RealDisk(), WorkerThreads(WORKERS)
+    known = credentials.remembered_workspace(remembered)
     async with HttpxClient(url, ca_file) as http:
         try:
-            chosen, reached = await _asked(http, token, workspace), True
-            if not strict:
-                credentials.remember_workspace(remembered, chosen)
+            asked, reached = await _asked(http, token, workspace), True
         except Offline:
-            known = None if strict else credentials.remembered_workspace(remembered)
-            if known is None:
+            if known is None or strict:
                 raise
             chosen, reached = known, False
-        disk, threads = RealDisk(), WorkerThreads(WORKERS)
+        else:
+            chosen = await threads.run(lambda: with_key(asked, known, passphrase))
+            if not strict:
+                credentials.remember_workspace(remembered, chosen)
         for name in FOLDERS:
             _make_folder(disk, cache_dir, name)
         with Journal(disk, cache_dir / "journal") as journal:
@@ -66,8 +71,17 @@ async def open_drive(
             yield drive
 
 
+async def needs_passphrase(*, url: str, token: str, ca_file: Path | None, workspace: str | None) -> bool:
+    """Whether a workspace is end-to-end encrypted, as far as a server that can be reached says; raises DriveError."""
+    async with HttpxClient(url, ca_file) as http:
+        try:
+            return (await _asked(http, token, workspace)).end_to_end
+        except Offline:
+            return False
+
+
 async def _asked(http: HttpxClient, token: str, workspace: str | None) -> Workspace:
-    """The workspace that is meant, with its key."""
+    """The workspace that is meant, with its key or its envelope."""
     account = Account(Caller(http, token, IMPATIENT))
     await account.health()
     return await account.workspace(choose(await account.workspaces(), workspace).id)

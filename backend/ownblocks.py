@@ -144,3 +144,9 @@ class ReachedBlocks:
         if ids[0] in self._own:
             return [(ids[0], await self.get(ids[0]))]
         return await self._remote.get_many([block for block in ids if block not in self._own])
+
+    async def report(self, ids: Sequence[BlockId]) -> None:
+        """Those of these that the server gave are said to be damaged there."""
+        theirs = [block for block in ids if block not in self._own]
+        if theirs:
+            await self._remote.report(theirs)

@@ -1,6 +1,7 @@
 """What a mount asks of its workspace at the server: each method is one request of ``protocol.messages`` and its answer.
 
-Knows paths; knows nothing of caches, and nothing of when a change is sent again.
+Knows paths; knows nothing of caches, and nothing of when a change is sent again. Its callers speak of plain names:
+what an end-to-end workspace hides is sealed and opened here, by a ``Codec``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from backend.caller import IMPATIENT, Caller, M, decode
+from backend.codec import Codec
 from backend.errors import Offline, Unusable
 from backend.http import Lane
 from backend.standing import Standing
@@ -26,9 +28,10 @@ from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, Nod
 class WorkspaceRemote:
     """One workspace at the server: its tree, its changes, its blocks. Implements ``backend.blocks.BlockRemote``."""
 
-    def __init__(self, caller: Caller, workspace: WorkspaceId, standing: Standing) -> None:
+    def __init__(self, caller: Caller, workspace: WorkspaceId, standing: Standing, codec: Codec) -> None:
         self.caller = caller
         self.standing = standing
+        self._codec = codec
         self._path = f"/workspaces/{workspace}"
         self.blocks_up = 0
         self.blocks_down = 0
@@ -41,11 +44,11 @@ class WorkspaceRemote:
 
     async def lookup(self, folder: NodeId, name: bytes) -> LookupReply:
         """What a name means; raises NotFound where there is no such folder."""
-        return await self._ask(LookupReply, f"/nodes/{folder}/entries/{_quoted(name)}")
+        return await self._ask(LookupReply, f"/nodes/{folder}/entries/{self._in_path(name)}")
 
     async def listing_page(self, folder: NodeId, after: bytes = b"", generation: int | None = None) -> ListingReply:
         """A page of a folder; raises ListingChanged where ``generation`` is given and no longer true."""
-        query = f"limit={LISTING_PAGE_ENTRIES}&after={_quoted(after)}"
+        query = f"limit={LISTING_PAGE_ENTRIES}&after={self._in_path(after) if after else ''}"
         if generation is not None:
             query += f"&generation={generation}"
         return await self._ask(ListingReply, f"/nodes/{folder}/entries?{query}")
@@ -72,17 +75,17 @@ class WorkspaceRemote:
             "POST", f"{self._path}/changes", message=self._of_session(batch), headers=self.standing.header
         )
         try:
-            return decode(BatchReply, response)
+            return self._codec.incoming(decode(BatchReply, response))
         except Unusable as error:
             raise Offline(str(error)) from error  # It may have been applied: only an answer ends a batch.
 
     async def replay(self, batch: Batch) -> BatchReply:
         """Numbered changes that were made apart from the server: outside of any session, so with no news of others."""
         response = await self.caller.call("POST", f"{self._path}/changes", message=self._of_session(batch))
-        return decode(BatchReply, response)
+        return self._codec.incoming(decode(BatchReply, response))
 
     def _of_session(self, batch: Batch) -> Batch:
-        return msgspec.structs.replace(batch, session=self.standing.session)
+        return self._codec.outgoing(msgspec.structs.replace(batch, session=self.standing.session))
 
     @property
     def moves(self) -> int:
@@ -100,15 +103,19 @@ class WorkspaceRemote:
 
     async def _ask(self, reply: type[M], path: str) -> M:
         """A question about the tree."""
-        return decode(reply, await self.caller.call("GET", self._path + path, headers=self.standing.header))
+        response = await self.caller.call("GET", self._path + path, headers=self.standing.header)
+        return self._codec.incoming(decode(reply, response))
+
+    def _in_path(self, name: bytes) -> str:
+        """A name in a request's path, as the server knows it."""
+        return _quoted(self._codec.name(name))
 
     # ── the session ──
 
     async def join(self, journal: JournalId, after: Seq | None) -> JoinReply:
         """Begin, with what is cached as it was at ``after``, or with nothing (None)."""
-        return await self.caller.ask(
-            JoinReply, "POST", f"{self._path}/join", Join(self.standing.session, journal, after)
-        )
+        join = Join(self.standing.session, journal, after)
+        return self._codec.incoming(await self.caller.ask(JoinReply, "POST", f"{self._path}/join", join))
 
     async def poll(self, wait_s: float) -> PollReply:
         """Acknowledge, renew the lease, and wait for changes. Not repeated; raises SessionEnded."""
@@ -120,7 +127,7 @@ class WorkspaceRemote:
             wait_s=wait_s,
             patience=IMPATIENT,
         )
-        return decode(PollReply, response)
+        return self._codec.incoming(decode(PollReply, response))
 
     async def leave(self) -> None:
         """Nothing is cached here any more. Not repeated: a lease that isn't given back runs out."""
@@ -143,6 +150,10 @@ class WorkspaceRemote:
         response = await self.caller.call("GET", f"{self._path}/blocks/{block.hex()}", lane=Lane.BULK)
         self.blocks_down += 1
         return response.body
+
+    async def report(self, ids: Sequence[BlockId]) -> None:
+        """These did not open: whoever has their bytes is to send them again."""
+        await self.caller.call("POST", f"{self._path}/blocks/damaged", message=BlockList(list(ids)))
 
     async def get_many(self, ids: Sequence[BlockId]) -> list[tuple[BlockId, bytes]]:
         """Sealed blocks: as many of those asked for, in their order, as fit one answer, at least one."""

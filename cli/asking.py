@@ -31,6 +31,12 @@ password_option = click.option(
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     help="Read the password from FILE, or from standard input where it is -. Without this you are asked.",
 )
+passphrase_option = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read an end-to-end workspace's passphrase from FILE, or from standard input where it is -.",
+)
 
 
 def ask(credential: Credential, work: Callable[[Account], Awaitable[T]]) -> T:
@@ -50,19 +56,28 @@ def ask(credential: Credential, work: Callable[[Account], Awaitable[T]]) -> T:
 
 def password_from(file: Path | None, *, twice: bool = False) -> str:
     """A password from a file, or asked for."""
+    return _secret("password", file, twice=twice)
+
+
+def passphrase_from(file: Path | None, *, twice: bool = False) -> str:
+    """An end-to-end workspace's passphrase from a file, or asked for."""
+    return _secret("passphrase", file, twice=twice)
+
+
+def _secret(what: str, file: Path | None, *, twice: bool) -> str:
     if file is None:
         if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is there to be asked for the password: give it with --password-file.")
-        return str(click.prompt("Password", hide_input=True, confirmation_prompt=twice, err=True))
+            raise click.UsageError(f"Nobody is there to be asked for the {what}: give it with --{what}-file.")
+        return str(click.prompt(what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True))
     with click.open_file(str(file), "rb") as opened:
         content: bytes = opened.read(PASSWORD_MAX_BYTES + 2)
     try:
-        password = content.decode().removesuffix("\n").removesuffix("\r")
+        secret = content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise click.ClickException(f"the password in {file} is not UTF-8 text") from None
-    if not password:
-        raise click.ClickException(f"there is no password in {file}")
-    return password
+        raise click.ClickException(f"the {what} in {file} is not UTF-8 text") from None
+    if not secret:
+        raise click.ClickException(f"there is no {what} in {file}")
+    return secret
 
 
 def day(time_ns: int | None) -> str:

@@ -18,7 +18,8 @@ from blake3 import blake3
 from backend import credentials
 from backend.credentials import Credential
 from backend.errors import DriveError
-from backend.opening import open_drive
+from backend.opening import needs_passphrase, open_drive
+from cli.asking import passphrase_from, passphrase_option
 from cli.places import data_folder, runtime_folder, state_folder
 from cli.size import SIZE, written
 from fs import control
@@ -76,6 +77,7 @@ def place_of(folder: Path) -> Path:
     show_default=True,
     help="Without progress for so long, an operation fails.",
 )
+@passphrase_option
 @click.option("--foreground", is_flag=True, help="Stay, and log to standard error.")
 def mount_command(
     arguments: tuple[str, ...],
@@ -93,9 +95,13 @@ def mount_command(
     no_epoch: bool,
     strict: bool,
     deadline: float,
+    passphrase_file: Path | None,
     foreground: bool,
 ) -> None:
-    """Mount a workspace at DIR. URL may be left out where this machine is logged in at one server."""
+    """Mount a workspace at DIR. URL may be left out where this machine is logged in at one server.
+
+    An end-to-end encrypted workspace asks for its passphrase the first time; its key is kept beside your logins then.
+    """
     if len(arguments) > 2:
         raise click.UsageError("mount takes [URL] DIR")
     url = arguments[0] if len(arguments) == 2 else None
@@ -115,8 +121,10 @@ def mount_command(
     folder = Path.cwd() / cache if cache is not None else _default_cache(login, workspace, place)
     trusted = Path.cwd() / ca_file if ca_file is not None else Path(login.ca_file) if login.ca_file else None
 
+    passphrase = _passphrase(login, trusted, workspace, passphrase_file)
+
     def serve(ready: Ready) -> None:
-        trio.run(_mounted, login, trusted, workspace, place, options, folder, cache_size, ready)
+        trio.run(_mounted, login, trusted, workspace, passphrase, place, options, folder, cache_size, ready)
 
     if foreground:
         _log_to(None)
@@ -131,10 +139,27 @@ def mount_command(
         _in_background(state_folder() / "mounts" / f"{folder.name}.log", serve)
 
 
+def _passphrase(login: Credential, ca_file: Path | None, workspace: str | None, file: Path | None) -> str | None:
+    """What opens the workspace: from a file, or asked for where nothing is known of it here; None: nothing is needed.
+
+    A mount in the background has nobody to ask.
+    """
+    if file is not None:
+        return passphrase_from(file)
+    if not sys.stdin.isatty() or credentials.remembered_workspace(credentials.workspace_file(login, workspace)):
+        return None
+
+    async def question() -> bool:
+        return await needs_passphrase(url=login.url, token=login.token, ca_file=ca_file, workspace=workspace)
+
+    return passphrase_from(None) if trio.run(question) else None
+
+
 async def _mounted(
     login: Credential,
     ca_file: Path | None,
     workspace: str | None,
+    passphrase: str | None,
     place: Path,
     options: MountOptions,
     cache: Path,
@@ -150,6 +175,7 @@ async def _mounted(
         cache_bytes=cache_bytes,
         read_only=options.read_only,
         remembered=credentials.workspace_file(login, workspace),
+        passphrase=passphrase,
         strict=options.strict,
     ) as drive:
         name = f"{drive.workspace.owner}/{drive.workspace.name}"

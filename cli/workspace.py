@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -10,9 +11,13 @@ from backend import credentials
 from backend.account import Account
 from backend.credentials import Credential
 from backend.errors import NotFound
-from cli.asking import ask, json_option, server_option, show
+from cli.asking import ask, json_option, passphrase_from, passphrase_option, server_option, show
 from cli.size import SIZE, written
+from protocol.ids import WorkspaceId, new_hex_id
+from protocol.keys import new_key
+from protocol.limits import PASSPHRASE_MIN_CHARS
 from protocol.messages.accounts import Member, Role, Workspace
+from protocol.passphrase import enclose
 
 
 @click.group("workspace")
@@ -23,12 +28,36 @@ def workspace_group() -> None:
 @workspace_group.command("create")
 @click.argument("name")
 @click.option("--quota", type=SIZE, metavar="SIZE", help="The most that it may hold, such as 500G.")
+@click.option("--end-to-end", is_flag=True, help="Encrypt it with a passphrase that never reaches the server.")
+@passphrase_option
 @server_option
-def workspace_create(name: str, quota: int | None, server: str | None) -> None:
+def workspace_create(
+    name: str, quota: int | None, end_to_end: bool, passphrase_file: Path | None, server: str | None
+) -> None:
     """Make a workspace of your own."""
+    if passphrase_file is not None and not end_to_end:
+        raise click.UsageError("--passphrase-file is for --end-to-end")
     credential = credentials.load(server)
-    ask(credential, lambda account: account.create_workspace(name, quota))
+    if end_to_end:
+        passphrase = passphrase_from(passphrase_file, twice=True)
+        _create_end_to_end(credential, name, quota, passphrase)
+    else:
+        ask(credential, lambda account: account.create_workspace(name, quota))
     click.echo(f"Made {name}: samedrive mount {credential.url} DIR --workspace {name}")
+    if end_to_end:
+        click.echo("Keep the passphrase: nobody can read what is in the workspace without it, nor set another.")
+
+
+def _create_end_to_end(credential: Credential, name: str, quota: int | None, passphrase: str) -> None:
+    """Make the key and its envelope here; the server gets the envelope."""
+    if len(passphrase) < PASSPHRASE_MIN_CHARS:
+        raise click.ClickException(
+            f"a passphrase has at least {PASSPHRASE_MIN_CHARS} characters, such as several words: "
+            "whoever gets at the server can try as many as he likes"
+        )
+    workspace = WorkspaceId(new_hex_id())
+    envelope = enclose(new_key(), passphrase, workspace)
+    ask(credential, lambda account: account.create_end_to_end_workspace(workspace, name, envelope, quota))
 
 
 @workspace_group.command("list")
@@ -44,11 +73,18 @@ def workspace_list(as_json: bool, server: str | None) -> None:
             each.role.value,
             written(each.used_bytes),
             "" if each.quota_bytes is None else written(each.quota_bytes),
-            "default" if each.default else "",
+            ", ".join(_kinds(each)),
         )
         for each in workspaces
     ]
     show(("NAME", "OWNER", "ROLE", "USED", "QUOTA", ""), rows, workspaces if as_json else None)
+
+
+def _kinds(workspace: Workspace) -> Iterator[str]:
+    if workspace.default:
+        yield "default"
+    if workspace.end_to_end:
+        yield "end-to-end"
 
 
 @workspace_group.command("members")

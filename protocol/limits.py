@@ -10,6 +10,9 @@ MIB: Final = 1024 * KIB
 NAME_MAX_BYTES: Final = 255
 """Linux's NAME_MAX; longer names can't reach us through a mount."""
 
+SEALED_NAME_MAX_BYTES: Final = 362
+"""Of an end-to-end workspace: NAME_MAX_BYTES and 16 more, in base64. The same for an extended attribute's name."""
+
 SYMLINK_MAX_BYTES: Final = 4095
 """PATH_MAX less its NUL: what the kernel hands to symlink(2)."""
 
@@ -71,6 +74,12 @@ while it waits for a mount that was cut off."""
 
 
 PASSWORD_MAX_BYTES: Final = 1_024
+PASSPHRASE_MIN_CHARS: Final = 12
+"""Whoever has the server's database can try passphrases for as long as he likes."""
+
+ENVELOPE_MAX_BYTES: Final = 4 * KIB
+"""A wrapped key and how it opens take some hundred bytes."""
+
 DEVICE_NAME_MAX_CHARS: Final = 64
 WORKSPACE_NAME_MAX_CHARS: Final = 64
 USER_NAME_MAX_CHARS: Final = 64

@@ -20,6 +20,8 @@ BAD_MANIFEST: Final = "bad-manifest"
 LISTING_CHANGED: Final = "listing-changed"
 NO_SPACE: Final = "no-space"
 QUOTA: Final = "quota"
+END_TO_END: Final = "end-to-end"
+"""It would take the key of a workspace that the server does not have."""
 INTERNAL: Final = "internal"
 UNAVAILABLE: Final = "unavailable"
 METHOD_NOT_ALLOWED: Final = "method-not-allowed"
@@ -38,6 +40,7 @@ STATUS: Final[dict[str, int]] = {
     NOT_FOUND: 404,
     METHOD_NOT_ALLOWED: 405,
     CONFLICT: 409,
+    END_TO_END: 409,
     LISTING_CHANGED: 409,
     OUT_OF_ORDER: 409,
     SESSION_ENDED: 410,

@@ -33,7 +33,7 @@ from server.metadata.accounts import Caller, Unknown
 from server.metadata.links import Through
 from server.metadata.store import Transaction
 from server.passwords import hash_token
-from server.service import editor, member, service_of
+from server.service import check_opens, editor, member, service_of
 from server.troubles import Trouble
 
 Count = Callable[[Transaction, Through, int, str], None]
@@ -75,6 +75,21 @@ def _of_member(request: Request) -> Access:
         lambda tx: editor(tx, request, workspace),
         has_history=True,
     )
+
+
+def content_access_of(request: Request) -> Access:
+    """The same, for plain content: raises Trouble in the transactions of a workspace that the server can't open."""
+    access = access_of(request)
+
+    def opening(allow: Callable[[Transaction], Caller]) -> Callable[[Transaction], Caller]:
+        def allowed(tx: Transaction) -> Caller:
+            found = allow(tx)
+            check_opens(tx, access.workspace)
+            return found
+
+        return allowed
+
+    return replace(access, reads=opening(access.reads), changes=opening(access.changes))
 
 
 def through(handler: Handler, kind: LinkKind | None, count: Count = links.count_use) -> Handler:

@@ -6,9 +6,11 @@ Knows keys, the block store and the rows about blocks; knows nothing of HTTP.
 
 Invariants:
 
-- a sealed block is opened, and its id checked, before a row names it: nobody can poison what others rely on;
+- a sealed block is opened, and its id checked, before a row names it: nobody can poison what others rely on. In an
+  end-to-end workspace nothing is opened here: what a header says is checked, and the rest is its members' to check;
 - a row names an object only after the object is durable, and an object is deleted only when no row can name it;
-- what was lost or is damaged is replaced by the next sound put of that block, and by nothing else.
+- what was lost or is damaged is replaced by the next sound put of that block, and by nothing else. In an end-to-end
+  workspace, damaged is what a member who could not open it has reported (``report``).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
 from protocol.manifest import Piece
 from protocol.messages.blocks import SealedBlock
-from protocol.sealing import Buffer, CorruptBlock, plain_length, seal, unseal
+from protocol.sealing import Buffer, CorruptBlock, header_of, plain_length, seal, unseal
 from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring
 from server.metadata import accounts, blocks
@@ -61,13 +63,24 @@ class Damaged(Exception):
     """A block that a version needs is lost, or what is stored of it is not that block."""
 
 
+class NotOpened(Exception):
+    """It would take the key of an end-to-end workspace, which the server does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenKeys:
+    """All that is known of an end-to-end workspace's keys: the last one's id."""
+
+    key_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A block that a put may store. ``unsound`` is what is stored of it now, which the put replaces."""
 
     workspace: WorkspaceId
     block: BlockId
-    keys: WorkspaceKeys
+    keys: WorkspaceKeys | HiddenKeys
     unsound: StoredBlock | None
 
 
@@ -106,7 +119,7 @@ class BlockCare:
             return Wanted(workspace, block, self._keys(tx, workspace), have)
 
         wanted = await self._metadata.read(before)
-        self._keyring.remember(workspace, wanted.keys)
+        self._remember(workspace, wanted.keys)
         if wanted.unsound is not None and await self.work(lambda: self._is_sound(wanted)):
             self._lost.pop((workspace, block), None)
             return None
@@ -158,14 +171,16 @@ class BlockCare:
         """
         if not sealed:
             return {}
-        keys = await self.keys(workspace, allow)
+        keys = await self._checking_keys(workspace, allow)
         try:
             return await self._verified_inline(keys, sealed)
         except (BadBlock, NoSpace):
             await self._metadata.read(allow)  # A stranger learns nothing from how bad its blocks are.
             raise
 
-    async def _verified_inline(self, keys: WorkspaceKeys, sealed: Sequence[SealedBlock]) -> dict[BlockId, int]:
+    async def _verified_inline(
+        self, keys: WorkspaceKeys | HiddenKeys, sealed: Sequence[SealedBlock]
+    ) -> dict[BlockId, int]:
         if any(len(small.sealed) > INLINE_SEALED_BYTES for small in sealed):
             raise BadBlock(f"a block of over {INLINE_SEALED_BYTES} bytes can't travel in a commit")
         self.space.check(sum(len(small.sealed) for small in sealed))
@@ -229,21 +244,31 @@ class BlockCare:
     # ── out ──
 
     async def keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
-        """For who cuts and seals here. They say nothing of who may: every transaction with what they sealed does."""
-        keys = self._keyring.remembered(workspace)
+        """For who cuts and seals here; raises NotOpened.
+
+        They say nothing of who may: every transaction with what they sealed does.
+        """
+        return _opening(await self._checking_keys(workspace, allow))
+
+    async def _checking_keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys | HiddenKeys:
+        keys: WorkspaceKeys | HiddenKeys | None = self._keyring.remembered(workspace)
         if keys is None:
             keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
-            self._keyring.remember(workspace, keys)
+            self._remember(workspace, keys)
         return keys
 
+    def _remember(self, workspace: WorkspaceId, keys: WorkspaceKeys | HiddenKeys) -> None:
+        if isinstance(keys, WorkspaceKeys):
+            self._keyring.remember(workspace, keys)
+
     async def opened(self, workspace: WorkspaceId, piece: Piece, allow: Allow) -> bytes | bytearray:
-        """The plain bytes of a piece that is a block; raises Damaged."""
+        """The plain bytes of a piece that is a block; raises Damaged and NotOpened."""
         block = piece.block
 
         def row(tx: Transaction) -> tuple[StoredBlock | None, WorkspaceKeys]:
             allow(tx)
             [found] = blocks.stored(tx, workspace, [block])
-            return found, self._keys(tx, workspace)
+            return found, _opening(self._keys(tx, workspace))
 
         found, keys = await self._metadata.read(row)
         self._keyring.remember(workspace, keys)
@@ -287,6 +312,21 @@ class BlockCare:
         lacking = frozenset(blocks.missing(tx, workspace, ids))
         return [block for block in dict.fromkeys(ids) if block in lacking or (workspace, block) in self._lost]
 
+    async def report(self, workspace: WorkspaceId, ids: Sequence[BlockId], allow: Allow) -> None:
+        """A member could not open these. Those that are unsound, as far as that can be told, are missing from now on.
+
+        What is stored of them stays until a put replaces it: a report alone destroys nothing.
+        """
+
+        def rows(tx: Transaction) -> list[Wanted]:
+            allow(tx)
+            keys, found = self._keys(tx, workspace), blocks.stored(tx, workspace, ids)
+            return [Wanted(workspace, block, keys, row) for block, row in zip(ids, found, strict=True) if row]
+
+        for wanted in await self._metadata.read(rows):
+            if isinstance(wanted.keys, HiddenKeys) or not await self.work(partial(self._is_sound, wanted)):
+                self._lost[workspace, wanted.block] = None
+
     # ── in workers ──
 
     def _sealed_and_stored(self, keys: WorkspaceKeys, block: BlockId, plain: Buffer) -> StoredBlock:
@@ -313,9 +353,11 @@ class BlockCare:
 
     def _is_sound(self, stored: Wanted) -> bool:
         assert stored.unsound is not None
+        if isinstance(stored.keys, HiddenKeys) and (stored.workspace, stored.block) in self._lost:
+            return False
         try:
-            unseal(stored.keys, stored.block, self._bytes(stored.unsound))
-        except (CorruptBlock, ObjectMissing) as error:
+            _verified(stored.keys, stored.block, self._bytes(stored.unsound))
+        except (BadBlock, ObjectMissing) as error:
             log.warning("a stored block will be replaced", block=stored.block.hex(), reason=str(error))
             return False
         return True
@@ -342,16 +384,36 @@ class BlockCare:
             for name in names:
                 await self._discard(name)
 
-    def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
+    def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys | HiddenKeys:
         wrapped, key_id = accounts.wrapped_key_of(tx, workspace)
+        if accounts.is_end_to_end(tx, workspace):
+            return HiddenKeys(key_id)
         return self._keyring.remembered(workspace) or self._keyring.working_keys(workspace, wrapped, key_id)
 
 
-def _verified(keys: WorkspaceKeys, block: BlockId, sealed: bytes | bytearray) -> int:
+def _opening(keys: WorkspaceKeys | HiddenKeys) -> WorkspaceKeys:
+    if isinstance(keys, HiddenKeys):
+        raise NotOpened("the server has no key of this workspace, which is end-to-end encrypted")
+    return keys
+
+
+def _verified(keys: WorkspaceKeys | HiddenKeys, block: BlockId, sealed: bytes | bytearray) -> int:
+    """The plain length of a sealed block that is what it claims to be, as far as that can be told; raises BadBlock."""
     try:
+        if isinstance(keys, HiddenKeys):
+            return _plausible(keys, block, sealed)
         return len(unseal(keys, block, sealed))
     except CorruptBlock as error:
         raise BadBlock(f"block {block.hex()}: {error}") from None
+
+
+def _plausible(keys: HiddenKeys, block: BlockId, sealed: bytes | bytearray) -> int:
+    header = header_of(sealed)
+    if not 0 < header.key_id <= keys.key_id:
+        raise BadBlock(f"block {block.hex()}: sealed under a key that this workspace does not use")
+    if not header.is_for_browsers:
+        raise BadBlock(f"block {block.hex()}: in an end-to-end workspace, blocks are compressed by DEFLATE")
+    return header.plain_bytes
 
 
 def _claimed_bytes(small: SealedBlock) -> int:

@@ -28,6 +28,7 @@ _HEADERS: Final = (
 _READING: Final = (
     *IN_A_WORKSPACE,
     problems.CONFLICT,
+    problems.END_TO_END,
     problems.PRECONDITION,
     problems.RANGE,
 )
@@ -74,7 +75,7 @@ DESCRIPTIONS: Final = (
             Parameter("If-Match", _TEXT, "The etag of the version that this one replaces."),
             Parameter("If-None-Match", _TEXT, "* where there must be no such file yet."),
         ],
-        problems=(*CHANGING, problems.QUOTA, problems.PRECONDITION, problems.BODY_TOO_LARGE),
+        problems=(*CHANGING, problems.END_TO_END, problems.QUOTA, problems.PRECONDITION, problems.BODY_TOO_LARGE),
     ),
     Description(
         "linked_folder",
@@ -125,6 +126,6 @@ DESCRIPTIONS: Final = (
         "/workspaces/{workspace}/archive/{path:path}",
         "A folder with all that is in it, as a zip file.",
         {200: Content("application/zip", "The zip file.")},
-        problems=(*IN_A_WORKSPACE, problems.CONFLICT),
+        problems=(*IN_A_WORKSPACE, problems.CONFLICT, problems.END_TO_END),
     ),
 )

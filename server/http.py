@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, BlockId, JournalId, NodeId, Seq, SessionId, WorkspaceId
-from protocol.limits import KIB, NAME_MAX_BYTES, PASSWORD_MAX_BYTES
+from protocol.limits import KIB, PASSWORD_MAX_BYTES, SEALED_NAME_MAX_BYTES
 from protocol.messages.sessions import SESSION_HEADER
 from protocol.messages.wire import JSON, MSGPACK, Message
 from server.troubles import Trouble
@@ -198,9 +198,9 @@ def check_expiry(expires_ns: int | None, now_ns: int) -> None:
 
 
 def name_of(encoded: str) -> bytes:
-    """A name's bytes from percent-encoding; raises Trouble for what can't be one."""
+    """A name's bytes from percent-encoding; raises Trouble for what can't be one in any workspace."""
     name = unquote_to_bytes(encoded)
-    if len(name) > NAME_MAX_BYTES or b"/" in name or b"\0" in name:
+    if len(name) > SEALED_NAME_MAX_BYTES or b"/" in name or b"\0" in name:
         raise Trouble(problems.BAD_REQUEST, "not a name of a file: 1 to 255 bytes without / and NUL")
     return name
 

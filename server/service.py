@@ -132,6 +132,16 @@ def editor(tx: Transaction, request: Request, workspace: WorkspaceId) -> Caller:
     return found
 
 
+def check_opens(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Raises Trouble where the server has no key to open the workspace's contents with, nor to seal any."""
+    if accounts.is_end_to_end(tx, workspace):
+        raise Trouble(
+            problems.END_TO_END,
+            "this workspace is end-to-end encrypted: its contents can't be read or written here, but on a mount, "
+            "or on the web page with its passphrase",
+        )
+
+
 def sharer(tx: Transaction, request: Request, workspace: WorkspaceId) -> tuple[Caller, Role]:
     """The person who asks, who may make links."""
     found, role = person(tx, request, workspace)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from protocol import problems
 from protocol.manifest import BadManifest
 from protocol.messages.wire import PROBLEM_JSON
-from server.blockcare import BadBlock, Damaged
+from server.blockcare import BadBlock, Damaged, NotOpened
 from server.blockstore.store import BlockStoreError
 from server.content.writing import TooLong
 from server.metadata.accounts import Taken, Unknown
@@ -63,6 +63,7 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     BlockStoreError: problems.UNAVAILABLE,
     Lacking: problems.UNAVAILABLE,
     Damaged: problems.INTERNAL,
+    NotOpened: problems.END_TO_END,
     TooLong: problems.BODY_TOO_LARGE,
     TooMuch: problems.BODY_TOO_LARGE,
     ChecksumMismatch: problems.CHECKSUM,

@@ -85,10 +85,14 @@ class Workspace(Message, frozen=True):
     used_bytes: int = 0
     seq: Seq = Seq(0)
     key: bytes = b""
-    """The workspace key, only in the answer to a question for one workspace."""
+    """The workspace key, only in the answer to a question for one workspace, and not of an end-to-end one."""
     key_id: int = 1
     default: bool = False
     """This is the one that is mounted where none is named."""
+    end_to_end: bool = False
+    """Its server does not have its key: contents, names, targets and extended attributes are sealed by its members."""
+    envelope: bytes = b""
+    """Of an end-to-end one, instead of the key: what opens with its passphrase (``protocol.passphrase``)."""
 
 
 class NewWorkspace(Message, frozen=True):
@@ -96,6 +100,10 @@ class NewWorkspace(Message, frozen=True):
 
     name: str
     quota_bytes: int | None = None
+    id: WorkspaceId | None = None
+    """Of an end-to-end one, 32 random hexadecimal digits: its key is wrapped for this id."""
+    envelope: bytes = b""
+    """Makes it an end-to-end one: its key, which nobody gets here without the passphrase."""
 
 
 class Member(Message, frozen=True):

@@ -12,6 +12,7 @@ from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, Ve
 from protocol.messages.changes import AnyChange
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notices
+from protocol.messages.texts import EntryName
 from protocol.messages.wire import Message
 
 
@@ -38,7 +39,7 @@ class Conflict(Message, frozen=True):
 
     node: NodeId
     parent: NodeId
-    name: bytes
+    name: EntryName
 
 
 class Applied(Answer, tag="applied", frozen=True):

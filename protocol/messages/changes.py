@@ -15,6 +15,7 @@ from protocol.ids import NodeId, VersionNumber
 from protocol.messages.blocks import SealedBlock
 from protocol.messages.conflicts import Keep
 from protocol.messages.nodes import Kind
+from protocol.messages.texts import EntryName, Target, XattrName, XattrValue
 from protocol.messages.wire import Message
 
 
@@ -44,14 +45,14 @@ class Create(Change, tag="create", frozen=True):
     """
 
     parent: NodeId
-    name: bytes
+    name: EntryName
     node: NodeId
     kind: Kind
     mode: int
     uid: int
     gid: int
     rdev: int = 0
-    target: bytes = b""
+    target: Target = b""
     on_clash: OnClash = OnClash.REFUSE
 
 
@@ -103,8 +104,8 @@ class SetXattr(Change, tag="set xattr", frozen=True):
     """Refused with EEXIST, ENODATA (as setxattr(2)), ENOSPC (over XATTRS_MAX_BYTES), ENOENT."""
 
     node: NodeId
-    name: str
-    value: bytes
+    name: XattrName
+    value: XattrValue
     xattr_mode: XattrMode = XattrMode.SET
 
 
@@ -112,7 +113,7 @@ class RemoveXattr(Change, tag="remove xattr", frozen=True):
     """Refused with ENODATA, ENOENT."""
 
     node: NodeId
-    name: str
+    name: XattrName
 
 
 class Link(Change, tag="link", frozen=True):
@@ -123,7 +124,7 @@ class Link(Change, tag="link", frozen=True):
 
     node: NodeId
     parent: NodeId
-    name: bytes
+    name: EntryName
     on_clash: OnClash = OnClash.REFUSE
 
 
@@ -135,7 +136,7 @@ class Unlink(Change, tag="unlink", frozen=True):
     """
 
     parent: NodeId
-    name: bytes
+    name: EntryName
     node: NodeId
     version: VersionNumber | None = None
     others: int = 0
@@ -146,7 +147,7 @@ class Rmdir(Change, tag="rmdir", frozen=True):
     """Remove an empty folder. Refused with ENOENT, ENOTDIR, ENOTEMPTY, ESTALE (it names another node)."""
 
     parent: NodeId
-    name: bytes
+    name: EntryName
     node: NodeId
 
 
@@ -178,9 +179,9 @@ class Rename(Change, tag="rename", frozen=True):
 
     node: NodeId
     parent: NodeId
-    name: bytes
+    name: EntryName
     new_parent: NodeId
-    new_name: bytes
+    new_name: EntryName
     rename_mode: RenameMode = RenameMode.REPLACE
     replaced: Replaced | None = None
 
@@ -195,7 +196,7 @@ class Resolve(Change, tag="resolve", frozen=True):
     """
 
     parent: NodeId
-    name: bytes
+    name: EntryName
     node: NodeId
     version: VersionNumber
     keep: Keep

@@ -7,6 +7,7 @@ from enum import StrEnum
 from protocol.ids import NodeId, VersionNumber
 from protocol.messages.nodes import Kind
 from protocol.messages.notices import Notices
+from protocol.messages.texts import EntryName
 from protocol.messages.wire import Message
 
 
@@ -15,7 +16,7 @@ class Original(Message, frozen=True):
 
     node: NodeId
     version: VersionNumber
-    path: list[bytes]
+    path: list[EntryName]
 
 
 class ConflictCopy(Message, frozen=True):
@@ -23,7 +24,7 @@ class ConflictCopy(Message, frozen=True):
 
     node: NodeId
     parent: NodeId
-    path: list[bytes]
+    path: list[EntryName]
     kind: Kind
     version: VersionNumber
     size: int

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from protocol.ids import NodeId, VersionNumber
+from protocol.messages.texts import Target, XattrName, XattrValue
 from protocol.messages.wire import Message
 
 
@@ -53,11 +54,11 @@ class Node(Message, frozen=True):
     rdev: int = 0
     version: VersionNumber = VersionNumber(0)
     state: State = State.UPLOADED
-    target: bytes = b""
+    target: Target = b""
     """A symlink's target."""
     manifest: bytes | None = None
     """A file's content (see ``protocol.manifest``), where it has at most INLINE_MANIFEST_PIECES pieces."""
-    xattrs: dict[str, bytes] = {}
+    xattrs: dict[XattrName, XattrValue] = {}
     """Names are bytes decoded as Latin-1, one character a byte: JSON needs text for keys."""
     conflict_of: NodeId | None = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from protocol.ids import JournalId, NodeId, Seq
 from protocol.messages.nodes import State
+from protocol.messages.texts import EntryName
 from protocol.messages.wire import Message
 
 
@@ -24,7 +25,7 @@ class TouchedEntry(Message, array_like=True, frozen=True):
     """A name whose meaning a change outdated."""
 
     parent: NodeId
-    name: bytes
+    name: EntryName
 
 
 class Notice(Message, frozen=True):

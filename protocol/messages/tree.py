@@ -9,6 +9,7 @@ from __future__ import annotations
 from protocol.ids import NodeId, Seq, VersionNumber
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notices
+from protocol.messages.texts import EntryName
 from protocol.messages.wire import Message
 
 
@@ -29,7 +30,7 @@ class LookupReply(Message, frozen=True):
 class Entry(Message, array_like=True, frozen=True):
     """A name in a folder, and its node."""
 
-    name: bytes
+    name: EntryName
     node: Node
 
 

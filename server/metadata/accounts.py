@@ -191,14 +191,18 @@ def create_workspace(
     quota_bytes: int | None,
     is_default: bool,
     now_ns: int,
+    *,
+    end_to_end: bool = False,
 ) -> None:
-    """An empty workspace with its root; raises Taken."""
+    """An empty workspace with its root; raises Taken. Of an ``end_to_end`` one, the key is in its members' envelope."""
     if tx.one("SELECT 1 FROM workspaces WHERE owner_id = ? AND name = ?", (owner, name)):
         raise Taken(f"there is a workspace {name!r} already")
+    if tx.one("SELECT 1 FROM workspaces WHERE id = ?", (workspace,)):
+        raise Taken("there is a workspace with this id already")
     tx.execute(
-        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, quota_bytes, is_default, created_ns)"
-        " VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
-        (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns),
+        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, quota_bytes, is_default, created_ns,"
+        " end_to_end) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
+        (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns, int(end_to_end)),
     )
     tx.execute("INSERT INTO members (workspace, user_id, role) VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
     tx.execute(
@@ -210,7 +214,7 @@ def create_workspace(
 
 _WORKSPACE = (
     "SELECT w.id, w.name, u.name, m.role, w.quota_bytes, w.used_bytes, w.head_seq, w.key_id,"
-    " w.is_default AND w.owner_id = m.user_id, w.wrapped_key"
+    " w.is_default AND w.owner_id = m.user_id, w.end_to_end, w.wrapped_key"
     " FROM members m JOIN workspaces w ON w.id = m.workspace JOIN users u ON u.id = w.owner_id"
 )
 
@@ -222,15 +226,15 @@ def list_workspaces(tx: Transaction, user: UserId) -> list[Workspace]:
 
 
 def workspace_and_key(tx: Transaction, workspace: WorkspaceId, user: UserId) -> tuple[Workspace, bytes]:
-    """One that the user is a member of, and its wrapped key; raises Unknown."""
+    """One that the user is a member of, and its wrapped key or its envelope; raises Unknown."""
     row = tx.one(f"{_WORKSPACE} WHERE m.workspace = ? AND m.user_id = ?", (workspace, user))
     if row is None:
         raise Unknown("there is no such workspace")
-    return _workspace(row), row[9]
+    return _workspace(row), row[10]
 
 
 def _workspace(row: tuple[object, ...]) -> Workspace:
-    identity, name, owner, role, quota, used, seq, key_id, default = row[:9]
+    identity, name, owner, role, quota, used, seq, key_id, default, end_to_end = row[:10]
     return Workspace(
         id=WorkspaceId(str(identity)),
         name=str(name),
@@ -241,6 +245,7 @@ def _workspace(row: tuple[object, ...]) -> Workspace:
         seq=Seq(seq if isinstance(seq, int) else 0),
         key_id=key_id if isinstance(key_id, int) else 0,
         default=bool(default),
+        end_to_end=bool(end_to_end),
     )
 
 
@@ -265,6 +270,11 @@ def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]
     if row is None:
         raise Unknown("there is no such workspace")
     return row[0], row[1]
+
+
+def is_end_to_end(tx: Transaction, workspace: WorkspaceId) -> bool:
+    """Whether the server does not have this workspace's key."""
+    return tx.one("SELECT 1 FROM workspaces WHERE id = ? AND end_to_end = 1", (workspace,)) is not None
 
 
 def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:

@@ -6,7 +6,9 @@ import msgspec
 
 from protocol.limits import XATTR_NAME_MAX_BYTES, XATTRS_MAX_BYTES
 from protocol.messages.changes import RemoveXattr, SetAttributes, SetXattr, XattrMode
+from protocol.messages.nodes import xattr_name_from_wire
 from server.metadata.editing import Edit, Rule
+from server.metadata.texts import Texts
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -25,16 +27,15 @@ def set_attributes(edit: Edit, change: SetAttributes) -> None:
 def set_xattr(edit: Edit, change: SetXattr) -> None:
     """Set one; raises Rule."""
     xattrs = dict(edit.node(change.node).xattrs)
-    if not 0 < len(change.name) <= XATTR_NAME_MAX_BYTES:
+    if _name_bytes(edit.texts, change.name) > XATTR_NAME_MAX_BYTES:
         raise Rule("ERANGE", f"an attribute's name has 1 to {XATTR_NAME_MAX_BYTES} bytes")
-    if not all(0 < ord(character) <= 0xFF for character in change.name):
-        raise Rule("EINVAL", "an attribute's name is bytes, one character each, without NUL")
     if change.xattr_mode is XattrMode.CREATE and change.name in xattrs:
         raise Rule("EEXIST", "the attribute is there already")
     if change.xattr_mode is XattrMode.REPLACE and change.name not in xattrs:
         raise Rule("ENODATA", "there is no such attribute")
     xattrs[change.name] = change.value
-    if sum(len(name) + len(value) for name, value in xattrs.items()) > XATTRS_MAX_BYTES:
+    sizes = (_name_bytes(edit.texts, name) + _value_bytes(edit.texts, value) for name, value in xattrs.items())
+    if sum(sizes) > XATTRS_MAX_BYTES:
         raise Rule("ENOSPC", f"the attributes of one file are bounded to {XATTRS_MAX_BYTES} bytes")
     edit.set(change.node, xattrs=_encode(xattrs), ctime_ns=change.time_ns)
 
@@ -45,3 +46,24 @@ def remove_xattr(edit: Edit, change: RemoveXattr) -> None:
     if xattrs.pop(change.name, None) is None:
         raise Rule("ENODATA", "there is no such attribute")
     edit.set(change.node, xattrs=_encode(xattrs) if xattrs else None, ctime_ns=change.time_ns)
+
+
+def _name_bytes(texts: Texts, name: str) -> int:
+    """The length of an attribute's name; raises Rule."""
+    try:
+        length = texts.xattr_name_bytes(xattr_name_from_wire(name))
+    except UnicodeEncodeError:
+        length = None
+    if length is None:
+        raise Rule("EINVAL", "an attribute's name is bytes, one character each, without NUL")
+    if length < 1:
+        raise Rule("ERANGE", f"an attribute's name has 1 to {XATTR_NAME_MAX_BYTES} bytes")
+    return length
+
+
+def _value_bytes(texts: Texts, value: bytes) -> int:
+    """The length of an attribute's value; raises Rule."""
+    length = texts.xattr_value_bytes(value)
+    if length is None:
+        raise Rule("EINVAL", "not an attribute's value in this workspace")
+    return length

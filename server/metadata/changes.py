@@ -39,6 +39,7 @@ from server.metadata.entries import create, link, rmdir, unlink
 from server.metadata.rename import rename
 from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
+from server.metadata.texts import texts_of
 
 NOBODY: Final = JournalId(b"")
 """The origin of changes that no mount made: every mount is told."""
@@ -245,7 +246,7 @@ def logged(
 ) -> Done:
     """Let ``work`` change the tree, and log it as one change, called ``what``; raises what ``work`` raises."""
     head = tree.head(tx, workspace)
-    edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns)
+    edit = Edit(tx, workspace, caller, Seq(head + 1), now_ns, texts_of(tx, workspace))
     outcome = work(edit)
     if edit.nodes:
         feed.append(tx, workspace, caller.device, edit.notice(what, origin), edit.more_nodes, now_ns)

@@ -6,14 +6,12 @@ beside it, named for its device and time.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
 from protocol.ids import NodeId, WorkspaceId
-from protocol.limits import NAME_MAX_BYTES
+from protocol.marks import conflict_mark, marked, numbered_mark, restored_mark
 from protocol.messages.batches import Conflict
 from protocol.messages.changes import Replaced
 from protocol.messages.nodes import Kind, Node
@@ -21,45 +19,7 @@ from server.metadata import tree
 from server.metadata.editing import Edit, Rule
 from server.metadata.store import Transaction
 
-_DEVICE_MAX_BYTES: Final = 64
-_EXTENSION_MAX_BYTES: Final = 32
-"""A longer run after the last dot belongs to the stem."""
-
 _COUNTER_MAX: Final = 10_000
-
-
-def conflict_name(name: bytes, device_name: str, at_ns: int, count: int) -> bytes:
-    """``NAME (conflict from DEVICE YYYY-MM-DD HH.MM.SS).EXT`` in UTC, of at most NAME_MAX_BYTES: the stem is cut.
-
-    ``count`` from 2 on is put behind the time, for names that are taken.
-    """
-    device = _cut(device_name.replace("/", "-").replace("\0", "").encode(errors="replace"), _DEVICE_MAX_BYTES)
-    return _marked(name, b"conflict from " + device, at_ns, count)
-
-
-def _marked(name: bytes, mark: bytes, at_ns: int, count: int) -> bytes:
-    when = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H.%M.%S")
-    again = b"" if count == 1 else b" %d" % count
-    return _with(name, b" (" + mark + b" " + when.encode() + again + b")")
-
-
-def _with(name: bytes, tail: bytes) -> bytes:
-    """The stem, a tail, and the extension; the stem is cut."""
-    stem, extension = posixpath.splitext(name)
-    if len(extension) > _EXTENSION_MAX_BYTES:
-        stem, extension = name, b""
-    tail += extension
-    return _cut(stem, NAME_MAX_BYTES - len(tail)) + tail
-
-
-def _cut(text: bytes, most_bytes: int) -> bytes:
-    """The first bytes of a text, without half a character at the end where it is UTF-8."""
-    if len(text) <= most_bytes:
-        return text
-    end = most_bytes
-    while end > most_bytes - 4 and text[end] & 0xC0 == 0x80:  # A continuation byte: cut before its character.
-        end -= 1
-    return text[: most_bytes if text[end] & 0xC0 == 0x80 else end]
 
 
 def free_name(edit: Edit, parent: NodeId, name: bytes, device_name: str | None = None) -> bytes:
@@ -68,13 +28,13 @@ def free_name(edit: Edit, parent: NodeId, name: bytes, device_name: str | None =
     It names the device that sends the change, where the content is not another's.
     """
     device = device_name or edit.caller.device_name
-    return _free(edit, parent, lambda count: conflict_name(name, device, edit.now_ns, count))
+    return _free(edit, parent, name, lambda count: conflict_mark(device, edit.now_ns, count))
 
 
 def free_numbered_name(tx: Transaction, workspace: WorkspaceId, parent: NodeId, name: bytes) -> bytes:
     """``name``, or ``NAME (2).EXT`` and so on where that is taken; raises Rule after 10,000, and NoSuchNode."""
     for count in range(1, _COUNTER_MAX):
-        candidate = name if count == 1 else _with(name, b" (%d)" % count)
+        candidate = name if count == 1 else marked(name, numbered_mark(count))
         if tree.lookup(tx, workspace, parent, candidate) is None:
             return candidate
     raise Rule("EEXIST", "all names for it are taken")
@@ -82,12 +42,12 @@ def free_numbered_name(tx: Transaction, workspace: WorkspaceId, parent: NodeId, 
 
 def free_restored_name(edit: Edit, parent: NodeId, name: bytes) -> bytes:
     """``NAME (restored YYYY-MM-DD HH.MM.SS).EXT``, for what comes back where its name is taken; raises Rule."""
-    return _free(edit, parent, lambda count: _marked(name, b"restored", edit.now_ns, count))
+    return _free(edit, parent, name, lambda count: restored_mark(edit.now_ns, count))
 
 
-def _free(edit: Edit, parent: NodeId, nth: Callable[[int], bytes]) -> bytes:
+def _free(edit: Edit, parent: NodeId, name: bytes, nth_mark: Callable[[int], bytes]) -> bytes:
     for count in range(1, _COUNTER_MAX):
-        candidate = nth(count)
+        candidate = edit.texts.marked(name, nth_mark(count))
         if edit.entry(parent, candidate) is None:
             return candidate
     raise Rule("EEXIST", "too many copies of one name within one second")

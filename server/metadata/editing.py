@@ -23,6 +23,7 @@ from protocol.messages.notices import Notice, Touched, TouchedEntry
 from server.metadata import tree
 from server.metadata.accounts import Caller
 from server.metadata.store import Transaction
+from server.metadata.texts import Texts
 
 
 class Rule(Exception):
@@ -56,6 +57,8 @@ class Edit:
     """The number that the change will have."""
     now_ns: int
     """The server's clock."""
+    texts: Texts
+    """How the workspace has names and what else people write."""
     nodes: dict[NodeId, bool] = field(default_factory=dict)
     """Touched nodes, and whether their content changed."""
     entries: dict[tuple[NodeId, bytes], None] = field(default_factory=dict)
@@ -125,6 +128,14 @@ class Edit:
         """Whether a folder is ``ancestor`` or below it."""
         return tree.is_below(self.tx, self.workspace, folder, ancestor)
 
+    def check_name(self, name: bytes) -> None:
+        """Raises Rule for what can't be an entry's name."""
+        length = self.texts.name_bytes(name)
+        if length is None:
+            raise Rule("EINVAL", "not a name in this workspace")
+        if length > NAME_MAX_BYTES:
+            raise Rule("ENAMETOOLONG", f"a name has at most {NAME_MAX_BYTES} bytes")
+
     # ── primitives ──
 
     def set(self, node: NodeId, **columns: object) -> None:
@@ -187,11 +198,3 @@ class Edit:
             (self.seq, time_ns, time_ns, subfolders, self.workspace, parent),
         )
         self.touch(parent)
-
-
-def check_name(name: bytes) -> None:
-    """Raises Rule for what can't be an entry's name."""
-    if len(name) > NAME_MAX_BYTES:
-        raise Rule("ENAMETOOLONG", f"a name has at most {NAME_MAX_BYTES} bytes")
-    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
-        raise Rule("EINVAL", "not a name")

@@ -11,7 +11,7 @@ from protocol.messages.changes import Create, Link, OnClash, Rmdir, Unlink
 from protocol.messages.nodes import Kind, State
 from server.metadata import audit
 from server.metadata.conflicts import free_name
-from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
+from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule
 from server.metadata.returning import folder_in_tree
 
 LINK_MAX: Final = 65_000
@@ -22,8 +22,9 @@ _NODE_ID_MAX: Final = 1 << 62
 
 def create(edit: Edit, change: Create) -> Outcome:
     """Make a node and its first entry; raises Rule."""
-    check_name(change.name)
+    edit.check_name(change.name)
     _check_attributes(change)
+    target_bytes = _target_bytes(edit, change)
     if _was_made(edit, change):
         return _where_it_is(edit, change)
     parent, name, taken = _place_for(edit, change)
@@ -49,7 +50,7 @@ def create(edit: Edit, change: Create) -> Outcome:
             change.time_ns,
             change.time_ns,
             change.target if change.kind is Kind.SYMLINK else None,
-            len(change.target),
+            target_bytes,
             taken,
         ),
     )
@@ -87,8 +88,16 @@ def _check_attributes(change: Create) -> None:
         raise Rule("EINVAL", "only folders are merged")
     if change.target and change.kind is not Kind.SYMLINK:
         raise Rule("EINVAL", "only symlinks have a target")
-    if len(change.target) > SYMLINK_MAX_BYTES:
+
+
+def _target_bytes(edit: Edit, change: Create) -> int:
+    """The length of a symlink's target, 0 of what has none; raises Rule."""
+    length = edit.texts.target_bytes(change.target) if change.target else 0
+    if length is None:
+        raise Rule("EINVAL", "not a target in this workspace")
+    if length > SYMLINK_MAX_BYTES:
         raise Rule("ENAMETOOLONG", f"a symlink's target has at most {SYMLINK_MAX_BYTES} bytes")
+    return length
 
 
 def _where_it_is(edit: Edit, change: Create) -> Outcome:
@@ -119,7 +128,7 @@ def _was_made(edit: Edit, change: Create) -> bool:
 
 def link(edit: Edit, change: Link) -> Outcome:
     """A second entry of a node; raises Rule."""
-    check_name(change.name)
+    edit.check_name(change.name)
     if change.on_clash is OnClash.MERGE:
         raise Rule("EINVAL", "only folders are merged")
     parent, name, taken = _place_for(edit, change)

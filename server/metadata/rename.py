@@ -7,12 +7,12 @@ from protocol.messages.changes import Rename, RenameMode
 from protocol.messages.nodes import Kind, Node
 from server.metadata import links
 from server.metadata.conflicts import inherit, is_unseen, move_aside
-from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule, check_name
+from server.metadata.editing import AS_ASKED, Edit, Outcome, Rule
 
 
 def rename(edit: Edit, change: Rename) -> Outcome:
     """Apply a rename; raises Rule."""
-    check_name(change.new_name)
+    edit.check_name(change.new_name)
     node = edit.named(change.parent, change.name, change.node)
     edit.check_folder(change.new_parent)
     if node.kind is Kind.FOLDER and edit.is_below(change.new_parent, node.id):

@@ -14,6 +14,7 @@ from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
 from protocol.keys import new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
+    ENVELOPE_MAX_BYTES,
     KIB,
     USER_NAME_MAX_CHARS,
     WORKSPACE_NAME_MAX_CHARS,
@@ -36,6 +37,7 @@ from protocol.messages.wire import API
 from protocol.version import VERSION
 from server.describing import Parameter, operation
 from server.http import (
+    HEX_ID,
     address_of,
     check_name,
     check_password,
@@ -209,16 +211,35 @@ async def create_workspace(request: Request) -> Response:
     if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
 
+    _check_envelope(given)
+
     def work(tx: Transaction) -> Workspace:
         who = caller(tx, request)
-        made = new_workspace(tx, service, who.user, given.name, given.quota_bytes, is_default=False)
+        if given.id is None:
+            made = new_workspace(tx, service, who.user, given.name, given.quota_bytes, is_default=False)
+        else:
+            made = _end_to_end_workspace(tx, given.id, who.user, given, service.now_ns())
         return accounts.workspace_and_key(tx, made, who.user)[0]
 
     return reply(request, await service.metadata.write(work), 201)
 
 
+def _check_envelope(given: NewWorkspace) -> None:
+    if bool(given.envelope) != (given.id is not None):
+        raise Trouble(
+            problems.BAD_REQUEST, "an end-to-end workspace is made with an id and an envelope, others with none"
+        )
+    if given.id is not None and not HEX_ID.match(given.id):
+        raise Trouble(problems.BAD_REQUEST, "a workspace's id is 32 hexadecimal digits, in lower case")
+    if len(given.envelope) > ENVELOPE_MAX_BYTES:
+        raise Trouble(problems.BAD_REQUEST, f"an envelope has at most {ENVELOPE_MAX_BYTES} bytes")
+
+
 async def get_workspace(request: Request) -> Response:
-    """One, for members; with its key for their devices, which seal and open blocks. A script has its blocks opened."""
+    """One, for members; with its key for their devices, which seal and open blocks, or the envelope that it is in.
+
+    A script has its blocks opened.
+    """
     service = service_of(request)
     identity = workspace_of(request)
 
@@ -228,8 +249,11 @@ async def get_workspace(request: Request) -> Response:
         return msgspec.structs.replace(found, role=role), wrapped if who.limits is None else None
 
     found, wrapped = await service.metadata.read(work)
-    key = b"" if wrapped is None else service.keyring.unwrap(identity, wrapped)
-    return reply(request, msgspec.structs.replace(found, key=key))
+    if wrapped is not None and found.end_to_end:
+        found = msgspec.structs.replace(found, envelope=wrapped)
+    elif wrapped is not None:
+        found = msgspec.structs.replace(found, key=service.keyring.unwrap(identity, wrapped))
+    return reply(request, found)
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -246,6 +270,17 @@ def new_workspace(
     identity = WorkspaceId(new_hex_id())
     wrapped = service.keyring.wrap(identity, new_key())
     accounts.create_workspace(tx, identity, user, name, wrapped, quota_bytes, is_default, service.now_ns())
+    return identity
+
+
+def _end_to_end_workspace(
+    tx: Transaction, identity: WorkspaceId, user: UserId, given: NewWorkspace, now_ns: int
+) -> WorkspaceId:
+    """An empty workspace whose key is in an envelope that isn't opened here; raises Taken."""
+    name, quota_bytes = given.name, given.quota_bytes
+    accounts.create_workspace(
+        tx, identity, user, name, given.envelope, quota_bytes, is_default=False, now_ns=now_ns, end_to_end=True
+    )
     return identity
 
 

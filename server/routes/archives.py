@@ -16,7 +16,7 @@ from protocol.ids import NO_VERSION, ROOT_NODE
 from protocol.limits import KIB
 from protocol.manifest import EMPTY, Manifest
 from protocol.messages.nodes import Kind
-from server.access import Access, access_of
+from server.access import Access, content_access_of
 from server.blockcare import Damaged
 from server.content.reading import Part, read
 from server.content.zipping import Member, Zip, members
@@ -40,7 +40,7 @@ _PART_BYTES: Final = 64 * KIB
 
 async def get(request: Request) -> Response:
     """Everything below a folder."""
-    return Archive(request, access_of(request), names_of(request.path_params["path"]))
+    return Archive(request, content_access_of(request), names_of(request.path_params["path"]))
 
 
 class _Found(NamedTuple):

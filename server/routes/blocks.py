@@ -59,6 +59,15 @@ async def missing(request: Request) -> Response:
     return reply(request, await service.metadata.read(work))
 
 
+async def damaged(request: Request) -> Response:
+    """The caller could not open these."""
+    service, workspace = service_of(request), workspace_of(request)
+    asked = await message(request, BlockList)
+    _check(asked, READ_MANY_BLOCKS)
+    await service.blocks.report(workspace, asked.blocks, lambda tx: editor(tx, request, workspace))
+    return no_content()
+
+
 async def put(request: Request) -> Response:
     """Store one."""
     service, workspace, block = service_of(request), workspace_of(request), block_of(request)
@@ -132,6 +141,7 @@ def _check(asked: BlockList, most: int) -> None:
 ROUTES = [
     Route("/workspaces/{workspace}/blocks/missing", missing, methods=["POST"]),
     Route("/workspaces/{workspace}/blocks/read", read_many, methods=["POST"]),
+    Route("/workspaces/{workspace}/blocks/damaged", damaged, methods=["POST"]),
     Route("/workspaces/{workspace}/blocks/{block}", put, methods=["PUT"]),
     Route("/workspaces/{workspace}/blocks/{block}", get),
 ]

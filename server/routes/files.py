@@ -17,7 +17,7 @@ from protocol.limits import KIB
 from protocol.manifest import EMPTY, Manifest
 from protocol.messages.items import etag_of
 from protocol.messages.nodes import Kind, Node
-from server.access import Access, access_of
+from server.access import Access, content_access_of
 from server.conditions import Verdict, conditions_of, http_date
 from server.content.uploads import Allow, Goal, Uploaded, upload, upload_small
 from server.http import body_parts, declared_bytes, flag_query, names_of, number_query, reply
@@ -47,7 +47,7 @@ class _Found(NamedTuple):
 
 async def get(request: Request) -> Response:
     """A version of a file, or ranges of it."""
-    service, access = service_of(request), access_of(request)
+    service, access = service_of(request), content_access_of(request)
     names = names_of(request.path_params["path"])
     number = number_query(request, "version", None)
     if number is not None and not access.has_history:
@@ -80,7 +80,7 @@ async def get(request: Request) -> Response:
 
 async def put(request: Request) -> Response:
     """A content for a file, from a plain body."""
-    access, names = access_of(request), names_of(request.path_params["path"])
+    access, names = content_access_of(request), names_of(request.path_params["path"])
     if not names:
         raise Trouble(problems.CONFLICT, "the workspace's root is a folder")
     goal = Goal(access.workspace, names, conditions_of(request.headers), flag_query(request, "parents"))

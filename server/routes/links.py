@@ -9,21 +9,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
+from protocol.ids import WorkspaceId
 from protocol.messages.audit import What
 from protocol.messages.items import etag_of
 from protocol.messages.links import Link, LinkKind, Links, MadeLink, NewLink, Shared
 from protocol.messages.nodes import Kind
-from server.access import PRIVATE, access_of, link_of, through
+from server.access import PRIVATE, access_of, content_access_of, link_of, through
 from server.content.uploads import Goal
 from server.describing import CHANGING, IN_A_WORKSPACE, operation
 from server.http import check_expiry, check_password, message, names_of, no_content, reply, workspace_of
 from server.metadata import audit, links, tree
+from server.metadata.accounts import Caller
 from server.metadata.items import shown
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
 from server.routes import archives, files, items, page
 from server.routes.files import take_body
-from server.service import service_of, sharer
+from server.service import check_opens, service_of, sharer
 from server.settling import look
 from server.troubles import Trouble
 
@@ -38,7 +40,7 @@ async def make_link(request: Request) -> Response:
     check_expiry(wanted.expires_ns, service.now_ns())
     if wanted.transfers_max is not None and not 0 < wanted.transfers_max < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "transfers_max is a number from 1")
-    await service.metadata.read(lambda tx: sharer(tx, request, workspace))
+    await service.metadata.read(lambda tx: _linker(tx, request, workspace))
     password_hash = None
     if wanted.password is not None:
         check_password(wanted.password)
@@ -46,13 +48,20 @@ async def make_link(request: Request) -> Response:
     secret = new_token()
 
     def work(tx: Transaction) -> Link:
-        who, _ = sharer(tx, request, workspace)
+        who = _linker(tx, request, workspace)
         now_ns = service.now_ns()
         made = links.make(tx, workspace, who, wanted, names, hash_token(secret), password_hash, now_ns)
         audit.note(tx, audit.who_of(who), What.LINK_MADE, now_ns, _described(made), workspace)
         return made
 
     return reply(request, MadeLink(await service.metadata.write(work), secret), 201)
+
+
+def _linker(tx: Transaction, request: Request, workspace: WorkspaceId) -> Caller:
+    """The person who asks, who may make links where a link's holder could read anything."""
+    who, _ = sharer(tx, request, workspace)
+    check_opens(tx, workspace)
+    return who
 
 
 async def list_links(request: Request) -> Response:
@@ -120,7 +129,7 @@ _told: Final = through(_shared, None)
 
 async def upload(request: Request) -> Response:
     """A file for a folder: under another name where the one that is asked for is taken, then. Nothing is told of it."""
-    access, names = access_of(request), names_of(request.path_params["path"])
+    access, names = content_access_of(request), names_of(request.path_params["path"])
     if len(names) != 1:
         raise Trouble(problems.BAD_REQUEST, "an upload has a name, and goes into the folder itself")
     await take_body(request, Goal(access.workspace, names, root=access.root, is_beside=True), access.changes)
@@ -133,7 +142,9 @@ _OPENING: Final = (problems.NOT_FOUND, problems.PASSWORD, problems.TOO_MANY_ATTE
 
 ROUTES = [
     operation("GET", _LINKS, list_links, gives=Links, fails=(*IN_A_WORKSPACE, problems.FORBIDDEN)),
-    operation("POST", _LINKS, make_link, takes=NewLink, gives=MadeLink, status=201, fails=CHANGING),
+    operation(
+        "POST", _LINKS, make_link, takes=NewLink, gives=MadeLink, status=201, fails=(*CHANGING, problems.END_TO_END)
+    ),
     operation("DELETE", f"{_LINKS}/{{link}}", revoke_link, fails=CHANGING),
     operation("GET", _LINK, shared, gives=Shared, fails=_OPENING, anybody=True),
     Route(f"{_LINK}/folders/{{path:path}}", through(items.folder, LinkKind.READ)),

@@ -29,7 +29,7 @@ from server.metadata.accounts import Caller, Unknown
 from server.metadata.store import Transaction
 from server.metadata.transfers import Transfer
 from server.metadata.unmounted import Editing
-from server.service import caller, editor, service_of
+from server.service import caller, check_opens, editor, service_of
 from server.settling import edit
 from server.shares import asker_of
 from server.troubles import Trouble
@@ -232,7 +232,12 @@ async def _workspace(request: Request, metadata: str) -> WorkspaceId:
 
 
 def _allowed(request: Request, workspace: WorkspaceId) -> Callable[[Transaction], Caller]:
-    return lambda tx: editor(tx, request, workspace)
+    def allowed(tx: Transaction) -> Caller:
+        found = editor(tx, request, workspace)
+        check_opens(tx, workspace)
+        return found
+
+    return allowed
 
 
 async def _found(request: Request) -> Transfer:

@@ -21,6 +21,7 @@ class MemoryRemote:
         self.puts: list[BlockId] = []
         self.gets: list[list[BlockId]] = []
         """The blocks asked for, by request."""
+        self.reported: list[BlockId] = []
         self.failure: DriveError | None = None
         self.gate: trio.Event | None = None
         """Where set, puts and gets wait for it."""
@@ -58,6 +59,10 @@ class MemoryRemote:
         finally:
             self._puts_now -= 1
         self.sealed[block] = bytes(sealed)
+
+    async def report(self, ids: Sequence[BlockId]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.reported += ids
 
     async def get(self, block: BlockId) -> bytes:
         return (await self.get_many([block]))[0][1]

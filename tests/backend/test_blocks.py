@@ -188,6 +188,8 @@ async def test_a_block_of_the_server_that_does_not_match_its_id_is_corrupt(
         with pytest.raises(Corrupt):
             await blocks.read(manifest, 0, 1, ReadAhead())
         assert cache.get(block) is None
+        await trio.testing.wait_all_tasks_blocked()
+        assert remote.reported == [block]
         remote.sealed[block] = sound
         assert await blocks.read(manifest, 0, 1, ReadAhead()) == NOISE[:1]
 

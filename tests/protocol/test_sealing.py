@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import pytest
 import zstandard
@@ -10,13 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.ids import BlockId
-from protocol.keys import derive
+from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
 from protocol.limits import BLOCK_MAX_BYTES, KIB, SEALED_MAX_BYTES, SEALED_OVERHEAD_BYTES
-from protocol.sealing import CorruptBlock, plain_length, seal, unseal
+from protocol.sealing import CorruptBlock, header_of, plain_length, seal, unseal
 
 KEYS = derive(bytes(range(32)))
 NOISE = blake3(b"noise").digest(length=300 * KIB)
 HEADER_BYTES = 24
+END_TO_END = derive_end_to_end(bytes(range(32)))
+BOTH = pytest.mark.parametrize("keys", [KEYS, END_TO_END], ids=["zstd", "DEFLATE"])
+
+
+def deflate(plain: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return compressor.compress(plain) + compressor.flush()
 
 
 def sealed(plain: bytes) -> tuple[BlockId, bytearray]:
@@ -38,16 +46,20 @@ def test_what_is_sealed_opens(plain: bytes) -> None:
     assert unseal(KEYS, block, box) == plain
 
 
+@BOTH
 @pytest.mark.parametrize("plain", [b"", b"x", NOISE, b"text " * 200_000, bytes(BLOCK_MAX_BYTES), NOISE[:7] * 99_991])
-def test_blocks_of_many_kinds_open(plain: bytes) -> None:
-    block, box = sealed(plain)
-    assert unseal(KEYS, block, memoryview(box)) == plain
+def test_blocks_of_many_kinds_open(keys: WorkspaceKeys, plain: bytes) -> None:
+    block = keys.block_id(plain)
+    box = seal(keys, block, plain)
+    assert unseal(keys, block, memoryview(box)) == plain
     assert plain_length(box) == len(plain)
     assert len(box) <= len(plain) + SEALED_OVERHEAD_BYTES
 
 
-def test_what_can_be_compressed_is() -> None:
-    assert len(sealed(b"text " * 200_000)[1]) < 2 * KIB
+@BOTH
+def test_what_can_be_compressed_is(keys: WorkspaceKeys) -> None:
+    plain = b"text " * 200_000
+    assert len(seal(keys, keys.block_id(plain), plain)) < 10 * KIB
 
 
 def test_the_same_bytes_seal_differently_each_time() -> None:
@@ -111,6 +123,28 @@ def test_a_frame_that_expands_past_the_header_s_length_is_refused(claimed: int) 
         unseal(KEYS, block, forged(block, zstandard.compress(plain), 1, claimed))
 
 
+@pytest.mark.parametrize("claimed", [0, 1, 100, BLOCK_MAX_BYTES])
+def test_deflated_content_that_expands_past_the_header_s_length_is_refused(claimed: int) -> None:
+    plain = bytes(2 * BLOCK_MAX_BYTES)
+    block = KEYS.block_id(plain)
+    with pytest.raises(CorruptBlock):
+        unseal(KEYS, block, forged(block, deflate(plain), 2, claimed))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xff", deflate(b"frame")[:-1], deflate(b"frame") + b"x"])
+def test_deflated_content_that_is_broken_is_refused(content: bytes) -> None:
+    block = KEYS.block_id(b"frame")
+    with pytest.raises(CorruptBlock):
+        unseal(KEYS, block, forged(block, content, 2, 5))
+
+
+def test_what_browsers_open_is_known_by_its_header() -> None:
+    text, hello = b"text " * 2_000, b"hello"
+    assert header_of(seal(END_TO_END, END_TO_END.block_id(text), text)).is_for_browsers
+    assert header_of(seal(KEYS, KEYS.block_id(hello), hello)).is_for_browsers
+    assert not header_of(seal(KEYS, KEYS.block_id(text), text)).is_for_browsers
+
+
 @pytest.mark.parametrize("content", [b"", b"not a frame", zstandard.compress(b"frame")[:-1]])
 def test_a_frame_that_is_broken_is_refused(content: bytes) -> None:
     block = KEYS.block_id(b"frame")
@@ -125,10 +159,11 @@ def test_a_frame_that_does_not_state_its_length_is_refused() -> None:
         unseal(KEYS, block, forged(block, frame, 1, 500))
 
 
-def test_unknown_flags_are_refused() -> None:
+@pytest.mark.parametrize("flags", [3, 4, 128])
+def test_unknown_flags_are_refused(flags: int) -> None:
     block = KEYS.block_id(b"plain")
     with pytest.raises(CorruptBlock):
-        unseal(KEYS, block, forged(block, b"plain", 2, 5))
+        unseal(KEYS, block, forged(block, b"plain", flags, 5))
 
 
 def test_too_long_a_block_is_refused_at_both_ends() -> None:

@@ -83,6 +83,7 @@ BODIES: Final[Mapping[str, Message | bytes]] = {
     "POST /workspaces/{workspace}/links": NewLink("box"),
     "POST /workspaces/{workspace}/join": Join(SESSION, JOURNAL),
     "POST /workspaces/{workspace}/blocks/missing": BlockList([bytes(32)]),
+    "POST /workspaces/{workspace}/blocks/damaged": BlockList([bytes(32)]),
     "POST /workspaces/{workspace}/blocks/read": BlockList([bytes(32)]),
     "PUT /workspaces/{workspace}/blocks/{block}": b"x",
     "PUT /workspaces/{workspace}/files/{path:path}": b"x",

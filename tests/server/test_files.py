@@ -119,7 +119,7 @@ async def test_an_earlier_version(ada: Client) -> None:
         ("folder//a", (400, "bad-request")),
         ("folder/", (400, "bad-request")),
         ("%00", (400, "bad-request")),
-        ("x" * 256, (400, "bad-request")),
+        ("x" * 363, (400, "bad-request")),
     ],
 )
 async def test_what_is_no_file_is_a_problem(ada: Client, path: str, expected: tuple[int, str]) -> None:

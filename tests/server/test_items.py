@@ -51,9 +51,15 @@ async def test_a_name_that_is_no_text_is_exact_in_the_path_and_shown_in_the_name
     assert (item.path, item.name) == ("%FF%25", "\ufffd%")
 
 
-@pytest.mark.parametrize("path", ["a%2fb", "a//b", "%2e", "a/%2e%2e", "/a", "a/", "%00", "x" * 256])
+@pytest.mark.parametrize("path", ["a%2fb", "a//b", "%2e", "a/%2e%2e", "/a", "a/", "%00", "x" * 363])
 async def test_what_is_no_path_is_a_bad_request(tree: Tree, path: str) -> None:
     assert problem(await tree.get(f"items/{path}")) == (400, "bad-request")
+
+
+async def test_a_name_that_only_a_sealed_one_could_be_is_not_there_and_not_made(tree: Tree) -> None:
+    assert problem(await tree.get(f"items/{'x' * 256}")) == (404, "not-found")
+    for path in ("folders", "files"):
+        assert problem(await tree.call("PUT", f"{path}/{'x' * 256}")) == (400, "bad-request")
 
 
 async def test_a_folder_comes_in_pages_in_order_of_bytes(tree: Tree) -> None:

@@ -13,9 +13,9 @@ import trio
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
-from protocol.keys import WorkspaceKeys, derive
+from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
 from protocol.manifest import Manifest, Piece
-from protocol.messages.accounts import Role, Workspace
+from protocol.messages.accounts import NewWorkspace, Role, Workspace
 from protocol.messages.batches import Batch, BatchReply
 from protocol.messages.blocks import SealedBlock
 from protocol.messages.changes import AnyChange, Commit, Create
@@ -93,6 +93,13 @@ class World:
             return new_workspace(tx, self.service, user.id, "small", quota_bytes, is_default=False)
 
         return await self._client(name, client.token, await self.metadata.write(work))
+
+    async def end_to_end(self, name: str) -> Client:
+        """A new user's device, speaking of a workspace whose key it has made itself."""
+        client = await self.user(name)
+        identity, key = WorkspaceId(name.encode().hex().zfill(32)), bytes(range(32))
+        await client.ask(Workspace, "POST", "/workspaces", NewWorkspace("secret", None, identity, b"an envelope"))
+        return replace(client, workspace=identity, keys=derive_end_to_end(key))
 
     async def _client(self, name: str, token: str, workspace: WorkspaceId) -> Client:
         wrapped, _ = await self.metadata.read(lambda tx: accounts.wrapped_key_of(tx, workspace))

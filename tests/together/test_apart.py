@@ -15,9 +15,12 @@ from backend.errors import Offline, Refused
 from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode, XattrMode
 from protocol.messages.nodes import Kind
+from tests.together.kinds import in_both_kinds
 from tests.together.parting import back, cut_off
 from tests.together.programs import names, read, write
 from tests.together.world import LEASE_S, World
+
+pytestmark = in_both_kinds
 
 
 async def test_what_is_cached_is_answered_and_what_is_not_fails_at_once(world: World, autojump_clock: object) -> None:

@@ -13,8 +13,11 @@ from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.messages.conflicts import Keep
 from protocol.messages.nodes import Kind
+from tests.together.kinds import in_both_kinds
 from tests.together.programs import copies, names, read, write
 from tests.together.world import World
+
+pytestmark = in_both_kinds
 
 COPY = b"file (conflict from laptop 2023-11-14 22.13.20)"
 

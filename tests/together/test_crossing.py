@@ -11,8 +11,11 @@ import trio
 from backend.errors import Offline, Refused
 from protocol.ids import ROOT_NODE
 from protocol.messages.nodes import Kind
+from tests.together.kinds import in_both_kinds
 from tests.together.programs import copies, names, read, write
 from tests.together.world import World
+
+pytestmark = in_both_kinds
 
 
 async def test_who_commits_second_gets_a_conflict_copy(world: World) -> None:

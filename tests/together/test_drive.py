@@ -13,8 +13,11 @@ from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode, XattrMode
 from protocol.messages.nodes import Kind, State
 from protocol.messages.notices import Notices
+from tests.together.kinds import in_both_kinds
 from tests.together.programs import names, read, write
 from tests.together.world import World
+
+pytestmark = in_both_kinds
 
 
 async def test_others_see_the_content_and_then_the_next_one(world: World) -> None:

@@ -10,9 +10,12 @@ from protocol.ids import ROOT_NODE
 from protocol.messages.changes import RenameMode
 from tests.simulation.device import Listing
 from tests.simulation.kernel import USER
+from tests.together.kinds import in_both_kinds
 from tests.together.mounted import Machine
 from tests.together.programs import write
 from tests.together.world import World
+
+pytestmark = in_both_kinds
 
 
 async def test_a_later_part_of_a_listing_has_the_size_of_what_was_written_since(

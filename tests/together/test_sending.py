@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from backend.caller import Caller
+from backend.codec import PlainCodec
 from backend.drive import Drive
 from backend.errors import DriveError, LocalFailure, NoSpace, Offline
 from backend.journal import Journal
@@ -32,7 +33,8 @@ T = TypeVar("T")
 
 async def _row(place: Place, node: NodeId) -> NodeReply:
     caller = Caller(place.http, await place.world.issue_token("desk"))
-    return await WorkspaceRemote(caller, place.world.workspace.id, Standing(new_session_id())).node(node)
+    remote = WorkspaceRemote(caller, place.world.workspace.id, Standing(new_session_id()), PlainCodec())
+    return await remote.node(node)
 
 
 async def test_a_lost_reply_does_no_harm(world: World) -> None:

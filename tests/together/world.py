@@ -47,6 +47,7 @@ from tests.asgi import call
 from tests.simulation.disk import ROOT, SimDisk
 
 LEASE_S: Final = 10.0
+KEY: Final = bytes(range(32))
 
 
 class AsgiHttp:
@@ -181,7 +182,7 @@ class Place:
         reached = not self.http.cut
         if reached:
             caller = Caller(self.http, token, IMPATIENT)
-            self._remembered = await Account(caller).workspace(self.world.workspace.id)
+            self._remembered = _opened(await Account(caller).workspace(self.world.workspace.id))
         assert self._remembered is not None
         for name in FOLDERS:
             make_folders(self.disk, self.folder / name)
@@ -264,8 +265,13 @@ class World:
             self._store.room_bytes = room_bytes
 
 
+def _opened(workspace: Workspace) -> Workspace:
+    """With its key, which an end-to-end workspace's members have and its server has not."""
+    return msgspec.structs.replace(workspace, key=KEY) if workspace.end_to_end else workspace
+
+
 @asynccontextmanager
-async def serving() -> AsyncIterator[World]:
+async def serving(*, end_to_end: bool = False) -> AsyncIterator[World]:
     """A server with the user admin, in memory."""
     keyring, store = Keyring(new_key()), MemoryBlockStore()
     async with MemoryStore() as metadata:
@@ -283,8 +289,9 @@ async def serving() -> AsyncIterator[World]:
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
         (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
         # The same key each time, and so the same cuts.
-        wrapped = keyring.wrap(workspace.id, bytes(range(32)))
-        await metadata.write(lambda tx: tx.execute("UPDATE workspaces SET wrapped_key = ?", (wrapped,)))
+        wrapped = b"an envelope" if end_to_end else keyring.wrap(workspace.id, KEY)
+        sql = "UPDATE workspaces SET wrapped_key = ?, end_to_end = ?"
+        await metadata.write(lambda tx: tx.execute(sql, (wrapped, int(end_to_end))))
 
         member = await metadata.write(lambda tx: new_user(tx, service, "member", "no password", is_admin=False))
 

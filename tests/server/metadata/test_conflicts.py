@@ -3,8 +3,13 @@ from __future__ import annotations
 import pytest
 
 from protocol.ids import ROOT_NODE
-from server.metadata.conflicts import conflict_name, free_numbered_name
+from protocol.marks import conflict_mark, marked
+from server.metadata.conflicts import free_numbered_name
 from tests.server.metadata.world import NOW_NS, SPACE, World
+
+
+def conflict_name(name: bytes, device: str, at_ns: int, count: int) -> bytes:
+    return marked(name, conflict_mark(device, at_ns, count))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from backend.errors import NoKey, Unusable
+from backend.workspacekey import with_key
+from protocol.ids import WorkspaceId
+from protocol.messages.accounts import Role, Workspace
+from protocol.passphrase import enclose
+
+KEY = bytes(range(32))
+HERE = WorkspaceId("0" * 32)
+PASSPHRASE = "correct horse battery staple"
+ENVELOPE = enclose(KEY, PASSPHRASE, HERE)
+PLAIN = Workspace(HERE, "docs", "ada", Role.OWNER, key=b"k" * 32)
+SEALED = Workspace(HERE, "docs", "ada", Role.OWNER, end_to_end=True, envelope=ENVELOPE)
+OPENED = replace(SEALED, key=KEY)
+
+
+def test_a_plain_workspace_s_key_is_in_the_answer() -> None:
+    assert with_key(PLAIN, None, None) == PLAIN
+    assert with_key(PLAIN, PLAIN, None) == PLAIN
+
+
+def test_an_end_to_end_workspace_opens_with_its_passphrase() -> None:
+    assert with_key(SEALED, None, PASSPHRASE) == OPENED
+
+
+def test_what_was_opened_once_needs_no_passphrase() -> None:
+    asked = replace(SEALED, used_bytes=5)
+    assert with_key(asked, OPENED, None) == replace(asked, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        None,
+        SEALED,
+        PLAIN,
+        replace(OPENED, id=WorkspaceId("1" * 32)),
+        replace(OPENED, envelope=b"another"),
+    ],
+    ids=["nothing", "no key", "a plain one", "another workspace's", "another key's"],
+)
+def test_without_a_passphrase_nothing_else_that_is_known_opens_it(known: Workspace | None) -> None:
+    with pytest.raises(NoKey, match=r"ada/docs is end-to-end encrypted.*--passphrase-file"):
+        with_key(SEALED, known, None)
+
+
+@pytest.mark.parametrize("known", [None, OPENED])
+def test_a_wrong_passphrase_is_said_to_be_wrong(known: Workspace | None) -> None:
+    with pytest.raises(NoKey, match="that is not the passphrase of ada/docs"):
+        with_key(SEALED, known, "another passphrase")
+
+
+def test_an_envelope_that_is_none_is_said_to_be_unusable() -> None:
+    with pytest.raises(Unusable, match="ada/docs can't be opened"):
+        with_key(replace(SEALED, envelope=b"{}"), None, PASSPHRASE)
+
+
+def test_what_was_end_to_end_encrypted_is_not_opened_as_a_plain_one() -> None:
+    for known in (OPENED, replace(OPENED, id=WorkspaceId("1" * 32))):
+        with pytest.raises(Unusable, match="not to be trusted"):
+            with_key(PLAIN, known, None)
+
+
+def test_a_passphrase_for_a_plain_workspace_is_refused() -> None:
+    with pytest.raises(NoKey, match="not end-to-end encrypted"):
+        with_key(PLAIN, None, PASSPHRASE)

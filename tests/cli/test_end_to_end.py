@@ -1,0 +1,53 @@
+"""``samedrive workspace create --end-to-end``: the passphrase stays on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.localserver import LocalServer
+from tests.cli.conftest import Person
+
+PASSPHRASE = "correct horse battery staple"
+
+
+def test_a_workspace_is_made_with_a_passphrase_and_listed_as_what_it_is(admin: Person) -> None:
+    said = admin.does("workspace", "create", "diary", "--end-to-end", "--passphrase-file", "-", typed=PASSPHRASE)
+    assert said.startswith("Made diary: samedrive mount http://")
+    assert "Keep the passphrase" in said
+    rows = [line.split() for line in admin.does("workspace", "list").splitlines()]
+    assert {row[0]: row[-1] for row in rows[1:]} == {"home": "default", "diary": "end-to-end"}
+    listed = json.loads(admin.does("workspace", "list", "--json"))
+    assert [each["name"] for each in listed if each.get("end_to_end")] == ["diary"]
+
+
+def test_the_server_never_gets_the_passphrase(admin: Person, server: LocalServer, tmp_path: Path) -> None:
+    admin.does("workspace", "create", "diary", "--end-to-end", "--passphrase-file", "-", typed=PASSPHRASE)
+    files = [file for file in (tmp_path / "data").rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        assert PASSPHRASE.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("elevenchars", "a passphrase has at least 12 characters"), ("", "there is no passphrase in -")],
+)
+def test_a_passphrase_that_is_none_is_refused(admin: Person, typed: str, said: str) -> None:
+    failed = admin.fails("workspace", "create", "diary", "--end-to-end", "--passphrase-file", "-", typed=typed)
+    assert failed.startswith(said)
+    assert "diary" not in admin.does("workspace", "list")
+
+
+def test_a_passphrase_without_end_to_end_is_no_command(admin: Person) -> None:
+    done = admin.run("workspace", "create", "diary", "--passphrase-file", "-", typed=PASSPHRASE)
+    assert done.returncode == 2
+    assert "--passphrase-file is for --end-to-end" in done.stderr
+
+
+def test_where_nobody_can_be_asked_it_is_said_how_to_give_it(admin: Person) -> None:
+    done = admin.run("workspace", "create", "diary", "--end-to-end")
+    assert done.returncode == 2
+    assert "give it with --passphrase-file" in done.stderr
