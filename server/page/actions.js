@@ -23,7 +23,7 @@ export class Actions {
     const name = await askLine("New folder", "Name", { action: "Make it", complaint: paths.complaint });
     if (name === null) return null;
     return this.#tried("The folder was not made", async () => {
-      const made = await this.#workspace.makeFolder(paths.below(folder, paths.encoded(name)));
+      const made = await this.#workspace.makeFolder(paths.below(folder, await this.#workspace.encoded(name)));
       this.#notes.done(`Made the folder ${name}`, () => this.#workspace.remove(made));
       return made.path;
     });
@@ -37,8 +37,8 @@ export class Actions {
       complaint: paths.complaint,
     });
     if (name === null || name === item.name) return null;
-    const to = paths.below(paths.parent(item.path), paths.encoded(name));
     return this.#tried(`${item.name} was not renamed`, async () => {
+      const to = paths.below(paths.parent(item.path), await this.#workspace.encoded(name));
       await this.#workspace.move(item.path, to);
       this.#notes.done(`Renamed ${item.name} to ${name}`, () => this.#workspace.move(to, item.path));
       return to;
@@ -64,7 +64,7 @@ export class Actions {
       moved.push([item.path, to]);
     });
     if (moved.length === 0) return;
-    const where = folder === "" ? this.#workspace.name : paths.shown(paths.last(folder));
+    const where = folder === "" ? this.#workspace.name : this.#workspace.shown(paths.last(folder));
     this.#notes.done(
       `Moved ${moved.length === moving.length ? named(moving) : count(moved.length, "item")} to ${where}`,
       async () => {
@@ -132,7 +132,7 @@ export class Actions {
   async #copied(item, folder) {
     const name = paths.last(item.path);
     for (let number = 1; ; number += 1) {
-      const other = number === 1 ? name : paths.encoded(paths.beside(item.name, number));
+      const other = number === 1 ? name : await this.#workspace.encoded(paths.beside(item.name, number));
       try {
         return await this.#workspace.copy(item.path, paths.below(folder, other));
       } catch (error) {

@@ -13,13 +13,17 @@ import { Login } from "./login.js";
 import { loginForm } from "./loginform.js";
 import { Notes } from "./notes.js";
 import * as places from "./place.js";
+import { SealedWorkspace } from "./sealedworkspace.js";
 import { SearchView } from "./searchview.js";
 import { Shell } from "./shell.js";
 import { SpaceView } from "./space.js";
 import { TrashView } from "./trash.js";
+import { UnlockView } from "./unlockview.js";
 import { UploadPanel } from "./uploadpanel.js";
 import { Uploads } from "./uploads.js";
 import { Workspace } from "./workspace.js";
+
+const HAVE_NAMES = new Set([places.FILES, places.TRASH, places.CONFLICTS]);
 
 export class App {
   #page = document.getElementById("page");
@@ -65,7 +69,8 @@ export class App {
       if (error.status !== 401) this.#askWho(error.message);
       return;
     }
-    this.#workspaces = rows.map((row) => new Workspace(this.#api, row));
+    this.#workspaces = rows.map((row) => new (row.end_to_end ? SealedWorkspace : Workspace)(this.#api, row));
+    for (const workspace of this.#workspaces) if (workspace.isSealed) this.#content.takeOver(workspace);
     this.#shell = new Shell(this.#workspaces, this.#login.user, {
       logOut: () => this.#logOut(),
       notes: this.#notes,
@@ -85,6 +90,7 @@ export class App {
 
   #loggedOut(says) {
     this.#login.forget();
+    for (const workspace of this.#workspaces) if (workspace.isSealed) workspace.lock();
     this.#follow(null);
     this.#view?.close();
     this.#view = null;
@@ -103,11 +109,16 @@ export class App {
       this.#workspaces.find(({ id }) => id === place?.workspace) ??
       this.#workspaces.find(({ isDefault }) => isDefault) ??
       this.#workspaces[0];
-    if (place === null || place.workspace !== workspace.id) {
+    const isNowhere = workspace.isSealed && place?.view === places.SEARCH;
+    if (place === null || place.workspace !== workspace.id || isNowhere) {
       history.replaceState(null, "", places.address(places.FILES, workspace.id));
       return this.#go();
     }
     if (workspace !== this.#workspace) this.#follow(workspace);
+    if (workspace.isSealed && !workspace.isLocked && place.view === places.FILES && !workspace.knows(place.rest)) {
+      workspace.learn([place.rest]).then(() => this.#go());
+      return;
+    }
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     this.#view?.close();
     this.#view = this.#viewOf(place);
@@ -120,6 +131,8 @@ export class App {
     const parts = { content: this.#content, notes: this.#notes, uploads: this.#uploads };
     const cameFrom = this.#path;
     this.#path = view === places.FILES ? rest : null;
+    if (this.#workspace.isSealed && this.#workspace.isLocked && HAVE_NAMES.has(view))
+      return new UnlockView(this.#workspace, () => this.#go());
     switch (view) {
       case places.SEARCH:
         return new SearchView(parts, this.#workspace, rest);

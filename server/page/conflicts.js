@@ -45,7 +45,7 @@ export class ConflictsView extends ListView {
     const theirs = copy.original ? await this.#item(copy.original.path.map(paths.encodedBytes).join("/")) : null;
     const mine = {
       path,
-      name: paths.shown(paths.last(path)),
+      name: this.workspace.shown(paths.last(path)),
       kind: copy.kind,
       size: copy.size,
       mtime_ns: copy.committed_ns || copy.mtime_ns,

@@ -1,7 +1,6 @@
 /** The way from the workspace's root to a folder, each step of which leads there. */
 
 import { h } from "./dom.js";
-import { steps } from "./paths.js";
 import { address, FILES } from "./place.js";
 
 /**
@@ -9,7 +8,7 @@ import { address, FILES } from "./place.js";
  * what is dropped on it.
  */
 export function crumbs(workspace, path, { onOpen = null, onDrop = null } = {}) {
-  const all = [{ name: workspace.name, path: "" }, ...steps(path)];
+  const all = [{ name: workspace.name, path: "" }, ...workspace.steps(path)];
   const items = all.map((step, at) => {
     const properties = at === all.length - 1 ? { "aria-current": "page" } : {};
     const element = onOpen

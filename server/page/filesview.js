@@ -15,7 +15,7 @@ export class FilesView extends ItemsView {
     super(parts, workspace, "Files");
     this.path = path;
     this.#from = from;
-    this.title = path === "" ? workspace.name : paths.shown(paths.last(path));
+    this.title = path === "" ? workspace.name : workspace.shown(paths.last(path));
     const drop = { onDrop: (folder, event) => this.dropped(folder, event) };
     this.files = h("input", {
       type: "file",
@@ -32,10 +32,16 @@ export class FilesView extends ItemsView {
       onchange: () => this.#picked(this.folder),
     });
     this.element.prepend(crumbs(workspace, path, drop), this.files, this.folder);
-    if (workspace.mayChange) this.#takeDrops();
+    if (this.#takesFiles) this.#takeDrops();
   }
 
   general() {
+    const make = () => button("New folder", "new-folder", () => this.#newFolder());
+    if (this.workspace.isSealed)
+      return [
+        ...(this.workspace.mayChange ? [make()] : []),
+        h("span", { class: "says" }, "End-to-end encrypted: files are added on a mount."),
+      ];
     const all = button("Download all", "download", () =>
       this.actions.download([{ kind: "folder", path: this.path, name: this.path === "" ? "" : this.title }]),
     );
@@ -44,7 +50,7 @@ export class FilesView extends ItemsView {
     return [
       button("Upload files", "upload", () => this.files.click(), { class: "main" }),
       button("Upload a folder", "upload-folder", () => this.folder.click()),
-      button("New folder", "new-folder", () => this.#newFolder()),
+      make(),
       all,
     ];
   }
@@ -60,7 +66,7 @@ export class FilesView extends ItemsView {
     this.says.textContent = "";
     this.grid.set(
       items,
-      this.workspace.mayChange ? "Nothing here yet. Drop files and folders, or upload some." : "Nothing here yet.",
+      this.#takesFiles ? "Nothing here yet. Drop files and folders, or upload some." : "Nothing here yet.",
     );
     if (this.#from !== null) this.grid.focus(this.#from);
     this.#from = null;
@@ -69,6 +75,10 @@ export class FilesView extends ItemsView {
   failed(error) {
     this.element.removeAttribute("aria-busy");
     super.failed(error.status === 404 ? { message: "This folder is not here any more." } : error);
+  }
+
+  get #takesFiles() {
+    return this.workspace.mayChange && !this.workspace.isSealed;
   }
 
   up() {
@@ -98,7 +108,7 @@ export class FilesView extends ItemsView {
   }
 
   async #upload(found, folder) {
-    if (!this.workspace.mayChange) return;
+    if (!this.#takesFiles) return;
     try {
       await this.parts.uploads.add(this.workspace, folder, await found);
     } catch (error) {

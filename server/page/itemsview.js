@@ -125,12 +125,17 @@ export class ItemsView {
     const [one] = items;
     const alone = items.length === 1;
     const isFile = alone && one.kind === "file";
-    const may = this.workspace.mayChange;
+    const { mayChange: may, isSealed } = this.workspace;
+    const isFetched = !isSealed || items.every(({ kind }) => kind === "file"); // A zip is made by the server.
     return [
       h("span", { class: "selected" }, alone ? "1 selected" : `${count(items.length, "item")} selected`),
-      button("Download", "download", () => this.actions.download(items)),
+      isFetched && button("Download", "download", () => this.actions.download(items)),
       isFile && this.workspace.hasHistory && button("History", "history", () => showHistory(this, one)),
-      may && alone && isLinkable(one) && button("Link", "link", () => showLinks(this.workspace, this.parts.notes, one)),
+      may &&
+        alone &&
+        !isSealed &&
+        isLinkable(one) &&
+        button("Link", "link", () => showLinks(this.workspace, this.parts.notes, one)),
       may && alone && button("Rename", "rename", () => this.#rename(one)),
       may && button("Move", "move", () => this.#done(() => this.actions.move(items))),
       may && button("Copy", "copy", () => this.#done(() => this.actions.copy(items))),
@@ -157,7 +162,7 @@ export class ItemsView {
   /** Where an item is, for lists over several folders. */
   static folderOf(workspace) {
     return (item) => {
-      const names = paths.steps(paths.parent(item.path)).map(({ name }) => name);
+      const names = workspace.steps(paths.parent(item.path)).map(({ name }) => name);
       return [workspace.name, ...names].join(" / ");
     };
   }

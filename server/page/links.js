@@ -6,7 +6,6 @@
 
 import { agrees, open } from "./dialog.js";
 import { button, h, icon, timeElement } from "./dom.js";
-import { steps } from "./paths.js";
 import { count, date, when } from "./text.js";
 
 const DAY_MS = 86_400_000;
@@ -22,7 +21,11 @@ export function isLinkable({ kind }) {
 export function showLinks(workspace, notes, item) {
   open(
     `Link to ${item.name}`,
-    h("div", { class: "body" }, linksPart(workspace, notes, item, ({ path }) => path === item.path)),
+    h(
+      "div",
+      { class: "body" },
+      linksPart(workspace, notes, item, ({ path }) => path === item.path),
+    ),
     {
       className: "sharing",
     },
@@ -83,7 +86,9 @@ function form(item, make) {
   const end = h(
     "select",
     { id: "link-end" },
-    ...["1", "7", "30", "365", ""].map((days) => h("option", { value: days, selected: days === USUAL_END }, ENDS[days])),
+    ...["1", "7", "30", "365", ""].map((days) =>
+      h("option", { value: days, selected: days === USUAL_END }, ENDS[days]),
+    ),
   );
   const password = h("input", { id: "link-password", autocomplete: "off", spellcheck: "false", placeholder: "none" });
   const most = h("input", { id: "link-most", type: "number", min: "1", step: "1", placeholder: "no limit" });
@@ -183,7 +188,8 @@ function whereTo(link, workspace) {
   if (link.path === null) return "what was removed";
   return link.path === ""
     ? workspace.name
-    : steps(link.path)
+    : workspace
+        .steps(link.path)
         .map(({ name }) => name)
         .join(" / ");
 }

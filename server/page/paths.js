@@ -14,21 +14,24 @@ export function encoded(name) {
 
 /** The encoded name of bytes in base64, as messages for mounts carry them. */
 export function encodedBytes(base64) {
-  return Array.from(atob(base64), (char) =>
+  return encodedBinary(atob(base64));
+}
+
+/** The encoded name of bytes, one character each. */
+export function encodedBinary(name) {
+  return Array.from(name, (char) =>
     /[A-Za-z0-9._~-]/.test(char) ? char : `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   ).join("");
 }
 
+/** An encoded name or path as its bytes, one character each. */
+export function binary(path) {
+  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 16)));
+}
+
 /** An encoded name as people read it: bytes that are no UTF-8 become U+FFFD. */
 export function shown(name) {
-  const bytes = [];
-  for (let at = 0; at < name.length; at += 1) {
-    if (name[at] === "%") {
-      bytes.push(Number.parseInt(name.slice(at + 1, at + 3), 16));
-      at += 2;
-    } else bytes.push(name.charCodeAt(at));
-  }
-  return UTF8.decode(new Uint8Array(bytes));
+  return UTF8.decode(Uint8Array.from(binary(name), (char) => char.charCodeAt(0)));
 }
 
 /** The path of a name in a folder. */
@@ -46,10 +49,10 @@ export function last(path) {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** The names of a path, each with the path that leads to it. */
-export function steps(path) {
+/** The names of a path as `read` shows them, each with the path that leads to it. */
+export function steps(path, read = shown) {
   const names = path === "" ? [] : path.split("/");
-  return names.map((name, at) => ({ name: shown(name), path: names.slice(0, at + 1).join("/") }));
+  return names.map((name, at) => ({ name: read(name), path: names.slice(0, at + 1).join("/") }));
 }
 
 /** Whether `path` is `folder` or below it. */

@@ -1,4 +1,6 @@
-/** Folders and contents below an address: a workspace's, or those that a link leads to. Keeps nothing of the answers. */
+/** Folders and contents below an address: a workspace's, or those that a link leads to. Keeps no answers. */
+
+import * as paths from "./paths.js";
 
 const PAGE = 1000;
 
@@ -7,6 +9,16 @@ export class Reading {
   constructor(api, base) {
     this.api = api;
     this.base = base;
+  }
+
+  /** An encoded name as people read it. */
+  shown(name) {
+    return paths.shown(name);
+  }
+
+  /** The names of a path as people read them, each with the path that leads to it. */
+  steps(path) {
+    return paths.steps(path, (name) => this.shown(name));
   }
 
   /** The pages of a folder: yields `{item, items, more}`. */

@@ -1,12 +1,12 @@
 /**
  * How a file's bytes reach the server: one sending of one file, which can be stopped and gone on with.
  *
- * This is the one module that knows the protocol of uploads, tus 1.0.0 (plainsending.js is for whoever has a link): what
- * has arrived stays at the server for days, and
- * is asked for before more is sent. Where an upload of a large file is, is remembered in this browser: who closes the page
- * and picks the file again goes on with it.
+ * This is the one module that knows the protocol of uploads, tus 1.0.0 (plainsending.js is for whoever has a link).
+ * What has arrived stays at the server for days, and is asked for before more is sent. Where an upload of a large file
+ * is, is remembered in this browser: who closes the page and picks the file again goes on with it.
  */
 
+import { binary } from "./paths.js";
 import { Transfer } from "./transfer.js";
 
 /** What may happen where the name is taken, as Upload-Metadata says it. */
@@ -84,7 +84,7 @@ export class Sending {
 
   async #create(content) {
     const values = {
-      path: plain(this.#path),
+      path: binary(this.#path),
       mtime: (this.#file.lastModified / 1000).toFixed(3),
       ...this.#condition,
     };
@@ -118,9 +118,4 @@ export class Sending {
     this.#transfer = new Transfer(this.#api, (bytes) => this.onProgress(offset + bytes));
     return (await this.#transfer.run(method, path, headers, content)).getResponseHeader("Location");
   }
-}
-
-/** A percent-encoded path as its bytes, one character each. */
-function plain(path) {
-  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
 }

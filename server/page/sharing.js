@@ -22,18 +22,24 @@ export function showSharing(workspace, notes) {
     event.preventDefault();
     change(name.value, role.value);
   });
+  const canLink = workspace.mayChange && !workspace.isSealed;
   const isOwner = workspace.role === "owner";
   open(
     `Share ${workspace.name}`,
     h(
       "div",
       { class: "body" },
+      workspace.isSealed &&
+        h(
+          "p",
+          { class: "says" },
+          "It is end-to-end encrypted: give members its passphrase yourself. There are no links to its files.",
+        ),
       isOwner ? form : h("p", {}, `${workspace.owner} owns this workspace and shares it.`),
       says,
       list,
-      workspace.mayChange && h("h3", {}, "Links, for anybody who has one"),
-      workspace.mayChange &&
-        linksPart(workspace, notes, { path: "", kind: "folder", name: workspace.name }, () => true),
+      canLink && h("h3", {}, "Links, for anybody who has one"),
+      canLink && linksPart(workspace, notes, { path: "", kind: "folder", name: workspace.name }, () => true),
     ),
     { className: "sharing" },
   );

@@ -87,6 +87,8 @@ export class Shell {
       if (way === name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
+    this.search.disabled = workspace.isSealed;
+    this.search.placeholder = workspace.isSealed ? "No search: names are encrypted" : "Search by name";
     this.search.value = name === places.SEARCH ? decodeURIComponent(rest) : "";
     this.main.replaceChildren(view.element);
     if (!this.element.contains(document.activeElement) || document.activeElement === this.search)

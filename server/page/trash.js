@@ -27,7 +27,9 @@ export class TrashView extends ListView {
 
   #line(item) {
     const moment = date(item.removed_ns);
-    const folder = [this.workspace.name, ...paths.steps(paths.parent(item.path)).map(({ name }) => name)].join(" / ");
+    const folder = [this.workspace.name, ...this.workspace.steps(paths.parent(item.path)).map(({ name }) => name)].join(
+      " / ",
+    );
     const by = [item.user, item.device].filter(Boolean).join(", ");
     const back = () => this.doing(`${item.name} was not put back`, () => this.#bringBack(item));
     return h(

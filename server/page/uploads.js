@@ -1,6 +1,6 @@
 /**
- * Uploads: which files wait, are on their way, or are done. Owns their order and states; how bytes are sent is the matter
- * of what they go to (a workspace: sending.js; a link: plainsending.js), how they are shown uploadpanel.js's.
+ * Uploads: which files wait, are on their way, or are done. Owns their order and states; how bytes are sent is the
+ * matter of what they go to (a workspace: sending.js; a link: plainsending.js), how they are shown uploadpanel.js's.
  *
  * States: waiting → sending → done; paused, failed and clash are left by a person's word alone. At most AT_ONCE are
  * sending: a browser has six connections to a server, and one of them is the long poll's.

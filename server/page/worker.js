@@ -12,20 +12,33 @@
  *   about to begin just that download: no file is ever opened as a document of this site with its owner's rights. Where
  *   no page does, an address of a link is asked for as it is, and one that needs a password becomes the link's page;
  * - every other request passes by untouched.
+ *
+ * Addresses below "/opened/" are contents of end-to-end workspaces, which the server can't open: the page that made the
+ * request opens them (serving.js) and hands them over part by part, when the browser wants more.
  */
 
 const CONTENT = /^\/v1\/(?:workspaces\/[0-9a-f]{32}|links\/[^/]+)\/(?:files|archive)\//;
 const LINK = /^\/v1\/links\/[^/]+/;
+const OPENED = /^\/opened\/[0-9a-f]{32}\/files\//;
 const MEDIA = new Set(["image", "audio", "video"]);
 const PASSED_ON = ["range", "if-range", "if-none-match", "accept"];
 const ANSWER_MS = 2000;
+const OPENING_MS = 60_000;
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+// A page that hands contents over says so now and then: a worker that hears nothing is ended by the browser.
+self.addEventListener("message", () => {});
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
-  if (request.method !== "GET" || url.origin !== self.location.origin || !CONTENT.test(url.pathname)) return;
+  if (request.method !== "GET" || url.origin !== self.location.origin) return;
+  if (OPENED.test(url.pathname)) {
+    if (request.mode === "navigate") event.respondWith(openedDownload(request.url));
+    else if (MEDIA.has(request.destination)) event.respondWith(openedMedia(request, event.clientId));
+    return;
+  }
+  if (!CONTENT.test(url.pathname)) return;
   if (request.mode === "navigate") event.respondWith(download(request, url));
   else if (MEDIA.has(request.destination)) event.respondWith(media(request, event.clientId));
 });
@@ -33,7 +46,11 @@ self.addEventListener("fetch", (event) => {
 async function media(request, clientId) {
   const client = await self.clients.get(clientId);
   const answer = client ? await asked(client, { media: request.url }) : null;
-  return fetch(request.url, { headers: headers(request, answer?.authority ?? null), redirect: "error", signal: request.signal });
+  return fetch(request.url, {
+    headers: headers(request, answer?.authority ?? null),
+    redirect: "error",
+    signal: request.signal,
+  });
 }
 
 async function download(request, { pathname }) {
@@ -67,16 +84,59 @@ function headers(request, authority) {
   return all;
 }
 
-function asked(client, question) {
-  const { promise, resolve } = later();
+async function openedMedia(request, clientId) {
+  const client = await self.clients.get(clientId);
+  const range = request.headers.get("range");
+  const found = client ? await begun(client, { opened: request.url, range, isDownload: false }) : null;
+  return found ?? Response.error();
+}
+
+async function openedDownload(url) {
+  for (const client of await self.clients.matchAll({ type: "window" })) {
+    const response = await begun(client, { opened: url, range: null, isDownload: true });
+    if (response !== null) return response;
+  }
+  return new Response("Open this from the page.", { status: 401, headers: { "content-type": "text/plain" } });
+}
+
+/** The answer of a page that opens a content, its body coming through the port; null where it answers nothing. */
+async function begun(client, question) {
+  const { port1: port, port2 } = new MessageChannel();
+  const answer = await next(port, OPENING_MS, () => client.postMessage(question, [port2]));
+  if (answer === null) return null;
+  const { status, headers } = answer;
+  if (status === 0) return question.isDownload ? new Response(null, { status: 204 }) : Response.error();
+  const body = new ReadableStream(
+    {
+      async pull(controller) {
+        const part = await next(port, OPENING_MS, () => port.postMessage("more"));
+        if (part === null || part.failed) controller.error(new Error("the page could not open it"));
+        else if (part.bytes === null) controller.close();
+        else controller.enqueue(part.bytes);
+      },
+      cancel: () => port.postMessage("enough"),
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, { status, headers });
+}
+
+async function asked(client, question) {
   const { port1, port2 } = new MessageChannel();
-  const timer = setTimeout(resolve, ANSWER_MS, null);
-  port1.onmessage = ({ data }) => {
+  const answer = await next(port1, ANSWER_MS, () => client.postMessage(question, [port2]));
+  port1.close();
+  return answer;
+}
+
+/** The next message that comes through a port after `ask`; null where none comes in time. */
+function next(port, milliseconds, ask) {
+  const { promise, resolve } = later();
+  const timer = setTimeout(resolve, milliseconds, null);
+  port.onmessage = ({ data }) => {
     clearTimeout(timer);
-    port1.close();
     resolve(data);
   };
-  client.postMessage(question, [port2]);
+  ask();
   return promise;
 }
 

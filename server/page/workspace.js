@@ -1,5 +1,6 @@
 /** One workspace as the server knows it: every request about files and folders. Keeps nothing of the answers. */
 
+import * as paths from "./paths.js";
 import { Reading } from "./reading.js";
 import { Sending } from "./sending.js";
 
@@ -7,6 +8,8 @@ export class Workspace extends Reading {
   /** What has arrived of an upload counts when it is gone on with. */
   keepsWhatArrives = true;
   hasHistory = true;
+  /** Whether its names and contents are opened here and not by the server: see sealedworkspace.js. */
+  isSealed = false;
 
   /** `row` is the server's message about the workspace. */
   constructor(api, row) {
@@ -22,6 +25,11 @@ export class Workspace extends Reading {
   /** Whether its files may be changed. */
   get mayChange() {
     return this.role !== "viewer";
+  }
+
+  /** The encoded name of what a person typed. */
+  async encoded(name) {
+    return paths.encoded(name);
   }
 
   item(path) {
