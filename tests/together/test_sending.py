@@ -24,6 +24,7 @@ from backend.unsent import RETRY_FIRST_S, RETRY_MOST_S
 from protocol.ids import ROOT_NODE, NodeId, new_session_id
 from protocol.messages.nodes import Kind
 from protocol.messages.tree import NodeReply
+from tests.simulation.disk import Crashed, SimDisk
 from tests.together.programs import names, read, write
 from tests.together.world import LEASE_S, Place, World
 
@@ -321,6 +322,37 @@ async def test_a_large_file_whose_close_was_cancelled_is_sent_later(
         async with desk.drive() as one:
             await one.synced()
             assert await read(two, b"file") == content
+
+
+@pytest.mark.parametrize("by", ["the same mount", "the next mount"])
+async def test_what_a_failed_close_kept_survives_a_power_loss_while_it_is_tried_again(
+    world: World, autojump_clock: object, by: str
+) -> None:
+    desk = world.place("desk")
+    after: list[SimDisk] = []
+
+    async def lose_power_meanwhile() -> None:
+        await trio.sleep(RETRY_MOST_S)
+        after.extend(desk.disk.power_loss() for _ in range(100))
+
+    try:
+        async with desk.crashing_drive() as one:
+            await one.entries(ROOT_NODE)
+            file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+            await file.write(0, os.urandom(1_000_000))
+            await close_cancelled_while_blocks_are_sent(desk, one, file)
+            desk.http.hold = trio.Event()
+            if by == "the same mount":
+                await lose_power_meanwhile()
+        desk.disk = desk.disk.kill()
+        async with desk.crashing_drive():
+            await lose_power_meanwhile()
+    except* Crashed:
+        pass
+    assert after
+    for disk in after:
+        with Journal(disk, desk.folder / "journal") as journal:
+            assert any(record.synced for _, record in journal.live())
 
 
 async def test_a_broken_disk_does_not_keep_a_close_from_being_cancelled(world: World, autojump_clock: object) -> None:
