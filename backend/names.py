@@ -74,6 +74,10 @@ class LocalFile(Protocol):
         """The server said this of its node."""
         ...
 
+    def is_overtaken_by(self, row: Node) -> bool:
+        """Whether this is of a later version than it, which goes before it."""
+        ...
+
 
 class Names:
     """The name space of one mount."""
@@ -206,7 +210,7 @@ class Names:
         if row.kind is Kind.FOLDER and self.creating:
             return self._with_creations(row)
         file = self._local_file(row.id)
-        if file is None:
+        if file is None or file.is_overtaken_by(row):
             return row
         file.refresh(row)
         return file.attributes()

@@ -197,6 +197,11 @@ class OpenFile:
         if not self.detached and self.node == row.id:
             self._row.refresh(row, self._base)
 
+    def is_overtaken_by(self, row: Node) -> bool:
+        """Whether a row of the server's tells of a later version of a file that an earlier mount left, and that nobody
+        has open: by another device, or that mount's own commit. Either way who looks at the node now sees that."""
+        return self.was_left and self.handles == 0 and row.version > self._base
+
     def set_locally(self, change: SetAttributes) -> None:
         """Attributes of a file that is new or dirty, before the server knows of them."""
         self._row.set_locally(change)
