@@ -74,6 +74,10 @@ class LocalFile(Protocol):
         """The server said this of its node."""
         ...
 
+    def is_overtaken_by(self, row: Node) -> bool:
+        """Whether this is of a later version than it, which goes before it."""
+        ...
+
 
 class Names:
     """The name space of one mount."""
@@ -177,7 +181,8 @@ class Names:
     def answered(self, change: AnyChange, answer: AnyAnswer, seq: Seq | None) -> None:
         """A change of this mount was answered. No checkpoint.
 
-        What the answer says is true at ``seq``; without, it was given apart, by what is cached.
+        The rows that the answer carries are true at ``seq``; without, it was given apart, by what is cached. What it
+        says of names is as old as the change: a later one of its batch may have given a folder its name back.
         """
         if isinstance(change, Create):
             self.creating.pop((change.parent, change.name), None)
@@ -185,9 +190,9 @@ class Names:
             for row in answer.nodes:
                 self._tree.keep_node(row, seq)
             for folder, name, meaning in meanings(change, answer):
-                self._tree.keep_name(folder, name, meaning, seq)
+                self._tree.keep_name(folder, name, meaning, answer.seq)
                 if isinstance(change, Create) and change.kind is Kind.FOLDER:
-                    self._tree.keep_listing(change.node, [], seq)
+                    self._tree.keep_listing(change.node, [], answer.seq)
 
     def path_of(self, node: NodeId) -> str:
         """A path of a node for people, as far as names are known."""
@@ -205,7 +210,7 @@ class Names:
         if row.kind is Kind.FOLDER and self.creating:
             return self._with_creations(row)
         file = self._local_file(row.id)
-        if file is None:
+        if file is None or file.is_overtaken_by(row):
             return row
         file.refresh(row)
         return file.attributes()

@@ -118,6 +118,8 @@ class OpenFile:
         """What was written by then has been closed."""
         self._flushing: trio.Event | None = None
         self._record: int | None = None
+        self._is_promised = False
+        """Somebody was told that what the record has is kept: what takes its place has to survive a power loss, too."""
         self._refused_tries = 0
         self._ahead = ReadAhead()
 
@@ -137,7 +139,7 @@ class OpenFile:
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
         file._row.recovered(flushed.mtime_ns, services.now_ns())
-        file._record = record
+        file._record, file._is_promised = record, flushed.synced
         file._mark = file._overlay.mark()
         file.was_left = True
         return file
@@ -194,6 +196,11 @@ class OpenFile:
         """The server said this of the node. Content is another matter: the file stays on its version."""
         if not self.detached and self.node == row.id:
             self._row.refresh(row, self._base)
+
+    def is_overtaken_by(self, row: Node) -> bool:
+        """Whether a row of the server's tells of a later version of a file that an earlier mount left, and that nobody
+        has open: by another device, or that mount's own commit. Either way who looks at the node now sees that."""
+        return self.was_left and self.handles == 0 and row.version > self._base
 
     def set_locally(self, change: SetAttributes) -> None:
         """Attributes of a file that is new or dirty, before the server knows of them."""
@@ -337,7 +344,7 @@ class OpenFile:
         services = self._services
         overlay = self._writable()
         mark = self._mark = overlay.mark()
-        self._remember(self._as_record(synced=False))  # It need not survive a power loss yet: close has not returned.
+        await self._remember_before_sending(overlay)
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
@@ -468,24 +475,40 @@ class OpenFile:
         if earlier is not None:
             self._services.journal.end(earlier)
 
+    async def _remember_before_sending(self, overlay: Overlay) -> None:
+        """It need not survive a power loss yet, as close has not returned; what an earlier try promised does."""
+        if not self._is_promised:
+            self._remember(self._as_record(synced=False))
+            return
+        try:
+            await self._remember_safely(overlay)
+        except LocalFailure as error:
+            log.warning(
+                "%s: a power loss would take what was written last: %s", self._services.path_of(self.node), error
+            )
+
+    async def _remember_safely(self, overlay: Overlay) -> None:
+        """With bytes that a power loss doesn't reach; raises LocalFailure, and leaves the earlier record."""
+        record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
+        if record.content is None:
+            await self._services.threads.run(overlay.sync)
+        if self._record is not None:  # Else it was removed here meanwhile.
+            self._remember(record)
+
     async def _keep_through_power_loss(self) -> None:
         """Before the error is told: what was closed is kept, and sent when the trouble is over. Raises LocalFailure."""
         overlay = self._overlay
         if overlay is None or self._record is None:
             return
-        record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
         with trio.move_on_after(SYNCED_WITHIN_S, shield=True) as scope:
-            if record.content is None:
-                await self._services.threads.run(overlay.sync)
-            if self._record is None:
-                return  # It was removed here meanwhile.
-            self._remember(record)
+            await self._remember_safely(overlay)
             await self._services.threads.run(self._services.journal.sync)
+            self._is_promised = self._record is not None
         if scope.cancelled_caught:
             raise LocalFailure(f"{overlay.path.parent}: it takes too long to put what was written there safely")
 
     def _forget_record(self) -> None:
-        number, self._record = self._record, None
+        number, self._record, self._is_promised = self._record, None, False
         if number is not None:
             self._services.journal.end(number)
 

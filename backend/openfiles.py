@@ -118,6 +118,8 @@ class OpenFiles:
             with contextlib.suppress(DriveError):
                 if await left.flush_what_was_closed():
                     self._unsent.sent(left)
+            if left.was_left and left.is_overtaken_by(row := await self._names.attributes(node)):
+                await self._overtaken(node, row.version)
         if node in self._present and self._session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._present.get(node)) is None:
@@ -226,7 +228,8 @@ class OpenFiles:
             file = self._present.get(row.id)
             if file is None or isinstance(change, Commit):
                 continue
-            file.refresh(row)
+            if not file.is_overtaken_by(row):
+                file.refresh(row)
             if row.nlink == 0 and isinstance(change, Unlink | Rename):
                 file.unlinked_here()
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 import trio
+import trio.testing
 
 from backend.errors import Corrupt, DriveError, NotFound, Unauthorized
 from protocol.ids import ROOT_NODE
@@ -107,6 +108,24 @@ async def test_folders_names_and_attributes(world: World) -> None:
         assert await names(drive) == [b"second", b"second name"]
         with pytest.raises(NotFound):
             await drive.unlink(ROOT_NODE, b"nothing")
+
+
+async def test_a_folder_that_comes_back_for_a_file_is_seen_by_who_removed_it_at_that_moment(world: World) -> None:
+    """Both changes travel in one batch: what the first one's answer says of the name is outdated by the second."""
+    desk = world.place("desk")
+    async with desk.drive() as drive, trio.open_nursery() as nursery:
+        folder = await drive.make(ROOT_NODE, b"folder", Kind.FOLDER, 0o755, 0, 0)
+
+        async def meanwhile() -> None:
+            nursery.start_soon(drive.rmdir, ROOT_NODE, b"folder")
+            await trio.testing.wait_all_tasks_blocked()
+            file = await drive.create(folder.id, b"file", 0o644, 0, 0, exclusive=False)
+            nursery.start_soon(drive.release, file)
+
+        desk.http.before_answer = meanwhile
+        await drive.make(ROOT_NODE, b"other", Kind.FOLDER, 0o755, 0, 0)
+        await drive.synced()
+        assert await drive.lookup(ROOT_NODE, b"folder") is not None
 
 
 async def test_a_revoked_device_is_shown_nothing_any_more(world: World, autojump_clock: object) -> None:
