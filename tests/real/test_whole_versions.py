@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,25 @@ def test_a_handle_for_writing_keeps_its_base_and_its_write_becomes_a_conflict_co
         assert (mount.path / copy).read_bytes() == edited
         assert os.getxattr(mount.path / copy, "user.samedrive.state") == b"conflict"
         assert os.getxattr(mount.path / "file.bin", "user.samedrive.state") == b"synced"
+
+
+@pytest.mark.parametrize("flags", [os.O_TRUNC, 0], ids=["cut", "overwritten"])
+def test_a_read_that_a_change_overtook_leaves_nothing_behind(world: World, flags: int) -> None:
+    """The kernel holds a page's lock while it is read: what is cut or written waits for that, and stays."""
+    old, new = os.urandom(10_000), os.urandom(100)
+    (world.mount("desk").path / "file").write_bytes(old)
+    mount, wire = world.wired("laptop")
+    path = mount.path / "file"
+    assert path.stat().st_size == len(old)
+    wire.set_rtt(0.5)
+    wire.reset()
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(path.read_bytes)
+        while not wire.counts().blocks_read:
+            assert not reading.done()
+        with open(os.open(path, os.O_WRONLY | flags), "wb") as file:
+            file.write(new)
+        read = reading.result()
+    wire.set_rtt(0)
+    assert read[len(new) :] in (b"", old[len(new) :])
+    assert path.read_bytes() == (new if flags else new + old[len(new) :])

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ class Inode:
     size: int = 0
     mtime_ns: int = 0
     pages: dict[int, bytes] = field(default_factory=dict)
+    """Another dictionary as soon as any are dropped: what is being read meanwhile goes with them."""
+    page_locks: defaultdict[int, trio.Lock] = field(default_factory=lambda: defaultdict(trio.Lock))
+    """Each held while its page is read or written."""
     names: dict[bytes, Name] = field(default_factory=dict)
     lock: trio.Lock = field(default_factory=trio.Lock)
 
@@ -156,9 +160,9 @@ class Caches:
         inode.until_s = self._clock() + entry.attr_timeout if entry.attr_timeout > 0 else _NEVER
         if inode.size != entry.st_size:
             self.cut(inode, entry.st_size)
-            inode.pages.clear()
+            inode.pages = {}
         elif inode.mtime_ns != entry.st_mtime_ns:
-            inode.pages.clear()
+            inode.pages = {}
         inode.mtime_ns = entry.st_mtime_ns
 
     def outdate(self, inode: Inode) -> None:

@@ -5,7 +5,8 @@ Models what Linux 6.18 decides about what a program sees (fs/namei.c, fs/fuse/di
 - names are kept with a time-out and the mount's epoch of when the request was *sent*; so is an absent one;
 - attributes are kept with a time-out, unless they were outdated after the request was sent;
 - time-outs count from when the reply arrives, by this machine's clock;
-- a file's pages are kept as long as its inode, and go when its size or modification time is seen to change;
+- a file's pages are kept as long as its inode, and go when its size or modification time is seen to change; each is
+  locked while it is read or written;
 - a folder's lock is held by look-up, create, mkdir, unlink, rename and readdir while they wait for the mount;
 - a call that ends in ESTALE walks its path once more, asking for every name;
 - an inode that neither a name nor a descriptor holds is forgotten.
@@ -116,11 +117,8 @@ class Kernel:
         while at < (end := min(offset + length, inode.size)):
             page, begin = divmod(at, PAGE_BYTES)
             if (content := inode.pages.get(page)) is None:
-                version = self.caches.version
-                content = await self.device.ask("read", file.handle, page * PAGE_BYTES, PAGE_BYTES)
-                if len(content) < PAGE_BYTES and inode.version <= version:  # fuse_read_update_size
-                    inode.size = min(inode.size, page * PAGE_BYTES + len(content))
-                content = inode.pages[page] = content.ljust(PAGE_BYTES, b"\0")
+                async with inode.page_locks[page]:
+                    content = inode.pages.get(page) or await self._read_page(file, page)
                 end = min(end, inode.size)
             part = content[begin : begin + min(PAGE_BYTES - begin, end - at)]
             if not part:
@@ -129,20 +127,33 @@ class Kernel:
             at += len(part)
         return b"".join(parts)
 
+    async def _read_page(self, file: Descriptor, page: int) -> bytes:
+        """What is dropped while it is read isn't kept: truncate_inode_pages() and its like wait for a page's lock."""
+        inode, pages, version = file.inode, file.inode.pages, self.caches.version
+        content: bytes = await self.device.ask("read", file.handle, page * PAGE_BYTES, PAGE_BYTES)
+        if len(content) < PAGE_BYTES and inode.version <= version:  # fuse_read_update_size
+            inode.size = min(inode.size, page * PAGE_BYTES + len(content))
+        pages[page] = content = content.ljust(PAGE_BYTES, b"\0")
+        return content
+
     async def write(self, file: Descriptor, offset: int, data: bytes) -> None:
         """pwrite(2), written through."""
         inode = file.inode
-        await self.device.ask("write", file.handle, offset, data)
-        for page in range(offset // PAGE_BYTES, -(-(offset + len(data)) // PAGE_BYTES)):
-            begin = page * PAGE_BYTES
-            before = inode.pages.get(page, b"" if begin >= inode.size else None)
-            if before is None:
-                continue
-            from_, to = max(begin, offset), min(begin + PAGE_BYTES, offset + len(data))
-            before = before.ljust(PAGE_BYTES, b"\0")
-            inode.pages[page] = before[: from_ - begin] + data[from_ - offset : to - offset] + before[to - begin :]
-        inode.size = max(inode.size, offset + len(data))
-        self.caches.outdate(inode)
+        pages = range(offset // PAGE_BYTES, -(-(offset + len(data)) // PAGE_BYTES))
+        async with AsyncExitStack() as locks:
+            for page in pages:
+                await locks.enter_async_context(inode.page_locks[page])
+            await self.device.ask("write", file.handle, offset, data)
+            for page in pages:
+                begin = page * PAGE_BYTES
+                before = inode.pages.get(page, b"" if begin >= inode.size else None)
+                if before is None:
+                    continue
+                from_, to = max(begin, offset), min(begin + PAGE_BYTES, offset + len(data))
+                before = before.ljust(PAGE_BYTES, b"\0")
+                inode.pages[page] = before[: from_ - begin] + data[from_ - offset : to - offset] + before[to - begin :]
+            inode.size = max(inode.size, offset + len(data))
+            self.caches.outdate(inode)
 
     async def truncate(self, file: Descriptor, size: int) -> None:
         """ftruncate(2)."""
@@ -326,7 +337,7 @@ class Kernel:
             self.caches.let_go(inode)
             raise
         if not info.keep_cache:
-            inode.pages.clear()
+            inode.pages = {}
         if flags & os.O_TRUNC:
             self.caches.cut(inode, 0)
             self.caches.outdate(inode)
