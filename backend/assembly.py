@@ -92,7 +92,7 @@ def assemble(
     standing = Standing(sources.new_session())
     remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing)
     direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing)
-    working_keys = keys.derive(workspace.key, workspace.key_id)
+    working_keys = keys.derive(workspace.key)
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
     blocks = Blocks(reached, cache, working_keys, threads)

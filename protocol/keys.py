@@ -1,11 +1,17 @@
 """The keys of a workspace, and how they are wrapped.
 
-A workspace has one random 32-byte key. Three keys are derived from it, each for one purpose, by BLAKE3's
-key derivation (https://github.com/BLAKE3-team/BLAKE3-specs, section 2.3):
+A workspace has one random 32-byte key, and another one for each time that its key was rotated. They are numbered
+from 1; a sealed block's header says which one it is sealed under. From each key is derived, by BLAKE3's key derivation
+(https://github.com/BLAKE3-team/BLAKE3-specs, section 2.3), the key that seals: AES-256-GCM (see ``sealing``). From the
+first one alone:
 
 - block ids: BLAKE3 keyed with it; nobody without it can tell whether a known file is stored;
-- sealing: AES-256-GCM (see ``sealing``);
 - chunking: 32 bits that seed the gear table, so that the lengths of blocks don't fingerprint known files.
+
+So a block keeps its id under every key, and equal content is stored once across rotations.
+
+Invariant: the last key seals. Keys are only ever added: a device that was away may bring what it sealed under any of
+them.
 
 A wrapped key is ``nonce (12 bytes) | AES-256-GCM(wrapping key, workspace key)`` with the workspace id as
 associated data.
@@ -14,7 +20,9 @@ associated data.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from blake3 import blake3
@@ -24,6 +32,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from protocol.ids import BlockId, WorkspaceId
 
 KEY_BYTES: Final = 32
+FIRST_KEY: Final = 1
+"""The id of the key that a workspace begins with."""
+
 _NONCE_BYTES: Final = 12
 
 
@@ -33,12 +44,22 @@ class WrongKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceKeys:
-    """The keys derived from one workspace key. ``key_id`` stands in each sealed block's header."""
+    """What is derived from a workspace's keys."""
 
-    key_id: int
     block_id_key: bytes
-    sealing_key: bytes
     chunk_seed: int
+    sealing_keys: Mapping[int, bytes]
+    """By key id: they open."""
+
+    @property
+    def key_id(self) -> int:
+        """Of the key that seals."""
+        return max(self.sealing_keys)
+
+    @property
+    def sealing_key(self) -> bytes:
+        """The one that seals."""
+        return self.sealing_keys[self.key_id]
 
     def block_id(self, plain: bytes | bytearray | memoryview) -> BlockId:
         """The 32-byte id of these plain bytes."""
@@ -50,20 +71,21 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def derive(workspace_key: bytes, key_id: int = 1) -> WorkspaceKeys:
-    """The working keys of a 32-byte workspace key."""
+def derive(first_key: bytes, later_keys: Mapping[int, bytes] = MappingProxyType({})) -> WorkspaceKeys:
+    """The working keys of a workspace, from its 32-byte keys: its first one, and by id those that were added."""
+    sealing = {FIRST_KEY: _derived(first_key, "sealing")}
+    sealing |= {key_id: _derived(key, "sealing") for key_id, key in later_keys.items()}
+    return WorkspaceKeys(
+        block_id_key=_derived(first_key, "block ids"),
+        chunk_seed=int.from_bytes(_derived(first_key, "chunk boundaries")[:4], "big"),
+        sealing_keys=MappingProxyType(sealing),
+    )
+
+
+def _derived(workspace_key: bytes, purpose: str) -> bytes:
     if len(workspace_key) != KEY_BYTES:
         raise ValueError(f"a workspace key has {KEY_BYTES} bytes, not {len(workspace_key)}")
-
-    def for_purpose(purpose: str) -> bytes:
-        return blake3(workspace_key, derive_key_context=f"samedrive 2026 {purpose}").digest()
-
-    return WorkspaceKeys(
-        key_id=key_id,
-        block_id_key=for_purpose("block ids"),
-        sealing_key=for_purpose("sealing"),
-        chunk_seed=int.from_bytes(for_purpose("chunk boundaries")[:4], "big"),
-    )
+    return blake3(workspace_key, derive_key_context=f"samedrive 2026 {purpose}").digest()
 
 
 def wrap(workspace_key: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> bytes:

@@ -33,6 +33,7 @@ from protocol.limits import BLOCK_MAX_BYTES, KIB, SEALED_MAX_BYTES
 
 MAGIC: Final = b"SDB1"
 _HEADER: Final = struct.Struct(">4sB3sI")
+_KEY_ID: Final = slice(5, 8)
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _OVERHEAD_BYTES: Final = _HEADER.size + _NONCE_BYTES + _TAG_BYTES
@@ -45,6 +46,10 @@ Buffer = bytes | bytearray | memoryview
 
 class CorruptBlock(Exception):
     """These bytes are not the sealed block that they claim to be. Don't use them; look for another copy."""
+
+
+class UnknownKey(CorruptBlock):
+    """Sealed under a key that isn't known here: it may have been added since the keys were asked for."""
 
 
 def _pays(before_bytes: int, after_bytes: int) -> bool:
@@ -95,19 +100,28 @@ def plain_length(sealed: Buffer) -> int:
     return int(length)
 
 
+def key_id_of(sealed: Buffer) -> int:
+    """The key that the header of a sealed block names, unverified."""
+    return int.from_bytes(sealed[_KEY_ID], "big")
+
+
 def unseal(keys: WorkspaceKeys, block: BlockId, sealed: Buffer) -> bytes | bytearray:
-    """Open a sealed block and check that it is ``block``; raises CorruptBlock. Output is bounded by the header."""
+    """Open a sealed block and check that it is ``block``. Output is bounded by the header.
+
+    Raises UnknownKey and CorruptBlock.
+    """
     length = plain_length(sealed)
-    _, flags, key_id, _ = _HEADER.unpack_from(sealed)
-    if int.from_bytes(key_id, "big") != keys.key_id:
-        raise CorruptBlock("sealed under a key that this workspace does not use")
+    _, flags, _, _ = _HEADER.unpack_from(sealed)
+    sealing_key = keys.sealing_keys.get(key_id_of(sealed))
+    if sealing_key is None:
+        raise UnknownKey("sealed under a key of this workspace that isn't known here")
     view = memoryview(sealed)
     header = bytes(view[: _HEADER.size])
     nonce = view[_HEADER.size : _HEADER.size + _NONCE_BYTES]
     body = view[_HEADER.size + _NONCE_BYTES :]
     content = bytearray(len(body) - _TAG_BYTES)
     try:
-        AESGCM(keys.sealing_key).decrypt_into(nonce, body, header + block, content)
+        AESGCM(sealing_key).decrypt_into(nonce, body, header + block, content)
     except InvalidTag:
         raise CorruptBlock("the bytes do not decrypt: changed, cut, or another block") from None
     plain: bytes | bytearray = content

@@ -37,7 +37,7 @@ class Keyring:
 
     def working_keys(self, workspace: WorkspaceId, wrapped: bytes, key_id: int) -> WorkspaceKeys:
         """The keys derived from a workspace key; raises WrongKey."""
-        return keys.derive(self.unwrap(workspace, wrapped), key_id)
+        return keys.derive(self.unwrap(workspace, wrapped))
 
     def remember(self, workspace: WorkspaceId, working: WorkspaceKeys) -> None:
         """Keep derived keys: a workspace's never change."""

@@ -22,7 +22,7 @@ from protocol.messages.notices import Notices
 from protocol.messages.sessions import JoinReply
 from tests.simulation.disk import ROOT, SimDisk
 
-KEYS = keys.derive(bytes(32), 1)
+KEYS = keys.derive(bytes(32))
 
 
 class MemoryReplay:
