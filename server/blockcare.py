@@ -27,10 +27,10 @@ from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
 from protocol.manifest import Piece
 from protocol.messages.blocks import SealedBlock
-from protocol.sealing import Buffer, CorruptBlock, plain_length, seal, unseal
+from protocol.sealing import Buffer, CorruptBlock, key_id_of, plain_length, seal, unseal
 from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring
-from server.metadata import accounts, blocks
+from server.metadata import blocks, workspacekeys
 from server.metadata.blocks import StoredBlock
 from server.metadata.store import MetadataStore, StoreError, Transaction
 from server.nurseries import together
@@ -85,7 +85,7 @@ class BlockCare:
     ) -> None:
         """``space`` is asked before anything is stored; without one, what is free in the block store decides."""
         self.space = space or Space(store.free_bytes)
-        self._store = store
+        self.store = store
         self._metadata = metadata
         self._keyring = keyring
         self._workers = workers
@@ -103,7 +103,7 @@ class BlockCare:
             [have] = blocks.stored(tx, workspace, [block])
             if have is None:
                 blocks.check_quota(tx, workspace, sealed_bytes)
-            return Wanted(workspace, block, self._keys(tx, workspace), have)
+            return Wanted(workspace, block, self.keys_in(tx, workspace), have)
 
         wanted = await self._metadata.read(before)
         self._keyring.remember(workspace, wanted.keys)
@@ -121,14 +121,15 @@ class BlockCare:
         def verify_and_store() -> int:
             plain_bytes = _verified(wanted.keys, block, sealed)
             if name is not None:
-                self._store.put(name, sealed)
+                self.store.put(name, sealed)
             return plain_bytes
 
         try:
             plain_bytes = await self.work(verify_and_store)
         except BlockStoreFull as error:
             raise NoSpace("the server's disk is full") from error
-        at = StoredBlock(bytes(sealed) if name is None else None, name, len(sealed), plain_bytes)
+        inline = bytes(sealed) if name is None else None
+        at = StoredBlock(inline, name, len(sealed), plain_bytes, key_id_of(sealed))
 
         def record(tx: Transaction) -> bool:
             allow(tx)
@@ -159,6 +160,8 @@ class BlockCare:
         if not sealed:
             return {}
         keys = await self.keys(workspace, allow)
+        if any(key_id_of(small.sealed) not in keys.sealing_keys for small in sealed):  # One may have been added since.
+            keys = await self.keys_now(workspace, allow)
         try:
             return await self._verified_inline(keys, sealed)
         except (BadBlock, NoSpace):
@@ -230,11 +233,20 @@ class BlockCare:
 
     async def keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
         """For who cuts and seals here. They say nothing of who may: every transaction with what they sealed does."""
-        keys = self._keyring.remembered(workspace)
-        if keys is None:
-            keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
-            self._keyring.remember(workspace, keys)
+        return self._keyring.remembered(workspace) or await self.keys_now(workspace, allow)
+
+    async def keys_now(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
+        """The same with the last one, whenever it was added."""
+        keys = await self._metadata.read(lambda tx: (allow(tx), self.keys_in(tx, workspace))[1])
+        self._keyring.remember(workspace, keys)
         return keys
+
+    def keys_in(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
+        """A workspace's keys, with the last one that this transaction sees."""
+        last_id, known = workspacekeys.last_id(tx, workspace), self._keyring.remembered(workspace)
+        if known is not None and known.key_id >= last_id:
+            return known
+        return self._keyring.working_keys(workspace, workspacekeys.wrapped_keys(tx, workspace))
 
     async def opened(self, workspace: WorkspaceId, piece: Piece, allow: Allow) -> bytes | bytearray:
         """The plain bytes of a piece that is a block; raises Damaged."""
@@ -243,7 +255,7 @@ class BlockCare:
         def row(tx: Transaction) -> tuple[StoredBlock | None, WorkspaceKeys]:
             allow(tx)
             [found] = blocks.stored(tx, workspace, [block])
-            return found, self._keys(tx, workspace)
+            return found, self.keys_in(tx, workspace)
 
         found, keys = await self._metadata.read(row)
         self._keyring.remember(workspace, keys)
@@ -254,10 +266,10 @@ class BlockCare:
             if at.inline is not None and at.plain_bytes <= _IN_PLACE_PLAIN_BYTES:
                 plain = unseal(keys, block, at.inline)
             else:
-                plain = await self.work(lambda: unseal(keys, block, self._bytes(at)))
+                plain = await self.work(lambda: unseal(keys, block, self.bytes_of(at)))
         except (CorruptBlock, ObjectMissing) as error:
-            log.error("a stored block is lost or damaged", workspace=workspace, block=block.hex(), reason=str(error))
-            self._lost[workspace, block] = None
+            if not await self.note_unsound(workspace, block, at, str(error)):
+                return await self.opened(workspace, piece, allow)
             raise Damaged(f"block {block.hex()} of this content is lost or damaged") from error
         if len(plain) != piece.length:
             raise Damaged(f"block {block.hex()} has another length than its file's manifest says")
@@ -278,9 +290,22 @@ class BlockCare:
         found = await self.work(lambda: self._read(chosen))
         if len(found) < len(chosen):
             lost, row = chosen[len(found)]
-            log.error("the block store has lost an object", workspace=workspace, object=row.object)
-            self._lost[workspace, lost] = None
+            is_lost = await self.note_unsound(workspace, lost, row, "the block store has lost an object")
+            if not is_lost and not found:
+                return await self.get(workspace, ids, most_bytes, allow)
         return found
+
+    async def note_unsound(self, workspace: WorkspaceId, block: BlockId, at: StoredBlock, reason: str) -> bool:
+        """A stored block is lost or damaged: the next put of it is asked for, and replaces it.
+
+        False where it doesn't lie there any more, since it was replaced or sealed anew meanwhile: look again.
+        """
+        [now] = await self._metadata.read(lambda tx: blocks.stored(tx, workspace, [block]))
+        if now != at:
+            return False
+        log.error("a stored block is lost or damaged", workspace=workspace, block=block.hex(), reason=reason)
+        self._lost[workspace, block] = None
+        return True
 
     def missing(self, tx: Transaction, workspace: WorkspaceId, ids: Sequence[BlockId]) -> list[BlockId]:
         """Those that the workspace lacks or whose objects are known to be lost, in their order."""
@@ -293,28 +318,29 @@ class BlockCare:
         sealed = seal(keys, block, plain)
         self.space.check(len(sealed))
         if len(sealed) <= INLINE_SEALED_BYTES:
-            return StoredBlock(bytes(sealed), None, len(sealed), len(plain))
+            return StoredBlock(bytes(sealed), None, len(sealed), len(plain), keys.key_id)
         name = object_name(block)
-        self._store.put(name, sealed)
-        return StoredBlock(None, name, len(sealed), len(plain))
+        self.store.put(name, sealed)
+        return StoredBlock(None, name, len(sealed), len(plain), keys.key_id)
 
     def _read(self, chosen: Sequence[tuple[BlockId, StoredBlock]]) -> list[tuple[BlockId, bytes]]:
         """The blocks up to the first that is lost."""
         found: list[tuple[BlockId, bytes]] = []
         for block, row in chosen:
             try:
-                found.append((block, self._bytes(row)))
+                found.append((block, self.bytes_of(row)))
             except ObjectMissing:
                 break
         return found
 
-    def _bytes(self, row: StoredBlock) -> bytes:
-        return self._store.get(row.object) if row.object is not None else row.inline or b""
+    def bytes_of(self, row: StoredBlock) -> bytes:
+        """The sealed bytes that lie there; raises ObjectMissing, BlockStoreError."""
+        return self.store.get(row.object) if row.object is not None else row.inline or b""
 
     def _is_sound(self, stored: Wanted) -> bool:
         assert stored.unsound is not None
         try:
-            unseal(stored.keys, stored.block, self._bytes(stored.unsound))
+            unseal(stored.keys, stored.block, self.bytes_of(stored.unsound))
         except (CorruptBlock, ObjectMissing) as error:
             log.warning("a stored block will be replaced", block=stored.block.hex(), reason=str(error))
             return False
@@ -331,7 +357,7 @@ class BlockCare:
         if name is None:
             return
         try:
-            await self.work(lambda: self._store.delete(name))
+            await self.work(lambda: self.store.delete(name))
         except BlockStoreError as error:
             log.warning("an object that nothing names is left behind", object=name, reason=str(error))
 
@@ -341,10 +367,6 @@ class BlockCare:
             bounded.shield = True
             for name in names:
                 await self._discard(name)
-
-    def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
-        wrapped, key_id = accounts.wrapped_key_of(tx, workspace)
-        return self._keyring.remembered(workspace) or self._keyring.working_keys(workspace, wrapped, key_id)
 
 
 def _verified(keys: WorkspaceKeys, block: BlockId, sealed: bytes | bytearray) -> int:

@@ -85,8 +85,13 @@ class Workspace(Message, frozen=True):
     used_bytes: int = 0
     seq: Seq = Seq(0)
     key: bytes = b""
-    """The workspace key, only in the answer to a question for one workspace."""
+    """The workspace's first key, only in the answer to a question for one workspace."""
     key_id: int = 1
+    """Of the key that seals new blocks: the last."""
+    later_keys: dict[int, bytes] = {}
+    """By id, those that were added after the first one; in the same answer."""
+    old_blocks: int = 0
+    """Blocks that are still sealed under older keys: the server seals them anew."""
     default: bool = False
     """This is the one that is mounted where none is named."""
 
@@ -96,6 +101,13 @@ class NewWorkspace(Message, frozen=True):
 
     name: str
     quota_bytes: int | None = None
+
+
+class NewKey(Message, frozen=True):
+    """A workspace's next key, which the server makes. A request that comes twice makes one."""
+
+    after: int
+    """The id of the key that seals now (``Workspace.key_id``)."""
 
 
 class Member(Message, frozen=True):

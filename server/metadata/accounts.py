@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
+from protocol.keys import FIRST_KEY
 from protocol.messages.accounts import Device, Member, Role, User, Workspace
 from protocol.messages.tokens import Scope
 from server.metadata.store import Transaction
@@ -196,9 +197,13 @@ def create_workspace(
     if tx.one("SELECT 1 FROM workspaces WHERE owner_id = ? AND name = ?", (owner, name)):
         raise Taken(f"there is a workspace {name!r} already")
     tx.execute(
-        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, quota_bytes, is_default, created_ns)"
-        " VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
-        (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns),
+        "INSERT INTO workspaces (id, owner_id, name, key_id, quota_bytes, is_default, created_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (workspace, owner, name, FIRST_KEY, quota_bytes, int(is_default), now_ns),
+    )
+    tx.execute(
+        "INSERT INTO workspace_keys (workspace, id, wrapped, made_ns) VALUES (?, ?, ?, ?)",
+        (workspace, FIRST_KEY, wrapped_key, now_ns),
     )
     tx.execute("INSERT INTO members (workspace, user_id, role) VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
     tx.execute(
@@ -210,7 +215,7 @@ def create_workspace(
 
 _WORKSPACE = (
     "SELECT w.id, w.name, u.name, m.role, w.quota_bytes, w.used_bytes, w.head_seq, w.key_id,"
-    " w.is_default AND w.owner_id = m.user_id, w.wrapped_key"
+    " w.old_blocks, w.is_default AND w.owner_id = m.user_id"
     " FROM members m JOIN workspaces w ON w.id = m.workspace JOIN users u ON u.id = w.owner_id"
 )
 
@@ -221,16 +226,16 @@ def list_workspaces(tx: Transaction, user: UserId) -> list[Workspace]:
     return [_workspace(row) for row in rows]
 
 
-def workspace_and_key(tx: Transaction, workspace: WorkspaceId, user: UserId) -> tuple[Workspace, bytes]:
-    """One that the user is a member of, and its wrapped key; raises Unknown."""
+def workspace_for(tx: Transaction, workspace: WorkspaceId, user: UserId) -> Workspace:
+    """One that the user is a member of; raises Unknown."""
     row = tx.one(f"{_WORKSPACE} WHERE m.workspace = ? AND m.user_id = ?", (workspace, user))
     if row is None:
         raise Unknown("there is no such workspace")
-    return _workspace(row), row[9]
+    return _workspace(row)
 
 
 def _workspace(row: tuple[object, ...]) -> Workspace:
-    identity, name, owner, role, quota, used, seq, key_id, default = row[:9]
+    identity, name, owner, role, quota, used, seq, key_id, old_blocks, default = row
     return Workspace(
         id=WorkspaceId(str(identity)),
         name=str(name),
@@ -240,6 +245,7 @@ def _workspace(row: tuple[object, ...]) -> Workspace:
         used_bytes=used if isinstance(used, int) else 0,
         seq=Seq(seq if isinstance(seq, int) else 0),
         key_id=key_id if isinstance(key_id, int) else 0,
+        old_blocks=old_blocks if isinstance(old_blocks, int) else 0,
         default=bool(default),
     )
 
@@ -257,14 +263,6 @@ def list_members(tx: Transaction, workspace: WorkspaceId) -> list[Member]:
         (workspace,),
     )
     return [Member(row[0], Role(row[1])) for row in rows]
-
-
-def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]:
-    """The wrapped key and its id; raises Unknown."""
-    row = tx.one("SELECT wrapped_key, key_id FROM workspaces WHERE id = ?", (workspace,))
-    if row is None:
-        raise Unknown("there is no such workspace")
-    return row[0], row[1]
 
 
 def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:

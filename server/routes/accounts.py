@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from protocol import problems
 from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
-from protocol.keys import new_key
+from protocol.keys import FIRST_KEY, new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
     KIB,
@@ -23,6 +23,7 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    NewKey,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -45,12 +46,12 @@ from server.http import (
     reply,
     workspace_of,
 )
-from server.metadata import accounts, audit
+from server.metadata import accounts, audit, workspacekeys
 from server.metadata.accounts import Caller
 from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, service_of
+from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, owner, service_of
 from server.troubles import Trouble
 
 _LOGIN_MAX_BYTES: Final = 16 * KIB
@@ -212,7 +213,7 @@ async def create_workspace(request: Request) -> Response:
     def work(tx: Transaction) -> Workspace:
         who = caller(tx, request)
         made = new_workspace(tx, service, who.user, given.name, given.quota_bytes, is_default=False)
-        return accounts.workspace_and_key(tx, made, who.user)[0]
+        return accounts.workspace_for(tx, made, who.user)
 
     return reply(request, await service.metadata.write(work), 201)
 
@@ -222,14 +223,36 @@ async def get_workspace(request: Request) -> Response:
     service = service_of(request)
     identity = workspace_of(request)
 
-    def work(tx: Transaction) -> tuple[Workspace, bytes | None]:
+    def work(tx: Transaction) -> tuple[Workspace, dict[int, bytes]]:
         who, role = member(tx, request, identity)
-        found, wrapped = accounts.workspace_and_key(tx, identity, who.user)
-        return msgspec.structs.replace(found, role=role), wrapped if who.limits is None else None
+        found = accounts.workspace_for(tx, identity, who.user)
+        wrapped = workspacekeys.wrapped_keys(tx, identity) if who.limits is None else {}
+        return msgspec.structs.replace(found, role=role), wrapped
 
     found, wrapped = await service.metadata.read(work)
-    key = b"" if wrapped is None else service.keyring.unwrap(identity, wrapped)
-    return reply(request, msgspec.structs.replace(found, key=key))
+    keys = {key_id: service.keyring.unwrap(identity, each) for key_id, each in wrapped.items()}
+    first = keys.pop(FIRST_KEY, b"")
+    return reply(request, msgspec.structs.replace(found, key=first, later_keys=keys))
+
+
+async def add_key(request: Request) -> Response:
+    """For owners: a key that seals from now on. What is stored is sealed anew under it, by and by."""
+    service, identity = service_of(request), workspace_of(request)
+    given = await message(request, NewKey)
+
+    def work(tx: Transaction) -> Workspace:
+        who = owner(tx, request, identity)
+        now_ns = service.now_ns()
+        added = workspacekeys.add(tx, identity, service.keyring.wrap(identity, new_key()), given.after, now_ns)
+        audit.note(tx, audit.who_of(who), What.KEY_ADDED, now_ns, f"key {added}", identity)
+        return accounts.workspace_for(tx, identity, who.user)
+
+    changed = await service.metadata.write(work)
+    await service.blocks.keys_now(
+        identity, lambda tx: None
+    )  # Who seals here doesn't look whether there is a later one.
+    service.key_added.ring()
+    return reply(request, changed, 201)
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -289,4 +312,13 @@ ROUTES = [
         fails=(*_OURS, problems.CONFLICT),
     ),
     operation("GET", "/workspaces/{workspace}", get_workspace, gives=Workspace, fails=[problems.NOT_FOUND]),
+    operation(
+        "POST",
+        "/workspaces/{workspace}/keys",
+        add_key,
+        takes=NewKey,
+        gives=Workspace,
+        status=201,
+        fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT),
+    ),
 ]

@@ -13,7 +13,7 @@ import trio
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
-from protocol.keys import WorkspaceKeys, derive
+from protocol.keys import WorkspaceKeys
 from protocol.manifest import Manifest, Piece
 from protocol.messages.accounts import Role, Workspace
 from protocol.messages.batches import Batch, BatchReply
@@ -95,8 +95,7 @@ class World:
         return await self._client(name, client.token, await self.metadata.write(work))
 
     async def _client(self, name: str, token: str, workspace: WorkspaceId) -> Client:
-        wrapped, _ = await self.metadata.read(lambda tx: accounts.wrapped_key_of(tx, workspace))
-        keys = derive(self.service.keyring.unwrap(workspace, wrapped))
+        keys = await self.metadata.read(lambda tx: self.service.blocks.keys_in(tx, workspace))
         session, journal = (name.encode().ljust(16, fill) for fill in (b"s", b"j"))
         return Client(self.http, token, workspace, keys, SessionId(session), JournalId(journal))
 

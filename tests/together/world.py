@@ -284,7 +284,7 @@ async def serving() -> AsyncIterator[World]:
         (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
         # The same key each time, and so the same cuts.
         wrapped = keyring.wrap(workspace.id, bytes(range(32)))
-        await metadata.write(lambda tx: tx.execute("UPDATE workspaces SET wrapped_key = ?", (wrapped,)))
+        await metadata.write(lambda tx: tx.execute("UPDATE workspace_keys SET wrapped = ?", (wrapped,)))
 
         member = await metadata.write(lambda tx: new_user(tx, service, "member", "no password", is_admin=False))
 
