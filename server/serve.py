@@ -24,7 +24,7 @@ from hypercorn.config import Config
 
 from protocol.keys import WrongKey
 from protocol.limits import PASSWORD_MAX_BYTES
-from server import connections, worker
+from server import connections, resealing, worker
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
 from server.blockstore.engines import open_block_store
@@ -99,6 +99,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         retention = Retention(settings.keep_changes_days, audit_days=settings.keep_audit_days)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(worker.run, service, retention)
+            housekeeping.start_soon(resealing.run, service)
             await _answer_requests(service, settings, config, listener)
             housekeeping.cancel_scope.cancel()
     (settings.data / _ADDRESS).unlink(missing_ok=True)
