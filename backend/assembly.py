@@ -21,6 +21,7 @@ from backend.compaction import Compaction
 from backend.drive import Drive
 from backend.http import Http
 from backend.journal import Journal
+from backend.keys import Keys
 from backend.overlay import Overlay
 from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
@@ -31,8 +32,8 @@ from backend.threads import Threads
 from backend.tree import Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader
-from protocol import keys
 from protocol.ids import NO_CHANGE, NodeId, Seq, SessionId, new_node_id, new_session_id
+from protocol.keys import derive
 from protocol.manifest import Manifest
 from protocol.messages.accounts import Role, Workspace
 
@@ -86,16 +87,20 @@ def assemble(
     read_only: bool = False,
     patience: Patience = PATIENT,
     sources: Sources | None = None,
+    remember: Callable[[Workspace], None] | None = None,
 ) -> Drive:
-    """A drive of these parts; with the machine's own clocks and randomness where there are no other sources."""
+    """A drive of these parts; with the machine's own clocks and randomness where there are no other sources.
+
+    ``remember`` keeps the workspace, where it has got another key, for a mount that begins without the server.
+    """
     sources = sources or Sources()
     standing = Standing(sources.new_session())
     remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing)
     direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing)
-    working_keys = keys.derive(workspace.key)
+    known = Keys(derive(workspace.key, workspace.later_keys), remote, threads, remember)
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
-    blocks = Blocks(reached, cache, working_keys, threads)
+    blocks = Blocks(reached, cache, known, threads)
     tree = sources.tree(NO_CHANGE)
     numbers = itertools.count(sources.now_ns())
 
@@ -107,12 +112,12 @@ def assemble(
         direct,
         reach,
         tree,
-        Apart(direct, tree, journal, own, cache, working_keys, threads),
+        Apart(direct, tree, journal, own, cache, known, threads),
         kept.memory,
         journal,
         Compaction(journal, threads),
         blocks,
-        Uploader(reached, blocks, cache, working_keys, threads),
+        Uploader(reached, blocks, cache, known, threads),
         threads,
         new_overlay,
         sources.now_ns,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from backend import credentials
@@ -44,10 +45,11 @@ async def open_drive(
     this person alone), unless ``strict``.
     """
     async with HttpxClient(url, ca_file) as http:
+        remember = None if strict else partial(credentials.remember_workspace, remembered)
         try:
             chosen, reached = await _asked(http, token, workspace), True
-            if not strict:
-                credentials.remember_workspace(remembered, chosen)
+            if remember is not None:
+                remember(chosen)
         except Offline:
             known = None if strict else credentials.remembered_workspace(remembered)
             if known is None:
@@ -60,7 +62,15 @@ async def open_drive(
             kept = Kept.below(cache_dir, journal, cache_bytes, threads)
             await threads.run(kept.cache.load)
             drive = assemble(
-                http, token, chosen, kept, threads, Reach(strict=strict), read_only=read_only, patience=patience
+                http,
+                token,
+                chosen,
+                kept,
+                threads,
+                Reach(strict=strict),
+                read_only=read_only,
+                patience=patience,
+                remember=remember,
             )
             await drive.begin(reached=reached)
             yield drive
