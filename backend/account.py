@@ -21,6 +21,7 @@ from protocol.messages.accounts import (
     LoginReply,
     Member,
     Members,
+    NewKey,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -74,6 +75,10 @@ class Account:
     async def create_workspace(self, name: str, quota_bytes: int | None = None) -> Workspace:
         """A new one, owned by the user."""
         return await self.caller.ask(Workspace, "POST", "/workspaces", NewWorkspace(name, quota_bytes))
+
+    async def add_key(self, workspace: WorkspaceId, after: int) -> Workspace:
+        """A key that seals from now on, in place of key ``after``."""
+        return await self.caller.ask(Workspace, "POST", f"/workspaces/{workspace}/keys", NewKey(after))
 
     async def members(self, workspace: WorkspaceId) -> list[Member]:
         """Who has the workspace, and as what."""

@@ -1,7 +1,7 @@
 """The server's master key, and the workspace keys that it opens.
 
-Owns ``DATA/master-key`` (32 bytes, mode 0600). Who has that file and the database can read everything: back it up
-apart from them.
+A master key lies in a file of 32 bytes, mode 0600 (``masterkey.py`` says which). Who has that file and the database can
+read everything: back it up apart from them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,12 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(fd)
-    temporary.rename(path)
+    move_secret(temporary, path)
+
+
+def move_secret(source: Path, path: Path) -> None:
+    """Rename a file over another one, so that this is done on the disk, too, when it returns."""
+    source.rename(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
