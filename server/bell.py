@@ -15,8 +15,9 @@ class Bell:
         """There is something to do."""
         self._rung.set()
 
-    async def heard(self, within_s: float) -> None:
-        """Wait until it is rung, or for so long."""
+    async def heard(self, within_s: float) -> bool:
+        """Wait until it is rung, or for so long; returns whether it was."""
         with trio.move_on_after(within_s):
             await self._rung.wait()
-        self._rung = trio.Event()
+        rung, self._rung = self._rung.is_set(), trio.Event()
+        return rung

@@ -24,7 +24,7 @@ import structlog
 
 from protocol.ids import BlockId, WorkspaceId
 from protocol.keys import WorkspaceKeys
-from protocol.limits import INLINE_SEALED_BYTES, MIB
+from protocol.limits import INLINE_SEALED_BYTES, MIB, POLL_MAX_S
 from protocol.sealing import CorruptBlock, seal, unseal
 from server.blockcare import BlockCare
 from server.blockstore.store import BlockStoreError, ObjectMissing, object_name
@@ -39,27 +39,35 @@ STEP_BYTES: Final = 4 * MIB
 wait for."""
 
 ROUND_S: Final = 3600.0
-"""Mounts that don't know the last key yet bring blocks under an older one."""
+"""Mounts that were away bring blocks under an older key."""
+
+SOON_S: Final = 2 * POLL_MAX_S
+"""After a key was added, and after a round that had something to do: mounts hear of the last key by their next poll,
+and what they bring until then is under the one before."""
 
 log = structlog.get_logger()
 
 
 async def run(service: Service) -> None:
-    """Do it now, when a key is added, and every hour, until cancelled."""
+    """Do it now, when a key is added, soon after, and every hour, until cancelled."""
+    is_soon = False
     while True:
         try:
-            await work_once(service.metadata, service.blocks)
+            is_soon = await work_once(service.metadata, service.blocks) > 0 or is_soon
         except (StoreError, BlockStoreError, NoSpace) as error:
-            log.warning("sealing blocks anew goes on in an hour", reason=str(error))
-        await service.key_added.heard(ROUND_S)
+            log.warning("sealing blocks anew goes on later", reason=str(error))
+        is_soon = await service.key_added.heard(SOON_S if is_soon else ROUND_S)
 
 
-async def work_once(metadata: MetadataStore, care: BlockCare) -> None:
-    """All that there is to do now; raises StoreError, BlockStoreError and NoSpace with some of it done."""
+async def work_once(metadata: MetadataStore, care: BlockCare) -> int:
+    """All that there is to do now; returns how many blocks were sealed anew.
+
+    Raises StoreError, BlockStoreError and NoSpace with some of it done.
+    """
     for workspace in await metadata.read(spares.workspaces):
         await _Run(metadata, care, workspace).clear()
-    for workspace in await metadata.read(blocks.workspaces_with_old):
-        await _Run(metadata, care, workspace).reseal()
+    found = await metadata.read(blocks.workspaces_with_old)
+    return sum([await _Run(metadata, care, workspace).reseal() for workspace in found])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,8 @@ class _Run:
         await self._metadata.write(lambda tx: spares.doom_announced(tx, self._workspace))
         await self._delete_doomed()
 
-    async def reseal(self) -> None:
-        """Every block once, in the order of their ids."""
+    async def reseal(self) -> int:
+        """Every block once, in the order of their ids; returns how many were sealed anew."""
         after: BlockId | None = BlockId(b"")
         done = left = 0
         while after is not None:
@@ -97,6 +105,7 @@ class _Run:
             done, left = done + len(anew), left + len(found) - len(anew)
         if done or left:
             log.info("blocks were sealed anew", workspace=self._workspace, blocks=done, unreadable=left)
+        return done
 
     async def _next(self, after: BlockId) -> tuple[WorkspaceKeys, dict[BlockId, StoredBlock], BlockId | None]:
         def work(tx: Transaction) -> tuple[WorkspaceKeys, dict[BlockId, StoredBlock], BlockId | None]:

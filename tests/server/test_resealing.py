@@ -120,6 +120,22 @@ async def test_an_added_key_starts_it(world: World, filled: Client, autojump_clo
     assert await key_of(world, filled, SMALL) == 3
 
 
+async def test_what_comes_under_an_older_key_just_after_is_not_forgotten_for_long(
+    world: World, ada: Client, autojump_clock: object
+) -> None:
+    away = replace(await ada.leave())
+    await put(ada, "small", SMALL)
+    await rotated(ada)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(resealing.run, world.service)
+        await trio.testing.wait_all_tasks_blocked()
+        block, sealed = away.sealed(LARGE[0])
+        assert (await away.call("PUT", f"./blocks/{block.hex()}", sealed)).status_code == 204
+        await trio.sleep(resealing.SOON_S + 1)
+        nursery.cancel_scope.cancel()
+    assert await key_of(world, ada, LARGE[0]) == 2
+
+
 async def test_after_trouble_it_goes_on_in_an_hour(world: World, filled: Client, autojump_clock: object) -> None:
     room_bytes, world.store.room_bytes = world.store.room_bytes, 0
     async with trio.open_nursery() as nursery:
