@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from backend.errors import Offline
-from backend.keys import Keys
+from backend.keys import Keys, working_keys
 from backend.threads import InlineThreads
-from protocol.keys import derive
-from protocol.messages.accounts import Workspace
+from protocol.ids import WorkspaceId
+from protocol.keys import derive, derive_end_to_end
+from protocol.messages.accounts import Role, Workspace
 from tests.backend.memory_remote import MemoryKeys
 
 KEYS = derive(bytes(range(32)))
@@ -49,3 +50,28 @@ async def test_without_the_server_the_last_known_key_seals() -> None:
     assert keys.now.key_id == 1
     with pytest.raises(Offline):
         await keys.learn()
+
+
+async def test_no_key_of_an_end_to_end_workspace_is_learnt_from_the_server() -> None:
+    remote = MemoryKeys()
+    remote.add(2, bytes(32))
+    remote.key_id = 2
+    remembered: list[Workspace] = []
+    known = derive_end_to_end(bytes(range(32)))
+    keys = Keys(known, remote, InlineThreads(), remembered.append)
+    await keys.learn()
+    await keys.learn_to_seal()
+    assert (keys.now, remembered) == (known, [])
+
+
+def test_a_mount_of_an_end_to_end_workspace_works_with_the_key_of_its_passphrase_alone() -> None:
+    told = Workspace(
+        WorkspaceId("5" * 32),
+        "home",
+        "ann",
+        Role.OWNER,
+        key=bytes(range(32)),
+        later_keys={2: bytes(32)},
+        end_to_end=True,
+    )
+    assert working_keys(told) == derive_end_to_end(bytes(range(32)))

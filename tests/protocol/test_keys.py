@@ -64,6 +64,7 @@ def test_a_key_that_is_added_seals_and_names_nothing() -> None:
     assert after.sealing_key == derive(bytes(32)).sealing_key
     assert after.sealing_keys[1] == before.sealing_key
     assert (after.block_id_key, after.chunk_seed) == (before.block_id_key, before.chunk_seed)
+    assert after.names_key == before.names_key
 
 
 def test_wrapped_keys_are_frozen() -> None:
