@@ -40,6 +40,9 @@ COMMANDS: Final[Mapping[str, Deferred]] = MappingProxyType(
         "user": Deferred("cli.account", "user_group", "Add, list and remove users; passwords."),
         "audit": Deferred("cli.audit", "audit_command", "Who did what, when, and from where."),
         "serve": Deferred("cli.serve", "serve_command", "Run a server."),
+        "rotate-master-key": Deferred(
+            "cli.serve", "rotate_master_key_command", "Give a server that is stopped a new master key."
+        ),
     }
 )
 

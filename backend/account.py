@@ -21,6 +21,7 @@ from protocol.messages.accounts import (
     LoginReply,
     Member,
     Members,
+    NewKey,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -81,6 +82,10 @@ class Account:
         """A new one whose key the server does not get."""
         wanted = NewWorkspace(name, quota_bytes, workspace, envelope)
         return await self.caller.ask(Workspace, "POST", "/workspaces", wanted)
+
+    async def add_key(self, workspace: WorkspaceId, after: int) -> Workspace:
+        """A key that seals from now on, in place of key ``after``."""
+        return await self.caller.ask(Workspace, "POST", f"/workspaces/{workspace}/keys", NewKey(after))
 
     async def members(self, workspace: WorkspaceId) -> list[Member]:
         """Who has the workspace, and as what."""

@@ -23,13 +23,13 @@ from backend.blockcache import BlockCache
 from backend.branch import Branch
 from backend.errors import DriveError, LocalFailure, Offline, Refused
 from backend.journal import Journal
+from backend.keys import Keys
 from backend.ownblocks import OwnBlocks
 from backend.records import Sending
 from backend.replay import Replay, ReplayRemote
 from backend.threads import Threads
 from backend.tree import Tree
 from protocol.ids import NO_VERSION, BatchId, NodeId, VersionNumber
-from protocol.keys import WorkspaceKeys
 from protocol.limits import MIB
 from protocol.messages.batches import AnyAnswer, Applied
 from protocol.messages.batches import Refused as RefusedAnswer
@@ -52,7 +52,7 @@ class Apart:
         journal: Journal,
         own: OwnBlocks,
         cache: BlockCache,
-        keys: WorkspaceKeys,
+        keys: Keys,
         threads: Threads,
     ) -> None:
         self.replay = Replay(remote, tree, journal, own, cache, keys, threads, self._durable)

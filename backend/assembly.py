@@ -22,6 +22,7 @@ from backend.compaction import Compaction
 from backend.drive import Drive
 from backend.http import Http
 from backend.journal import Journal
+from backend.keys import Keys, working_keys
 from backend.overlay import Overlay
 from backend.ownblocks import OwnBlocks, ReachedBlocks
 from backend.reach import Reach
@@ -32,9 +33,7 @@ from backend.threads import Threads
 from backend.tree import Tree
 from backend.treefile import TreeFile
 from backend.upload import Uploader
-from protocol import keys
 from protocol.ids import NO_CHANGE, NodeId, Seq, SessionId, new_node_id, new_session_id
-from protocol.keys import WorkspaceKeys
 from protocol.manifest import Manifest
 from protocol.messages.accounts import Role, Workspace
 from protocol.sealednames import NameSealer
@@ -89,20 +88,23 @@ def assemble(
     read_only: bool = False,
     patience: Patience = PATIENT,
     sources: Sources | None = None,
+    remember: Callable[[Workspace], None] | None = None,
 ) -> Drive:
     """A drive of these parts; with the machine's own clocks and randomness where there are no other sources.
 
-    ``workspace`` has its key, also where that came in an envelope.
+    ``workspace`` has its key, also where that came in an envelope. ``remember`` keeps it, where it has got another key,
+    for a mount that begins without the server.
     """
     sources = sources or Sources()
     standing = Standing(sources.new_session())
-    working_keys = _working_keys(workspace)
-    codec = SealedCodec(NameSealer(working_keys.names_key)) if workspace.end_to_end else PlainCodec()
+    derived = working_keys(workspace)
+    codec = SealedCodec(NameSealer(derived.names_key)) if derived.end_to_end else PlainCodec()
     remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing, codec)
     direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing, codec)
+    known = Keys(derived, remote, threads, remember)
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
-    blocks = Blocks(reached, cache, working_keys, threads)
+    blocks = Blocks(reached, cache, known, threads)
     tree = sources.tree(NO_CHANGE)
     numbers = itertools.count(sources.now_ns())
 
@@ -114,12 +116,12 @@ def assemble(
         direct,
         reach,
         tree,
-        Apart(direct, tree, journal, own, cache, working_keys, threads),
+        Apart(direct, tree, journal, own, cache, known, threads),
         kept.memory,
         journal,
         Compaction(journal, threads),
         blocks,
-        Uploader(reached, blocks, cache, working_keys, threads),
+        Uploader(reached, blocks, cache, known, threads),
         threads,
         new_overlay,
         sources.now_ns,
@@ -129,9 +131,3 @@ def assemble(
         new_session=sources.session,
         new_node=sources.new_node,
     )
-
-
-def _working_keys(workspace: Workspace) -> WorkspaceKeys:
-    if workspace.end_to_end:
-        return keys.derive_end_to_end(workspace.key, workspace.key_id)
-    return keys.derive(workspace.key, workspace.key_id)

@@ -20,12 +20,12 @@ import trio
 
 from backend.blockcache import BlockCache
 from backend.errors import Corrupt, DriveError, NotFound, Offline
+from backend.keys import Keys
 from backend.threads import Threads
 from protocol.ids import BlockId
-from protocol.keys import WorkspaceKeys
 from protocol.limits import KIB, MIB, READ_MANY_BLOCKS
 from protocol.manifest import Manifest, Span
-from protocol.sealing import CorruptBlock, unseal
+from protocol.sealing import CorruptBlock, UnknownKey, unseal
 
 MEMORY_BYTES: Final = 48 * MIB
 KEEPING_BYTES: Final = 512
@@ -101,7 +101,7 @@ class _Fetch:
 class Blocks:
     """The blocks of one workspace, for reading."""
 
-    def __init__(self, remote: BlockRemote, cache: BlockCache, keys: WorkspaceKeys, threads: Threads) -> None:
+    def __init__(self, remote: BlockRemote, cache: BlockCache, keys: Keys, threads: Threads) -> None:
         self.hits = 0
         self.misses = 0
         self.memory_bytes = 0
@@ -237,51 +237,31 @@ class Blocks:
                 self._fail([block], error)
 
     async def _from_cache(self, group: list[BlockId]) -> list[BlockId]:
-        def opened() -> list[tuple[BlockId, Plain]]:
-            found = []
-            for block in group:
-                if (sealed := self._cache.get(block)) is not None:
-                    try:
-                        found.append((block, unseal(self._keys, block, sealed)))
-                    except CorruptBlock as error:
-                        log.warning("block %s in the cache is damaged (%s): fetched anew", block.hex(), error)
-                        self._cache.drop(block)
-            return found
+        def opened() -> tuple[list[tuple[BlockId, bytes]], list[Plain | CorruptBlock]]:
+            found = [(block, sealed) for block in group if (sealed := self._cache.get(block)) is not None]
+            return found, self._unsealed(found)
 
-        found = await self._threads.run(opened)
-        for block, plain in found:
-            self.hits += 1
-            self._finish(block, plain)
-        have = {block for block, _ in found}
+        found, plain = await self._threads.run(opened)
+        damaged = await self._serve(found, plain)
+        for block, error in damaged.items():
+            log.warning("block %s in the cache can't be opened (%s): fetched anew", block.hex(), error)
+            await self._threads.run(partial(self._cache.drop, block))
+        self.hits += len(found) - len(damaged)
+        have = {block for block, _ in found} - damaged.keys()
         return [block for block in group if block not in have]
 
     async def _from_server(self, left: list[BlockId]) -> list[BlockId]:
         """Fetch the first of these, at least one; returns the others."""
         got = [(left[0], await self._remote.get(left[0]))] if len(left) == 1 else await self._remote.get_many(left)
         self.misses += len(got)
-
-        def opened() -> list[Plain | CorruptBlock]:
-            out: list[Plain | CorruptBlock] = []
-            for block, sealed in got:
-                try:
-                    out.append(unseal(self._keys, block, sealed))
-                except CorruptBlock as error:
-                    out.append(error)
-            return out
-
-        sound: list[tuple[BlockId, bytes]] = []
-        damaged: list[BlockId] = []
-        for (block, sealed), plain in zip(got, await self._threads.run(opened), strict=True):
-            if isinstance(plain, CorruptBlock):
-                log.error("block %s from the server is damaged: %s", block.hex(), plain)
-                self._fail([block], Corrupt(f"block {block.hex()}: {plain}"))
-                damaged.append(block)
-            else:
-                self._finish(block, plain)
-                sound.append((block, sealed))
+        damaged = await self._serve(got, await self._threads.run(partial(self._unsealed, got)))
+        for block, error in damaged.items():
+            log.error("block %s from the server is damaged: %s", block.hex(), error)
+            self._fail([block], Corrupt(f"block {block.hex()}: {error}"))
+        sound = [(block, sealed) for block, sealed in got if block not in damaged]
         await self._threads.run(partial(self._keep, sound))
         if damaged:
-            await self._report(damaged)
+            await self._report(list(damaged))
         return left[len(got) :]
 
     async def _report(self, damaged: list[BlockId]) -> None:
@@ -289,6 +269,43 @@ class Blocks:
             await self._remote.report(damaged)
         except DriveError as error:  # Who may only read, for one.
             log.warning("the server was not told of damaged blocks: %s", error)
+
+    async def _serve(
+        self, sealed: list[tuple[BlockId, bytes]], opened: list[Plain | CorruptBlock]
+    ) -> dict[BlockId, CorruptBlock]:
+        """Give opened blocks to who waits for them; returns those that are damaged.
+
+        Of those under keys that aren't known here the server is asked, once; raises DriveError.
+        """
+        damaged: dict[BlockId, CorruptBlock] = {}
+        unknown: list[tuple[BlockId, bytes]] = []
+        for (block, box), plain in zip(sealed, opened, strict=True):
+            if isinstance(plain, UnknownKey):
+                unknown.append((block, box))
+            elif isinstance(plain, CorruptBlock):
+                damaged[block] = plain
+            else:
+                self._finish(block, plain)
+        if unknown:
+            await self._keys.learn()
+            for (block, _), plain in zip(
+                unknown, await self._threads.run(partial(self._unsealed, unknown)), strict=True
+            ):
+                if isinstance(plain, CorruptBlock):
+                    damaged[block] = plain
+                else:
+                    self._finish(block, plain)
+        return damaged
+
+    def _unsealed(self, sealed: list[tuple[BlockId, bytes]]) -> list[Plain | CorruptBlock]:
+        """In a worker."""
+        out: list[Plain | CorruptBlock] = []
+        for block, box in sealed:
+            try:
+                out.append(unseal(self._keys.now, block, box))
+            except CorruptBlock as error:
+                out.append(error)
+        return out
 
     def _keep(self, sound: list[tuple[BlockId, bytes]]) -> None:
         """In a worker: into the disk cache, after the readers have been served."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from backend import credentials
@@ -49,23 +50,32 @@ async def open_drive(
     disk, threads = RealDisk(), WorkerThreads(WORKERS)
     known = credentials.remembered_workspace(remembered)
     async with HttpxClient(url, ca_file) as http:
+        remember = None if strict else partial(credentials.remember_workspace, remembered)
         try:
-            asked, reached = await _asked(http, token, workspace), True
+            asked = await _asked(http, token, workspace)
         except Offline:
             if known is None or strict:
                 raise
             chosen, reached = known, False
         else:
-            chosen = await threads.run(lambda: with_key(asked, known, passphrase))
-            if not strict:
-                credentials.remember_workspace(remembered, chosen)
+            chosen, reached = await threads.run(lambda: with_key(asked, known, passphrase)), True
+            if remember is not None:
+                remember(chosen)
         for name in FOLDERS:
             _make_folder(disk, cache_dir, name)
         with Journal(disk, cache_dir / "journal") as journal:
             kept = Kept.below(cache_dir, journal, cache_bytes, threads)
             await threads.run(kept.cache.load)
             drive = assemble(
-                http, token, chosen, kept, threads, Reach(strict=strict), read_only=read_only, patience=patience
+                http,
+                token,
+                chosen,
+                kept,
+                threads,
+                Reach(strict=strict),
+                read_only=read_only,
+                patience=patience,
+                remember=remember,
             )
             await drive.begin(reached=reached)
             yield drive

@@ -18,6 +18,7 @@ from backend.http import Lane
 from backend.standing import Standing
 from protocol.ids import BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import LISTING_PAGE_ENTRIES
+from protocol.messages.accounts import Workspace
 from protocol.messages.batches import Batch, BatchReply, JournalReply
 from protocol.messages.blocks import BadFrames, BlockList, unframed
 from protocol.messages.conflicts import ConflictsReply
@@ -128,6 +129,15 @@ class WorkspaceRemote:
             patience=IMPATIENT,
         )
         return self._codec.incoming(decode(PollReply, response))
+
+    @property
+    def key_id(self) -> int:
+        """Of the workspace's key that seals, as the last poll said."""
+        return self.standing.key_id
+
+    async def workspace(self) -> Workspace:
+        """The workspace, with its keys."""
+        return await self.caller.ask(Workspace, "GET", self._path)
 
     async def leave(self) -> None:
         """Nothing is cached here any more. Not repeated: a lease that isn't given back runs out."""

@@ -24,6 +24,7 @@ from backend.blockcache import BlockCache
 from backend.confirmed import Confirmed
 from backend.errors import DriveError, LocalFailure, NotFound, Refused
 from backend.journal import Journal
+from backend.keys import Keys
 from backend.ownblocks import OwnBlocks
 from backend.records import Sending
 from backend.reserve import FULL
@@ -33,14 +34,14 @@ from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.diversions import Diversions
 from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, new_batch_id
-from protocol.keys import WorkspaceKeys
 from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
+from protocol.messages.accounts import Workspace
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
 from protocol.messages.changes import AnyChange, Commit, Create, OnClash
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.sessions import JoinReply
-from protocol.sealing import CorruptBlock, unseal
+from protocol.sealing import CorruptBlock, UnknownKey, unseal
 
 CACHE_GIVEN_BYTES: Final = 16 * MIB
 """Of the block cache, given up each time that what is kept can't be sent because the disk is full."""
@@ -92,6 +93,10 @@ class ReplayRemote(Protocol):
         """Store."""
         ...
 
+    async def workspace(self) -> Workspace:
+        """The workspace with its keys."""
+        ...
+
 
 class Replay:
     """One mount's."""
@@ -103,7 +108,7 @@ class Replay:
         journal: Journal,
         own: OwnBlocks,
         cache: BlockCache,
-        keys: WorkspaceKeys,
+        keys: Keys,
         threads: Threads,
         durable: Callable[[int], Iterable[tuple[int, AnyChange]]],
     ) -> None:
@@ -238,7 +243,10 @@ class Replay:
             try:
                 async with places:
                     sealed = await self._threads.run(partial(self._sealed, block))
-                    if sealed is None:
+                    if isinstance(sealed, UnknownKey):  # A mount that knew a later key than this one sealed it.
+                        await self._keys.learn_from(self._remote)
+                        sealed = await self._threads.run(partial(self._sealed, block))
+                    if not isinstance(sealed, bytes):
                         lost.add(block)
                     else:
                         await self._remote.put(block, sealed)
@@ -253,17 +261,20 @@ class Replay:
             raise troubles[0]
         return lost
 
-    def _sealed(self, block: BlockId) -> bytes | None:
-        """A block that this device has, undamaged."""
+    def _sealed(self, block: BlockId) -> bytes | UnknownKey | None:
+        """A block that this device has, undamaged; UnknownKey where that can't be told."""
+        unknown: UnknownKey | None = None
         for source in (self._own.find, self._cache.get):
             if (sealed := source(block)) is not None:
                 try:
-                    unseal(self._keys, block, sealed)
+                    unseal(self._keys.now, block, sealed)
+                except UnknownKey as error:
+                    unknown = error
                 except CorruptBlock as error:
                     log.error("block %s on this device is damaged: %s", block.hex(), error)
                 else:
                     return sealed
-        return None
+        return unknown
 
     async def _take_answers(
         self, sending: Sending, changes: dict[int, AnyChange], answers: Sequence[AnyAnswer]

@@ -197,6 +197,7 @@ class Session:
     async def _poll(self, wait_s: float) -> None:
         sent_s = self._clock()
         reply = await self._remote.poll(wait_s)
+        self._standing.key_id = reply.key_id
         await self._take(reply.notices, acknowledge=True)
         self._renew(sent_s, reply.lease_s)
 

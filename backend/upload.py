@@ -19,11 +19,11 @@ import trio
 from backend.blockcache import BlockCache
 from backend.blocks import BlockRemote, Blocks, ReadAhead
 from backend.errors import DriveError
+from backend.keys import Keys
 from backend.overlay import FromBase, Local, Mark, Overlay
 from backend.rechunk import Fresh, Need, Step, plan
 from backend.threads import Threads
 from protocol.ids import BlockId
-from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB, MIB
 from protocol.manifest import Manifest, Piece
 from protocol.messages.blocks import SealedBlock
@@ -96,9 +96,7 @@ class _Known:
 class Uploader:
     """Uploads of one workspace."""
 
-    def __init__(
-        self, remote: BlockRemote, blocks: Blocks, cache: BlockCache, keys: WorkspaceKeys, threads: Threads
-    ) -> None:
+    def __init__(self, remote: BlockRemote, blocks: Blocks, cache: BlockCache, keys: Keys, threads: Threads) -> None:
         self._remote = remote
         self._blocks = blocks
         self._cache = cache
@@ -132,8 +130,9 @@ class Uploader:
             raise _first(failures) from group
 
     async def _pipeline(self, overlay: Overlay, mark: Mark) -> Uploaded | None:
+        await self._keys.learn_to_seal()
         self._known.add(overlay.base.blocks() - self._lost)
-        steps = plan(overlay.base, overlay.layout(0, mark.size_bytes), self._keys.chunk_seed)
+        steps = plan(overlay.base, overlay.layout(0, mark.size_bytes), self._keys.now.chunk_seed)
         pieces: list[Piece] = []
         data: bytes | None = None
         ended, first = False, True
@@ -180,7 +179,7 @@ class Uploader:
                     case Need():
                         return pieces, group, step
                     case Fresh(view):
-                        block = self._keys.block_id(view)
+                        block = self._keys.now.block_id(view)
                         pieces.append(Piece(block, len(view)))
                         if block not in self._known and block not in group.blocks:
                             group.blocks[block] = view
@@ -195,7 +194,7 @@ class Uploader:
         out: list[SealedBlock] = []
         total = 0
         for block, plain in group.blocks.items():
-            sealed = bytes(seal(self._keys, block, plain))
+            sealed = bytes(seal(self._keys.now, block, plain))
             total += len(sealed)
             if total > INLINE_SEALED_BYTES:
                 return None
@@ -225,7 +224,7 @@ class Uploader:
 
     async def _put(self, block: BlockId, plain: Buffer) -> None:
         async with self._puts:
-            sealed = await self._threads.run(partial(seal, self._keys, block, plain))
+            sealed = await self._threads.run(partial(seal, self._keys.now, block, plain))
             await self._remote.put(block, sealed)
         await self._threads.run(partial(self._cache.put, block, sealed))
 

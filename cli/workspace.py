@@ -73,18 +73,47 @@ def workspace_list(as_json: bool, server: str | None) -> None:
             each.role.value,
             written(each.used_bytes),
             "" if each.quota_bytes is None else written(each.quota_bytes),
-            ", ".join(_kinds(each)),
+            ", ".join(_notes(each)),
         )
         for each in workspaces
     ]
     show(("NAME", "OWNER", "ROLE", "USED", "QUOTA", ""), rows, workspaces if as_json else None)
 
 
-def _kinds(workspace: Workspace) -> Iterator[str]:
+def _notes(workspace: Workspace) -> Iterator[str]:
     if workspace.default:
         yield "default"
     if workspace.end_to_end:
         yield "end-to-end"
+    if workspace.old_blocks:
+        yield f"{_counted(workspace.old_blocks)} under older keys"
+
+
+def _counted(blocks: int) -> str:
+    return "1 block" if blocks == 1 else f"{blocks:,} blocks"
+
+
+@workspace_group.command("rotate-key")
+@click.argument("workspace")
+@server_option
+def workspace_rotate_key(workspace: str, server: str | None) -> None:
+    """Seal what WORKSPACE gets from now on under another key, and have the server seal anew what it holds.
+
+    So that who had the old key, and is no member any more, can't read what lies in storage. Mounts go on meanwhile.
+    """
+    credential = credentials.load(server)
+
+    async def rotate(account: Account) -> Workspace:
+        found = await named(account, workspace, credential)
+        return await account.add_key(found.id, found.key_id)
+
+    changed = ask(credential, rotate)
+    text = f"Key {changed.key_id} seals what {workspace} gets from now on."
+    if changed.old_blocks:
+        text += (
+            f" The server seals {_counted(changed.old_blocks)} anew: samedrive workspace list says how many are left."
+        )
+    click.echo(text)
 
 
 @workspace_group.command("members")

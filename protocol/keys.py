@@ -1,12 +1,18 @@
 """The keys of a workspace, and how they are wrapped.
 
-A workspace has one random 32-byte key. Four keys are derived from it, each for one purpose, by BLAKE3's
-key derivation (https://github.com/BLAKE3-team/BLAKE3-specs, section 2.3):
+A workspace has one random 32-byte key, and another one for each time that its key was rotated. They are numbered
+from 1; a sealed block's header says which one it is sealed under. From each key is derived, by BLAKE3's key derivation
+(https://github.com/BLAKE3-team/BLAKE3-specs, section 2.3), the key that seals: AES-256-GCM (see ``sealing``). From the
+first one alone:
 
 - block ids: BLAKE3 keyed with it; nobody without it can tell whether a known file is stored;
-- sealing: AES-256-GCM (see ``sealing``);
 - chunking: 32 bits that seed the gear table, so that the lengths of blocks don't fingerprint known files;
 - names: 64 bytes, for what else an end-to-end workspace hides from its server (see ``sealednames``).
+
+So a block keeps its id under every key, equal content is stored once across rotations, and names stay as they are.
+
+Invariant: the last key seals. Keys are only ever added: a device that was away may bring what it sealed under any of
+them.
 
 A wrapped key is ``nonce (12 bytes) | AES-256-GCM(wrapping key, workspace key)`` with the workspace id as
 associated data. What wraps it is the server's master key, or a passphrase that the server never sees (see
@@ -16,7 +22,9 @@ associated data. What wraps it is the server's master key, or a passphrase that 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from blake3 import blake3
@@ -27,6 +35,9 @@ from protocol.ids import BlockId, WorkspaceId
 
 KEY_BYTES: Final = 32
 NAMES_KEY_BYTES: Final = 64
+FIRST_KEY: Final = 1
+"""The id of the key that a workspace begins with."""
+
 _NONCE_BYTES: Final = 12
 
 
@@ -36,15 +47,25 @@ class WrongKey(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceKeys:
-    """The keys derived from one workspace key. ``key_id`` stands in each sealed block's header."""
+    """What is derived from a workspace's keys."""
 
-    key_id: int
     block_id_key: bytes
-    sealing_key: bytes
     chunk_seed: int
     names_key: bytes
+    sealing_keys: Mapping[int, bytes]
+    """By key id: they open."""
     end_to_end: bool = False
     """Nobody but the workspace's members opens its blocks, browsers among them: see ``sealing``."""
+
+    @property
+    def key_id(self) -> int:
+        """Of the key that seals."""
+        return max(self.sealing_keys)
+
+    @property
+    def sealing_key(self) -> bytes:
+        """The one that seals."""
+        return self.sealing_keys[self.key_id]
 
     def block_id(self, plain: bytes | bytearray | memoryview) -> BlockId:
         """The 32-byte id of these plain bytes."""
@@ -56,26 +77,27 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def derive(workspace_key: bytes, key_id: int = 1) -> WorkspaceKeys:
-    """The working keys of a 32-byte workspace key."""
-    if len(workspace_key) != KEY_BYTES:
-        raise ValueError(f"a workspace key has {KEY_BYTES} bytes, not {len(workspace_key)}")
-
-    def for_purpose(purpose: str, size_bytes: int = KEY_BYTES) -> bytes:
-        return blake3(workspace_key, derive_key_context=f"samedrive 2026 {purpose}").digest(size_bytes)
-
+def derive(first_key: bytes, later_keys: Mapping[int, bytes] = MappingProxyType({})) -> WorkspaceKeys:
+    """The working keys of a workspace, from its 32-byte keys: its first one, and by id those that were added."""
+    sealing = {FIRST_KEY: _derived(first_key, "sealing")}
+    sealing |= {key_id: _derived(key, "sealing") for key_id, key in later_keys.items()}
     return WorkspaceKeys(
-        key_id=key_id,
-        block_id_key=for_purpose("block ids"),
-        sealing_key=for_purpose("sealing"),
-        chunk_seed=int.from_bytes(for_purpose("chunk boundaries")[:4], "big"),
-        names_key=for_purpose("names", NAMES_KEY_BYTES),
+        block_id_key=_derived(first_key, "block ids"),
+        chunk_seed=int.from_bytes(_derived(first_key, "chunk boundaries")[:4], "big"),
+        names_key=_derived(first_key, "names", NAMES_KEY_BYTES),
+        sealing_keys=MappingProxyType(sealing),
     )
 
 
-def derive_end_to_end(workspace_key: bytes, key_id: int = 1) -> WorkspaceKeys:
-    """The same, of a workspace whose server does not have the key."""
-    return replace(derive(workspace_key, key_id), end_to_end=True)
+def derive_end_to_end(first_key: bytes, later_keys: Mapping[int, bytes] = MappingProxyType({})) -> WorkspaceKeys:
+    """The same, of a workspace whose server does not have the keys."""
+    return replace(derive(first_key, later_keys), end_to_end=True)
+
+
+def _derived(workspace_key: bytes, purpose: str, size_bytes: int = KEY_BYTES) -> bytes:
+    if len(workspace_key) != KEY_BYTES:
+        raise ValueError(f"a workspace key has {KEY_BYTES} bytes, not {len(workspace_key)}")
+    return blake3(workspace_key, derive_key_context=f"samedrive 2026 {purpose}").digest(size_bytes)
 
 
 def wrap(workspace_key: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> bytes:

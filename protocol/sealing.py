@@ -37,6 +37,7 @@ from protocol.limits import BLOCK_MAX_BYTES, KIB, SEALED_MAX_BYTES
 
 MAGIC: Final = b"SDB1"
 _HEADER: Final = struct.Struct(">4sB3sI")
+_KEY_ID: Final = slice(5, 8)
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _OVERHEAD_BYTES: Final = _HEADER.size + _NONCE_BYTES + _TAG_BYTES
@@ -52,6 +53,10 @@ Buffer = bytes | bytearray | memoryview
 
 class CorruptBlock(Exception):
     """These bytes are not the sealed block that they claim to be. Don't use them; look for another copy."""
+
+
+class UnknownKey(CorruptBlock):
+    """Sealed under a key that isn't known here: it may have been added since the keys were asked for."""
 
 
 def _pays(before_bytes: int, after_bytes: int) -> bool:
@@ -129,18 +134,27 @@ def plain_length(sealed: Buffer) -> int:
     return header_of(sealed).plain_bytes
 
 
+def key_id_of(sealed: Buffer) -> int:
+    """The key that the header of a sealed block names, unverified."""
+    return int.from_bytes(sealed[_KEY_ID], "big")
+
+
 def unseal(keys: WorkspaceKeys, block: BlockId, sealed: Buffer) -> bytes | bytearray:
-    """Open a sealed block and check that it is ``block``; raises CorruptBlock. Output is bounded by the header."""
+    """Open a sealed block and check that it is ``block``. Output is bounded by the header.
+
+    Raises UnknownKey and CorruptBlock.
+    """
     flags, key_id, length = header_of(sealed)
-    if key_id != keys.key_id:
-        raise CorruptBlock("sealed under a key that this workspace does not use")
+    sealing_key = keys.sealing_keys.get(key_id)
+    if sealing_key is None:
+        raise UnknownKey("sealed under a key of this workspace that isn't known here")
     view = memoryview(sealed)
     header = bytes(view[: _HEADER.size])
     nonce = view[_HEADER.size : _HEADER.size + _NONCE_BYTES]
     body = view[_HEADER.size + _NONCE_BYTES :]
     content = bytearray(len(body) - _TAG_BYTES)
     try:
-        AESGCM(keys.sealing_key).decrypt_into(nonce, body, header + block, content)
+        AESGCM(sealing_key).decrypt_into(nonce, body, header + block, content)
     except InvalidTag:
         raise CorruptBlock("the bytes do not decrypt: changed, cut, or another block") from None
     plain: bytes | bytearray = content

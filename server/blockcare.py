@@ -29,10 +29,10 @@ from protocol.keys import WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
 from protocol.manifest import Piece
 from protocol.messages.blocks import SealedBlock
-from protocol.sealing import Buffer, CorruptBlock, header_of, plain_length, seal, unseal
+from protocol.sealing import Buffer, CorruptBlock, header_of, key_id_of, plain_length, seal, unseal
 from server.blockstore.store import BlockStore, BlockStoreError, BlockStoreFull, ObjectMissing, object_name
 from server.keyring import Keyring
-from server.metadata import accounts, blocks
+from server.metadata import accounts, blocks, workspacekeys
 from server.metadata.blocks import StoredBlock
 from server.metadata.store import MetadataStore, StoreError, Transaction
 from server.nurseries import together
@@ -98,7 +98,7 @@ class BlockCare:
     ) -> None:
         """``space`` is asked before anything is stored; without one, what is free in the block store decides."""
         self.space = space or Space(store.free_bytes)
-        self._store = store
+        self.store = store
         self._metadata = metadata
         self._keyring = keyring
         self._workers = workers
@@ -116,7 +116,7 @@ class BlockCare:
             [have] = blocks.stored(tx, workspace, [block])
             if have is None:
                 blocks.check_quota(tx, workspace, sealed_bytes)
-            return Wanted(workspace, block, self._keys(tx, workspace), have)
+            return Wanted(workspace, block, self._checking_keys_in(tx, workspace), have)
 
         wanted = await self._metadata.read(before)
         self._remember(workspace, wanted.keys)
@@ -134,14 +134,15 @@ class BlockCare:
         def verify_and_store() -> int:
             plain_bytes = _verified(wanted.keys, block, sealed)
             if name is not None:
-                self._store.put(name, sealed)
+                self.store.put(name, sealed)
             return plain_bytes
 
         try:
             plain_bytes = await self.work(verify_and_store)
         except BlockStoreFull as error:
             raise NoSpace("the server's disk is full") from error
-        at = StoredBlock(bytes(sealed) if name is None else None, name, len(sealed), plain_bytes)
+        inline = bytes(sealed) if name is None else None
+        at = StoredBlock(inline, name, len(sealed), plain_bytes, key_id_of(sealed))
 
         def record(tx: Transaction) -> bool:
             allow(tx)
@@ -172,6 +173,10 @@ class BlockCare:
         if not sealed:
             return {}
         keys = await self._checking_keys(workspace, allow)
+        if isinstance(keys, WorkspaceKeys) and any(
+            key_id_of(small.sealed) not in keys.sealing_keys for small in sealed
+        ):
+            keys = await self._checking_keys_now(workspace, allow)  # One may have been added since.
         try:
             return await self._verified_inline(keys, sealed)
         except (BadBlock, NoSpace):
@@ -250,12 +255,29 @@ class BlockCare:
         """
         return _opening(await self._checking_keys(workspace, allow))
 
+    async def keys_now(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys:
+        """The same with the last one, whenever it was added."""
+        return _opening(await self._checking_keys_now(workspace, allow))
+
+    def keys_in(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys:
+        """A workspace's keys, with the last one that this transaction sees; raises NotOpened."""
+        return _opening(self._checking_keys_in(tx, workspace))
+
     async def _checking_keys(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys | HiddenKeys:
-        keys: WorkspaceKeys | HiddenKeys | None = self._keyring.remembered(workspace)
-        if keys is None:
-            keys = await self._metadata.read(lambda tx: (allow(tx), self._keys(tx, workspace))[1])
-            self._remember(workspace, keys)
+        return self._keyring.remembered(workspace) or await self._checking_keys_now(workspace, allow)
+
+    async def _checking_keys_now(self, workspace: WorkspaceId, allow: Allow) -> WorkspaceKeys | HiddenKeys:
+        keys = await self._metadata.read(lambda tx: (allow(tx), self._checking_keys_in(tx, workspace))[1])
+        self._remember(workspace, keys)
         return keys
+
+    def _checking_keys_in(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys | HiddenKeys:
+        last_id, known = workspacekeys.last_id(tx, workspace), self._keyring.remembered(workspace)
+        if known is not None and known.key_id >= last_id:
+            return known
+        if accounts.is_end_to_end(tx, workspace):
+            return HiddenKeys(last_id)
+        return self._keyring.working_keys(workspace, workspacekeys.wrapped_keys(tx, workspace))
 
     def _remember(self, workspace: WorkspaceId, keys: WorkspaceKeys | HiddenKeys) -> None:
         if isinstance(keys, WorkspaceKeys):
@@ -268,7 +290,7 @@ class BlockCare:
         def row(tx: Transaction) -> tuple[StoredBlock | None, WorkspaceKeys]:
             allow(tx)
             [found] = blocks.stored(tx, workspace, [block])
-            return found, _opening(self._keys(tx, workspace))
+            return found, self.keys_in(tx, workspace)
 
         found, keys = await self._metadata.read(row)
         self._keyring.remember(workspace, keys)
@@ -279,10 +301,10 @@ class BlockCare:
             if at.inline is not None and at.plain_bytes <= _IN_PLACE_PLAIN_BYTES:
                 plain = unseal(keys, block, at.inline)
             else:
-                plain = await self.work(lambda: unseal(keys, block, self._bytes(at)))
+                plain = await self.work(lambda: unseal(keys, block, self.bytes_of(at)))
         except (CorruptBlock, ObjectMissing) as error:
-            log.error("a stored block is lost or damaged", workspace=workspace, block=block.hex(), reason=str(error))
-            self._lost[workspace, block] = None
+            if not await self.note_unsound(workspace, block, at, str(error)):
+                return await self.opened(workspace, piece, allow)
             raise Damaged(f"block {block.hex()} of this content is lost or damaged") from error
         if len(plain) != piece.length:
             raise Damaged(f"block {block.hex()} has another length than its file's manifest says")
@@ -303,9 +325,22 @@ class BlockCare:
         found = await self.work(lambda: self._read(chosen))
         if len(found) < len(chosen):
             lost, row = chosen[len(found)]
-            log.error("the block store has lost an object", workspace=workspace, object=row.object)
-            self._lost[workspace, lost] = None
+            is_lost = await self.note_unsound(workspace, lost, row, "the block store has lost an object")
+            if not is_lost and not found:
+                return await self.get(workspace, ids, most_bytes, allow)
         return found
+
+    async def note_unsound(self, workspace: WorkspaceId, block: BlockId, at: StoredBlock, reason: str) -> bool:
+        """A stored block is lost or damaged: the next put of it is asked for, and replaces it.
+
+        False where it doesn't lie there any more, since it was replaced or sealed anew meanwhile: look again.
+        """
+        [now] = await self._metadata.read(lambda tx: blocks.stored(tx, workspace, [block]))
+        if now != at:
+            return False
+        log.error("a stored block is lost or damaged", workspace=workspace, block=block.hex(), reason=reason)
+        self._lost[workspace, block] = None
+        return True
 
     def missing(self, tx: Transaction, workspace: WorkspaceId, ids: Sequence[BlockId]) -> list[BlockId]:
         """Those that the workspace lacks or whose objects are known to be lost, in their order."""
@@ -320,7 +355,7 @@ class BlockCare:
 
         def rows(tx: Transaction) -> list[Wanted]:
             allow(tx)
-            keys, found = self._keys(tx, workspace), blocks.stored(tx, workspace, ids)
+            keys, found = self._checking_keys_in(tx, workspace), blocks.stored(tx, workspace, ids)
             return [Wanted(workspace, block, keys, row) for block, row in zip(ids, found, strict=True) if row]
 
         for wanted in await self._metadata.read(rows):
@@ -333,30 +368,31 @@ class BlockCare:
         sealed = seal(keys, block, plain)
         self.space.check(len(sealed))
         if len(sealed) <= INLINE_SEALED_BYTES:
-            return StoredBlock(bytes(sealed), None, len(sealed), len(plain))
+            return StoredBlock(bytes(sealed), None, len(sealed), len(plain), keys.key_id)
         name = object_name(block)
-        self._store.put(name, sealed)
-        return StoredBlock(None, name, len(sealed), len(plain))
+        self.store.put(name, sealed)
+        return StoredBlock(None, name, len(sealed), len(plain), keys.key_id)
 
     def _read(self, chosen: Sequence[tuple[BlockId, StoredBlock]]) -> list[tuple[BlockId, bytes]]:
         """The blocks up to the first that is lost."""
         found: list[tuple[BlockId, bytes]] = []
         for block, row in chosen:
             try:
-                found.append((block, self._bytes(row)))
+                found.append((block, self.bytes_of(row)))
             except ObjectMissing:
                 break
         return found
 
-    def _bytes(self, row: StoredBlock) -> bytes:
-        return self._store.get(row.object) if row.object is not None else row.inline or b""
+    def bytes_of(self, row: StoredBlock) -> bytes:
+        """The sealed bytes that lie there; raises ObjectMissing, BlockStoreError."""
+        return self.store.get(row.object) if row.object is not None else row.inline or b""
 
     def _is_sound(self, stored: Wanted) -> bool:
         assert stored.unsound is not None
         if isinstance(stored.keys, HiddenKeys) and (stored.workspace, stored.block) in self._lost:
             return False
         try:
-            _verified(stored.keys, stored.block, self._bytes(stored.unsound))
+            _verified(stored.keys, stored.block, self.bytes_of(stored.unsound))
         except (BadBlock, ObjectMissing) as error:
             log.warning("a stored block will be replaced", block=stored.block.hex(), reason=str(error))
             return False
@@ -373,7 +409,7 @@ class BlockCare:
         if name is None:
             return
         try:
-            await self.work(lambda: self._store.delete(name))
+            await self.work(lambda: self.store.delete(name))
         except BlockStoreError as error:
             log.warning("an object that nothing names is left behind", object=name, reason=str(error))
 
@@ -383,12 +419,6 @@ class BlockCare:
             bounded.shield = True
             for name in names:
                 await self._discard(name)
-
-    def _keys(self, tx: Transaction, workspace: WorkspaceId) -> WorkspaceKeys | HiddenKeys:
-        wrapped, key_id = accounts.wrapped_key_of(tx, workspace)
-        if accounts.is_end_to_end(tx, workspace):
-            return HiddenKeys(key_id)
-        return self._keyring.remembered(workspace) or self._keyring.working_keys(workspace, wrapped, key_id)
 
 
 def _opening(keys: WorkspaceKeys | HiddenKeys) -> WorkspaceKeys:

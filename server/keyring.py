@@ -1,12 +1,13 @@
 """The server's master key, and the workspace keys that it opens.
 
-Owns ``DATA/master-key`` (32 bytes, mode 0600). Who has that file and the database can read everything: back it up
-apart from them.
+A master key lies in a file of 32 bytes, mode 0600 (``masterkey.py`` says which). Who has that file and the database can
+read everything: back it up apart from them.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from cachetools import LRUCache
 
 from protocol import keys
 from protocol.ids import WorkspaceId
-from protocol.keys import KEY_BYTES, WorkspaceKeys, WrongKey
+from protocol.keys import FIRST_KEY, KEY_BYTES, WorkspaceKeys, WrongKey
 
 CACHED: Final = 1_024
 """Workspaces whose derived keys are kept: some 300 bytes each."""
@@ -35,16 +36,23 @@ class Keyring:
         """The workspace key; raises WrongKey."""
         return keys.unwrap(wrapped, self._master_key, workspace)
 
-    def working_keys(self, workspace: WorkspaceId, wrapped: bytes, key_id: int) -> WorkspaceKeys:
-        """The keys derived from a workspace key; raises WrongKey."""
-        return keys.derive(self.unwrap(workspace, wrapped), key_id)
+    def working_keys(self, workspace: WorkspaceId, wrapped: Mapping[int, bytes]) -> WorkspaceKeys:
+        """What is derived from all of a workspace's keys, which come by their ids; raises WrongKey."""
+        opened = {key_id: self.unwrap(workspace, each) for key_id, each in wrapped.items()}
+        return keys.derive(opened.pop(FIRST_KEY), opened)
 
     def remember(self, workspace: WorkspaceId, working: WorkspaceKeys) -> None:
-        """Keep derived keys: a workspace's never change."""
-        self._working[workspace] = working
+        """Keep derived keys, on the event loop. Keys are only ever added: what was read before the last one was added
+        replaces nothing."""
+        known = self._working.get(workspace)
+        if known is None or known.key_id < working.key_id:
+            self._working[workspace] = working
 
     def remembered(self, workspace: WorkspaceId) -> WorkspaceKeys | None:
-        """The derived keys of a workspace, where they were kept; says nothing of who may use them."""
+        """The derived keys of a workspace, where they were kept; says nothing of who may use them.
+
+        There may be a later key by now.
+        """
         return self._working.get(workspace)
 
 
@@ -75,7 +83,12 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(fd)
-    temporary.rename(path)
+    move_secret(temporary, path)
+
+
+def move_secret(source: Path, path: Path) -> None:
+    """Rename a file over another one, so that this is done on the disk, too, when it returns."""
+    source.rename(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

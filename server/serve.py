@@ -24,13 +24,13 @@ from hypercorn.config import Config
 
 from protocol.keys import WrongKey
 from protocol.limits import PASSWORD_MAX_BYTES
-from server import connections, worker
+from server import connections, masterkey, resealing, worker
 from server.app import create_app
 from server.blockcare import WORKERS, BlockCare
 from server.blockstore.engines import open_block_store
 from server.blockstore.store import BlockStore, BlockStoreError
 from server.config import BadSettings, Settings
-from server.keyring import Keyring, create, load, write_secret
+from server.keyring import write_secret
 from server.leases import Leases
 from server.metadata import accounts, sessions
 from server.metadata.engines import open_store
@@ -57,6 +57,29 @@ class CannotServe(Exception):
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises CannotServe and BadSettings."""
+    _configure_log()
+    with _data_folder(settings), _listener(settings) as listener:
+        trio.run(_serve, settings, listener)
+
+
+def rotate_master_key(settings: Settings) -> int:
+    """Wrap all keys under a new master key, while no server runs; raises CannotServe and BadSettings.
+
+    Returns how many keys these are.
+    """
+
+    async def rotate() -> int:
+        async with _metadata_store(settings) as metadata:
+            return await masterkey.rotate(settings.data, metadata)
+
+    _configure_log()
+    if not any((settings.data / name).exists() for name in (masterkey.FILE, masterkey.NEXT)):
+        raise CannotServe(f"there is no server's data in {settings.data}")
+    with _data_folder(settings):
+        return trio.run(rotate)
+
+
+def _configure_log() -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -66,11 +89,16 @@ def run(settings: Settings) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+@contextmanager
+def _data_folder(settings: Settings) -> Iterator[None]:
+    """Held by this process alone; what the engines and the disk raise becomes CannotServe."""
     os.umask(0o077)  # Whatever is written below the data folder is the server's alone.
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(settings.data), _listener(settings) as listener:
-            trio.run(_serve, settings, listener)
+        with _locked(settings.data):
+            yield
     except OSError as error:
         raise CannotServe(f"{error.filename or settings.data}: {error.strerror or error}") from error
     except (StoreError, WrongKey, BlockStoreError) as error:
@@ -81,7 +109,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     config = _hypercorn(settings)
     store = _block_store(settings)
     async with _metadata_store(settings) as metadata:
-        keyring = await _keyring(settings.data / "master-key", metadata)
+        keyring = await masterkey.keyring_of(settings.data, metadata)
         space = Space(store.free_bytes, partial(free_bytes_of, settings.data))
         notifier = Notifier()
         leases = Leases(settings.lease_s, nudge=notifier.nudge)
@@ -99,6 +127,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         retention = Retention(settings.keep_changes_days, audit_days=settings.keep_audit_days)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(worker.run, service, retention)
+            housekeeping.start_soon(resealing.run, service)
             await _answer_requests(service, settings, config, listener)
             housekeeping.cancel_scope.cancel()
     (settings.data / _ADDRESS).unlink(missing_ok=True)
@@ -134,18 +163,6 @@ def _hypercorn(settings: Settings) -> Config:
                 f"the certificate {settings.tls_cert} and the key {settings.tls_key} can't be used: {error}"
             ) from error
     return config
-
-
-async def _keyring(file: Path, metadata: MetadataStore) -> Keyring:
-    """The data folder's master key, made on the first start; raises CannotServe where it was lost."""
-    found = load(file)
-    if found is not None:
-        return found
-    if await metadata.read(accounts.has_users):
-        raise CannotServe(
-            f"{file} is missing, and with it the keys of all that is stored here: put it back from where it was saved"
-        )
-    return create(file)
 
 
 async def _stop_on_signal(notifier: Notifier, stop: trio.Event) -> None:

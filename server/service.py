@@ -14,6 +14,7 @@ from protocol import problems
 from protocol.ids import WorkspaceId
 from protocol.limits import KIB, SEALED_MAX_BYTES
 from protocol.messages.accounts import Role
+from server.bell import Bell
 from server.blockcare import BlockCare
 from server.http import address_of, declared_bytes
 from server.keyring import Keyring
@@ -60,6 +61,8 @@ class Service:
     leases: Leases
     now_ns: Callable[[], int]
     places: Places = field(default_factory=Places)
+    key_added: Bell = field(default_factory=Bell)
+    """Rung when a workspace's blocks are to be sealed anew."""
 
 
 @asynccontextmanager
@@ -154,7 +157,7 @@ def owner(tx: Transaction, request: Request, workspace: WorkspaceId) -> Caller:
     """The caller, who owns the workspace."""
     found, role = person(tx, request, workspace)
     if role is not Role.OWNER:
-        raise Trouble(problems.FORBIDDEN, "only an owner of a workspace shares it")
+        raise Trouble(problems.FORBIDDEN, "only an owner of a workspace shares it and changes its key")
     return found
 
 

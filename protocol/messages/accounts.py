@@ -85,8 +85,13 @@ class Workspace(Message, frozen=True):
     used_bytes: int = 0
     seq: Seq = Seq(0)
     key: bytes = b""
-    """The workspace key, only in the answer to a question for one workspace, and not of an end-to-end one."""
+    """The workspace's first key, only in the answer to a question for one workspace, and not of an end-to-end one."""
     key_id: int = 1
+    """Of the key that seals new blocks: the last."""
+    later_keys: dict[int, bytes] = {}
+    """By id, those that were added after the first one; in the same answer."""
+    old_blocks: int = 0
+    """Blocks that are still sealed under older keys: the server seals them anew."""
     default: bool = False
     """This is the one that is mounted where none is named."""
     end_to_end: bool = False
@@ -104,6 +109,13 @@ class NewWorkspace(Message, frozen=True):
     """Of an end-to-end one, 32 random hexadecimal digits: its key is wrapped for this id."""
     envelope: bytes = b""
     """Makes it an end-to-end one: its key, which nobody gets here without the passphrase."""
+
+
+class NewKey(Message, frozen=True):
+    """A workspace's next key, which the server makes. A request that comes twice makes one."""
+
+    after: int
+    """The id of the key that seals now (``Workspace.key_id``)."""
 
 
 class Member(Message, frozen=True):

@@ -26,6 +26,7 @@ class What(StrEnum):
     LINK_REVOKED = "link-revoked"
     LINK_USED = "link-used"
     LINK_REFUSED = "link-refused"
+    KEY_ADDED = "key-added"
     DELETED = "deleted"
 
 

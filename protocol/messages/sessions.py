@@ -35,7 +35,10 @@ class JoinReply(Message, frozen=True):
 
 class PollReply(Message, frozen=True):
     """The news, and the lease that began when the poll was *sent*, in seconds; 0: the session has none, because it let
-    one run out while others waited for it. It gets one when it polls again after these."""
+    one run out while others waited for it. It gets one when it polls again after these.
+
+    ``key_id``: of the workspace's key that seals new blocks."""
 
     notices: Notices
     lease_s: float = 0.0
+    key_id: int = 1

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from protocol.ids import ROOT_NODE, DeviceId, Seq, UserId, WorkspaceId, new_hex_id
+from protocol.keys import FIRST_KEY
 from protocol.messages.accounts import Device, Member, Role, User, Workspace
 from protocol.messages.tokens import Scope
 from server.metadata.store import Transaction
@@ -191,18 +192,46 @@ def create_workspace(
     quota_bytes: int | None,
     is_default: bool,
     now_ns: int,
-    *,
-    end_to_end: bool = False,
 ) -> None:
-    """An empty workspace with its root; raises Taken. Of an ``end_to_end`` one, the key is in its members' envelope."""
+    """An empty workspace with its root and its first key; raises Taken."""
+    _create_workspace(tx, workspace, owner, name, quota_bytes, is_default, now_ns, envelope=None)
+    tx.execute(
+        "INSERT INTO workspace_keys (workspace, id, wrapped, made_ns) VALUES (?, ?, ?, ?)",
+        (workspace, FIRST_KEY, wrapped_key, now_ns),
+    )
+
+
+def create_end_to_end_workspace(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    owner: UserId,
+    name: str,
+    envelope: bytes,
+    quota_bytes: int | None,
+    now_ns: int,
+) -> None:
+    """An empty workspace with its root, whose key is in its members' envelope; raises Taken."""
+    _create_workspace(tx, workspace, owner, name, quota_bytes, False, now_ns, envelope)
+
+
+def _create_workspace(
+    tx: Transaction,
+    workspace: WorkspaceId,
+    owner: UserId,
+    name: str,
+    quota_bytes: int | None,
+    is_default: bool,
+    now_ns: int,
+    envelope: bytes | None,
+) -> None:
     if tx.one("SELECT 1 FROM workspaces WHERE owner_id = ? AND name = ?", (owner, name)):
         raise Taken(f"there is a workspace {name!r} already")
     if tx.one("SELECT 1 FROM workspaces WHERE id = ?", (workspace,)):
         raise Taken("there is a workspace with this id already")
     tx.execute(
-        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, quota_bytes, is_default, created_ns,"
-        " end_to_end) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
-        (workspace, owner, name, wrapped_key, quota_bytes, int(is_default), now_ns, int(end_to_end)),
+        "INSERT INTO workspaces (id, owner_id, name, key_id, quota_bytes, is_default, created_ns, envelope)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (workspace, owner, name, FIRST_KEY, quota_bytes, int(is_default), now_ns, envelope),
     )
     tx.execute("INSERT INTO members (workspace, user_id, role) VALUES (?, ?, ?)", (workspace, owner, Role.OWNER.value))
     tx.execute(
@@ -214,7 +243,7 @@ def create_workspace(
 
 _WORKSPACE = (
     "SELECT w.id, w.name, u.name, m.role, w.quota_bytes, w.used_bytes, w.head_seq, w.key_id,"
-    " w.is_default AND w.owner_id = m.user_id, w.end_to_end, w.wrapped_key"
+    " w.old_blocks, w.is_default AND w.owner_id = m.user_id, w.envelope IS NOT NULL"
     " FROM members m JOIN workspaces w ON w.id = m.workspace JOIN users u ON u.id = w.owner_id"
 )
 
@@ -225,16 +254,16 @@ def list_workspaces(tx: Transaction, user: UserId) -> list[Workspace]:
     return [_workspace(row) for row in rows]
 
 
-def workspace_and_key(tx: Transaction, workspace: WorkspaceId, user: UserId) -> tuple[Workspace, bytes]:
-    """One that the user is a member of, and its wrapped key or its envelope; raises Unknown."""
+def workspace_for(tx: Transaction, workspace: WorkspaceId, user: UserId) -> Workspace:
+    """One that the user is a member of; raises Unknown."""
     row = tx.one(f"{_WORKSPACE} WHERE m.workspace = ? AND m.user_id = ?", (workspace, user))
     if row is None:
         raise Unknown("there is no such workspace")
-    return _workspace(row), row[10]
+    return _workspace(row)
 
 
 def _workspace(row: tuple[object, ...]) -> Workspace:
-    identity, name, owner, role, quota, used, seq, key_id, default, end_to_end = row[:10]
+    identity, name, owner, role, quota, used, seq, key_id, old_blocks, default, end_to_end = row
     return Workspace(
         id=WorkspaceId(str(identity)),
         name=str(name),
@@ -244,6 +273,7 @@ def _workspace(row: tuple[object, ...]) -> Workspace:
         used_bytes=used if isinstance(used, int) else 0,
         seq=Seq(seq if isinstance(seq, int) else 0),
         key_id=key_id if isinstance(key_id, int) else 0,
+        old_blocks=old_blocks if isinstance(old_blocks, int) else 0,
         default=bool(default),
         end_to_end=bool(end_to_end),
     )
@@ -264,17 +294,15 @@ def list_members(tx: Transaction, workspace: WorkspaceId) -> list[Member]:
     return [Member(row[0], Role(row[1])) for row in rows]
 
 
-def wrapped_key_of(tx: Transaction, workspace: WorkspaceId) -> tuple[bytes, int]:
-    """The wrapped key and its id; raises Unknown."""
-    row = tx.one("SELECT wrapped_key, key_id FROM workspaces WHERE id = ?", (workspace,))
-    if row is None:
-        raise Unknown("there is no such workspace")
-    return row[0], row[1]
+def envelope_of(tx: Transaction, workspace: WorkspaceId) -> bytes | None:
+    """What an end-to-end workspace's key is in; None for other workspaces, and where there is none."""
+    row = tx.one("SELECT envelope FROM workspaces WHERE id = ?", (workspace,))
+    return None if row is None else row[0]
 
 
 def is_end_to_end(tx: Transaction, workspace: WorkspaceId) -> bool:
     """Whether the server does not have this workspace's key."""
-    return tx.one("SELECT 1 FROM workspaces WHERE id = ? AND end_to_end = 1", (workspace,)) is not None
+    return tx.one("SELECT 1 FROM workspaces WHERE id = ? AND envelope IS NOT NULL", (workspace,)) is not None
 
 
 def share(tx: Transaction, workspace: WorkspaceId, user_name: str, role: Role | None) -> None:

@@ -9,6 +9,7 @@ from protocol.ids import NO_VERSION, BlockId, NodeId, VersionNumber
 from protocol.manifest import BadManifest, Manifest
 from protocol.messages.changes import Commit
 from protocol.messages.nodes import Kind, Node, State
+from protocol.sealing import key_id_of
 from server.metadata import blocks
 from server.metadata.blocks import StoredBlock
 from server.metadata.conflicts import copy_beside
@@ -36,7 +37,8 @@ def commit(edit: Edit, change: Commit, verified: Mapping[BlockId, int]) -> Outco
     if manifest.size_bytes != change.size:
         raise BadManifest(f"the pieces have {manifest.size_bytes} bytes together, not {change.size}")
     for block, sealed in ((small.id, small.sealed) for small in change.blocks):
-        blocks.record(edit.tx, edit.workspace, block, StoredBlock(sealed, None, len(sealed), verified[block]))
+        at = StoredBlock(sealed, None, len(sealed), verified[block], key_id_of(sealed))
+        blocks.record(edit.tx, edit.workspace, block, at)
     _check_blocks(edit, manifest)
     if change.base == row.version:
         returned = bring_back(edit, row, change.time_ns) if row.nlink == 0 else None

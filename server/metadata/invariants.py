@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, WorkspaceId
+from protocol.keys import FIRST_KEY
 from protocol.sealing import plain_length
 from server.metadata import blocks
 from server.metadata.store import Transaction
@@ -21,6 +22,8 @@ def check(tx: Transaction, workspace: WorkspaceId) -> None:
     _check_log(tx, workspace)
     _check_counts(tx, workspace)
     _check_transfers(tx, workspace)
+    _check_keys(tx, workspace)
+    _check_spares(tx, workspace)
 
 
 def _must(holds: bool, otherwise: str) -> None:
@@ -92,10 +95,36 @@ def _check_log(tx: Transaction, workspace: WorkspaceId) -> None:
 
 def _check_counts(tx: Transaction, workspace: WorkspaceId) -> None:
     """The workspace's totals are those of its rows."""
-    kept = tx.one("SELECT node_count, used_bytes FROM workspaces WHERE id = ?", (workspace,))
+    kept = tx.one(
+        "SELECT node_count, used_bytes, block_count, old_blocks, key_id FROM workspaces WHERE id = ?", (workspace,)
+    )
+    _must(kept is not None, "there is no such workspace")
+    assert kept is not None
     (nodes,) = tx.one("SELECT count(*) FROM nodes WHERE workspace = ? AND nlink > 0", (workspace,)) or (0,)
-    (used,) = tx.one("SELECT coalesce(sum(sealed_bytes), 0) FROM blocks WHERE workspace = ?", (workspace,)) or (0,)
-    _must(kept == (nodes, used), f"totals are {kept}, rows say {(nodes, used)}")
+    rows = tx.all("SELECT sealed_bytes, key_id FROM blocks WHERE workspace = ?", (workspace,))
+    old = sum(key_id != kept[4] for _, key_id in rows)
+    counted = nodes, sum(sealed_bytes for sealed_bytes, _ in rows), len(rows), old
+    _must(kept[:4] == counted, f"totals are {kept[:4]}, rows say {counted}")
+
+
+def _check_keys(tx: Transaction, workspace: WorkspaceId) -> None:
+    """Keys are numbered from 1 to the last without gaps; of an end-to-end workspace there are none."""
+    ids = [row[0] for row in tx.all("SELECT id FROM workspace_keys WHERE workspace = ? ORDER BY id", (workspace,))]
+    last, envelope = tx.one("SELECT key_id, envelope FROM workspaces WHERE id = ?", (workspace,)) or (None, None)
+    if envelope is not None:
+        _must(not ids, f"the workspace has an envelope and the keys {ids}")
+        return
+    _must(ids == list(range(FIRST_KEY, FIRST_KEY + len(ids))) and last == ids[-1], f"{ids} are keys, {last} the last")
+
+
+def _check_spares(tx: Transaction, workspace: WorkspaceId) -> None:
+    """What is to be deleted, or is not yet a block's, is none's."""
+    both = tx.all(
+        "SELECT s.object FROM spare_objects s JOIN blocks b ON b.workspace = s.workspace AND b.object = s.object"
+        " WHERE s.workspace = ?",
+        (workspace,),
+    )
+    _must(not both, f"these objects are blocks and listed as spare: {both}")
 
 
 def _check_transfers(tx: Transaction, workspace: WorkspaceId) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from protocol import problems
 from protocol.ids import DeviceId, UserId, WorkspaceId, new_hex_id
-from protocol.keys import new_key
+from protocol.keys import FIRST_KEY, new_key
 from protocol.limits import (
     DEVICE_NAME_MAX_CHARS,
     ENVELOPE_MAX_BYTES,
@@ -24,6 +24,7 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    NewKey,
     NewPassword,
     NewUser,
     NewWorkspace,
@@ -47,12 +48,12 @@ from server.http import (
     reply,
     workspace_of,
 )
-from server.metadata import accounts, audit
+from server.metadata import accounts, audit, workspacekeys
 from server.metadata.accounts import Caller
 from server.metadata.audit import Who
 from server.metadata.store import Transaction
 from server.passwords import hash_token, new_token
-from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, service_of
+from server.service import DEFAULT_WORKSPACE, Service, admin, bearer, caller, member, owner, service_of
 from server.troubles import Trouble
 
 _LOGIN_MAX_BYTES: Final = 16 * KIB
@@ -210,7 +211,6 @@ async def create_workspace(request: Request) -> Response:
     check_name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
     if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
-
     _check_envelope(given)
 
     def work(tx: Transaction) -> Workspace:
@@ -219,7 +219,7 @@ async def create_workspace(request: Request) -> Response:
             made = new_workspace(tx, service, who.user, given.name, given.quota_bytes, is_default=False)
         else:
             made = _end_to_end_workspace(tx, given.id, who.user, given, service.now_ns())
-        return accounts.workspace_and_key(tx, made, who.user)[0]
+        return accounts.workspace_for(tx, made, who.user)
 
     return reply(request, await service.metadata.write(work), 201)
 
@@ -243,17 +243,46 @@ async def get_workspace(request: Request) -> Response:
     service = service_of(request)
     identity = workspace_of(request)
 
-    def work(tx: Transaction) -> tuple[Workspace, bytes | None]:
+    def work(tx: Transaction) -> tuple[Workspace, dict[int, bytes]]:
         who, role = member(tx, request, identity)
-        found, wrapped = accounts.workspace_and_key(tx, identity, who.user)
-        return msgspec.structs.replace(found, role=role), wrapped if who.limits is None else None
+        found = msgspec.structs.replace(accounts.workspace_for(tx, identity, who.user), role=role)
+        if who.limits is not None:
+            return found, {}
+        envelope = accounts.envelope_of(tx, identity)
+        if envelope is not None:
+            return msgspec.structs.replace(found, envelope=envelope), {}
+        return found, workspacekeys.wrapped_keys(tx, identity)
 
     found, wrapped = await service.metadata.read(work)
-    if wrapped is not None and found.end_to_end:
-        found = msgspec.structs.replace(found, envelope=wrapped)
-    elif wrapped is not None:
-        found = msgspec.structs.replace(found, key=service.keyring.unwrap(identity, wrapped))
-    return reply(request, found)
+    keys = {key_id: service.keyring.unwrap(identity, each) for key_id, each in wrapped.items()}
+    first = keys.pop(FIRST_KEY, b"")
+    return reply(request, msgspec.structs.replace(found, key=first, later_keys=keys))
+
+
+async def add_key(request: Request) -> Response:
+    """For owners: a key that seals from now on. What is stored is sealed anew under it, by and by.
+
+    Not in an end-to-end workspace, which gets no key from the server.
+    """
+    service, identity = service_of(request), workspace_of(request)
+    given = await message(request, NewKey)
+
+    def work(tx: Transaction) -> Workspace:
+        who = owner(tx, request, identity)
+        if accounts.is_end_to_end(tx, identity):
+            raise Trouble(
+                problems.END_TO_END, "this workspace is end-to-end encrypted: the server has no key of it to rotate"
+            )
+        now_ns = service.now_ns()
+        added = workspacekeys.add(tx, identity, service.keyring.wrap(identity, new_key()), given.after, now_ns)
+        audit.note(tx, audit.who_of(who), What.KEY_ADDED, now_ns, f"key {added}", identity)
+        return accounts.workspace_for(tx, identity, who.user)
+
+    changed = await service.metadata.write(work)
+    # Who seals here doesn't look whether there is a later one.
+    await service.blocks.keys_now(identity, lambda tx: None)
+    service.key_added.ring()
+    return reply(request, changed, 201)
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -278,9 +307,7 @@ def _end_to_end_workspace(
 ) -> WorkspaceId:
     """An empty workspace whose key is in an envelope that isn't opened here; raises Taken."""
     name, quota_bytes = given.name, given.quota_bytes
-    accounts.create_workspace(
-        tx, identity, user, name, given.envelope, quota_bytes, is_default=False, now_ns=now_ns, end_to_end=True
-    )
+    accounts.create_end_to_end_workspace(tx, identity, user, name, given.envelope, quota_bytes, now_ns)
     return identity
 
 
@@ -324,4 +351,13 @@ ROUTES = [
         fails=(*_OURS, problems.CONFLICT),
     ),
     operation("GET", "/workspaces/{workspace}", get_workspace, gives=Workspace, fails=[problems.NOT_FOUND]),
+    operation(
+        "POST",
+        "/workspaces/{workspace}/keys",
+        add_key,
+        takes=NewKey,
+        gives=Workspace,
+        status=201,
+        fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT, problems.END_TO_END),
+    ),
 ]

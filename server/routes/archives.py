@@ -99,7 +99,7 @@ class Archive(Response):
         entries = below(tx, self._workspace, node.id, ENTRIES_MAX)
         listed = None if entries is None else list(members(entries, node.id, name))
         caller = self._access.reads(tx)
-        title = shown(name) or accounts.workspace_and_key(tx, self._workspace, caller.user)[0].name
+        title = shown(name) or accounts.workspace_for(tx, self._workspace, caller.user).name
         return _Found(node.kind, title, listed)
 
     async def _send_all(self, listed: Sequence[Member], send: Send) -> None:

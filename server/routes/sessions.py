@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 from starlette.requests import Request
@@ -28,11 +28,13 @@ from server.http import (
     workspace_of,
 )
 from server.longpoll import rings
-from server.metadata import feed, sessions, tree
+from server.metadata import feed, sessions, tree, workspacekeys
 from server.metadata.store import Transaction
 from server.service import Service, member, person, service_of
 from server.settling import heard
 from server.troubles import Trouble
+
+T = TypeVar("T")
 
 CURSOR_LAG_CHANGES: Final = 100
 """A mount's cursor is written to the database when it is so far behind, and when it leaves: not for each change."""
@@ -117,10 +119,10 @@ async def _poll_of(
     with service.notifier.waiting_for(workspace, journal, asking.session) as waiter:
         lease_s = service.leases.grant(workspace, asking.session)
 
-        def news(tx: Transaction) -> Notices:
-            return feed.news(tx, workspace, asking.applied)
+        def news(tx: Transaction) -> tuple[Notices, int]:
+            return feed.news(tx, workspace, asking.applied), workspacekeys.last_id(tx, workspace)
 
-        found = await _read(service, request, workspace, news)
+        found, key_id = await _read(service, request, workspace, news)
         while (
             lease_s > 0
             and not _is_news(found, journal)
@@ -128,10 +130,10 @@ async def _poll_of(
             and await rings(waiter, request, deadline)
         ):
             waiter.reset()
-            found = await _read(service, request, workspace, news)
+            found, key_id = await _read(service, request, workspace, news)
             if service.notifier.stopping:
                 break
-    return PollReply(found, lease_s)
+    return PollReply(found, lease_s, key_id)
 
 
 def _is_news(found: Notices, journal: JournalId) -> bool:
@@ -155,10 +157,8 @@ async def _acknowledge(
     return head
 
 
-async def _read(
-    service: Service, request: Request, workspace: WorkspaceId, work: Callable[[Transaction], Notices]
-) -> Notices:
-    def checked(tx: Transaction) -> Notices:
+async def _read(service: Service, request: Request, workspace: WorkspaceId, work: Callable[[Transaction], T]) -> T:
+    def checked(tx: Transaction) -> T:
         member(tx, request, workspace)
         return work(tx)
 

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import trio
 
 from backend.errors import DriveError, NotFound
-from protocol.ids import BlockId
-from protocol.keys import WorkspaceKeys
+from backend.keys import Keys
+from backend.threads import InlineThreads
+from protocol.ids import BlockId, WorkspaceId
+from protocol.keys import WorkspaceKeys, derive
 from protocol.limits import READ_MANY_BYTES
 from protocol.manifest import Manifest, Piece
+from protocol.messages.accounts import Role, Workspace
 from protocol.sealing import seal
+
+
+class MemoryKeys:
+    """A workspace's keys at the server."""
+
+    def __init__(self, first_key: bytes = bytes(range(32))) -> None:
+        self.key_id = 1
+        """As the last poll said."""
+        self.told = Workspace(WorkspaceId("5" * 32), "home", "ann", Role.OWNER, key=first_key)
+        self.questions = 0
+        self.failure: DriveError | None = None
+
+    def add(self, key_id: int, key: bytes) -> WorkspaceKeys:
+        """All keys with one that is added."""
+        later = {**self.told.later_keys, key_id: key}
+        self.told = msgspec.structs.replace(self.told, key_id=key_id, later_keys=later)
+        return derive(self.told.key, later)
+
+    async def workspace(self) -> Workspace:
+        self.questions += 1
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        return self.told
+
+
+def known(keys: WorkspaceKeys, remote: MemoryKeys | None = None) -> Keys:
+    """What a mount knows, of a workspace that gets no other keys unless a test adds them."""
+    return Keys(keys, remote or MemoryKeys(), InlineThreads())
 
 
 class MemoryRemote:

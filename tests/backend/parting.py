@@ -16,13 +16,15 @@ from backend.threads import InlineThreads
 from backend.tree import Tree
 from protocol import keys
 from protocol.ids import NO_VERSION, BlockId, JournalId, Seq, VersionNumber
+from protocol.messages.accounts import Workspace
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
 from protocol.messages.changes import AnyChange, Commit
 from protocol.messages.notices import Notices
 from protocol.messages.sessions import JoinReply
+from tests.backend.memory_remote import MemoryKeys, known
 from tests.simulation.disk import ROOT, SimDisk
 
-KEYS = keys.derive(bytes(32), 1)
+KEYS = keys.derive(bytes(32))
 
 
 class MemoryReplay:
@@ -30,6 +32,7 @@ class MemoryReplay:
 
     def __init__(self) -> None:
         self.last = 0
+        self.keys = MemoryKeys(bytes(32))
         self.joined = False
         self.failure: DriveError | None = None
         self.refusal: Callable[[Batch], DriveError | None] = lambda batch: None
@@ -104,6 +107,10 @@ class MemoryReplay:
             self._puts -= 1
         self.blocks[block] = bytes(sealed)
 
+    async def workspace(self) -> Workspace:
+        await self._pass()
+        return await self.keys.workspace()
+
     async def _pass(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.failure is not None:
@@ -121,7 +128,9 @@ class Device:
         self.cache = BlockCache(disk, folder / "blocks", 1 << 30)
         self.cache.load()
         self.tree = Tree(Seq(0))
-        self.apart = Apart(remote, self.tree, self.journal, self.own, self.cache, KEYS, InlineThreads())
+        self.apart = Apart(
+            remote, self.tree, self.journal, self.own, self.cache, known(KEYS, remote.keys), InlineThreads()
+        )
 
 
 def _version_of(change: AnyChange) -> VersionNumber:

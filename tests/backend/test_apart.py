@@ -224,6 +224,32 @@ async def test_a_block_that_is_damaged_here_is_taken_from_the_cache(world: World
     assert world.server.blocks == {block: sealed}
 
 
+async def test_a_block_under_a_key_that_is_not_known_here_is_sent_when_the_server_was_asked_for_it(
+    world: World,
+) -> None:
+    later = world.server.keys.add(2, b"2" * 32)
+    block = KEYS.block_id(b"plain")
+    sealed = bytes(seal(later, block, b"plain"))
+    world.device.own.put(block, sealed)
+    await world.keep(commit(inline=False))
+    await world.send_all()
+    assert world.server.blocks == {block: sealed}
+    assert world.server.keys.questions == 1
+
+
+async def test_a_block_under_an_unknown_key_is_kept_while_the_server_can_not_be_asked_for_it(world: World) -> None:
+    later = world.server.keys.add(2, b"2" * 32)
+    block = KEYS.block_id(b"plain")
+    world.device.own.put(block, bytes(seal(later, block, b"plain")))
+    await world.keep(commit(inline=False))
+    world.server.keys.failure = Offline("cut")
+    with pytest.raises(Offline):
+        await world.device.apart.replay.send_all()
+    assert len(world.device.apart) == 1
+    world.server.keys.failure = None
+    assert len(await world.send_all()) == 1
+
+
 async def test_a_commit_whose_block_nobody_has_stops_nothing_else(world: World) -> None:
     await world.keep(commit(inline=False), chmod(OTHER))
     assert [change.node for change in await world.send_all()] == [OTHER]

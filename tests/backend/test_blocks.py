@@ -17,7 +17,7 @@ from backend.threads import InlineThreads
 from protocol.keys import derive
 from protocol.limits import KIB, MIB, READ_MANY_BLOCKS
 from protocol.manifest import HOLE, Manifest, Piece
-from tests.backend.memory_remote import MemoryRemote
+from tests.backend.memory_remote import MemoryKeys, MemoryRemote, known
 
 KEYS = derive(bytes(range(32)))
 NOISE = random.Random(4).randbytes(4 * MIB)
@@ -34,8 +34,8 @@ def cache(tmp_path: Path) -> BlockCache:
 
 
 @asynccontextmanager
-async def running(remote: MemoryRemote, cache: BlockCache) -> AsyncIterator[Blocks]:
-    blocks = Blocks(remote, cache, KEYS, InlineThreads())
+async def running(remote: MemoryRemote, cache: BlockCache, keys: MemoryKeys | None = None) -> AsyncIterator[Blocks]:
+    blocks = Blocks(remote, cache, known(KEYS, keys), InlineThreads())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(blocks.run)
         yield blocks
@@ -265,3 +265,79 @@ async def test_a_block_that_somebody_waits_for_overtakes_those_fetched_ahead(
         await trio.testing.wait_all_tasks_blocked()
         remote.gate.set()
     assert remote.gets[FETCHES][0] == small[-1].pieces[0].block
+
+
+# ── blocks under other keys ──
+
+
+async def test_a_block_under_an_added_key_is_read_when_the_server_was_asked_for_it(
+    remote: MemoryRemote, cache: BlockCache
+) -> None:
+    keys = MemoryKeys()
+    later = keys.add(2, bytes(32))
+    manifest = remote.add_file(later, *(NOISE[i * KIB : (i + 1) * KIB] for i in range(10)))
+    async with running(remote, cache, keys) as blocks:
+        assert await blocks.read(manifest, 0, 10 * KIB, ReadAhead()) == NOISE[: 10 * KIB]
+        await trio.testing.wait_all_tasks_blocked()
+    assert keys.questions == 1
+    assert cache.get(manifest.pieces[0].block) is not None
+
+
+async def test_a_block_under_a_key_that_the_server_does_not_know_is_damaged(
+    remote: MemoryRemote, cache: BlockCache
+) -> None:
+    keys = MemoryKeys()
+    manifest = remote.add_file(derive(bytes(range(32)), {2: bytes(32)}), b"content")
+    async with running(remote, cache, keys) as blocks:
+        with pytest.raises(Corrupt):
+            await blocks.read(manifest, 0, 10, ReadAhead())
+    assert keys.questions == 1
+
+
+async def test_without_the_server_an_unknown_key_is_as_a_block_that_is_not_here(
+    remote: MemoryRemote, cache: BlockCache
+) -> None:
+    keys = MemoryKeys()
+    later = keys.add(2, bytes(32))
+    manifest = remote.add_file(KEYS, b"first", b"second")
+    newer = remote.add_file(later, b"newer")
+    for block, sealed in remote.sealed.items():
+        cache.put(block, sealed)
+    remote.failure = keys.failure = Offline("the server can't be reached")
+    async with running(remote, cache, keys) as blocks:
+        blocks.prefetch([*manifest.blocks(), *newer.blocks()])
+        assert await blocks.read(manifest, 0, 11, ReadAhead()) == b"firstsecond"
+        with pytest.raises(Offline):
+            await blocks.read(newer, 0, 5, ReadAhead())
+        keys.failure = None
+        assert await blocks.read(newer, 0, 5, ReadAhead()) == b"newer"
+    assert remote.gets == []
+
+
+async def test_what_an_older_key_sealed_is_read_from_the_cache(remote: MemoryRemote, cache: BlockCache) -> None:
+    manifest = remote.add_file(KEYS, b"content")
+    async with running(remote, cache) as blocks:
+        await blocks.read(manifest, 0, 7, ReadAhead())
+        await trio.testing.wait_all_tasks_blocked()
+    keys = MemoryKeys()
+    later = Blocks(remote, cache, known(keys.add(2, bytes(32)), keys), InlineThreads())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later.run)
+        assert await later.read(manifest, 0, 7, ReadAhead()) == b"content"
+        nursery.cancel_scope.cancel()
+    assert len(remote.gets) == 1
+    assert keys.questions == 0
+
+
+async def test_a_cached_block_under_a_key_that_nobody_knows_is_fetched_anew(
+    remote: MemoryRemote, cache: BlockCache
+) -> None:
+    strange = derive(bytes(range(32)), {9: bytes(32)})
+    manifest = remote.add_file(strange, b"content")
+    [block] = manifest.blocks()
+    cache.put(block, remote.sealed[block])
+    remote.add(KEYS, b"content")
+    async with running(remote, cache) as blocks:
+        assert await blocks.read(manifest, 0, 7, ReadAhead()) == b"content"
+        await trio.testing.wait_all_tasks_blocked()
+    assert cache.get(block) == remote.sealed[block]

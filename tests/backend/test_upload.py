@@ -17,7 +17,7 @@ from protocol.keys import derive
 from protocol.limits import INLINE_SEALED_BYTES, KIB, MIB
 from protocol.manifest import EMPTY, HOLE, Manifest
 from protocol.sealing import unseal
-from tests.backend.memory_remote import MemoryRemote
+from tests.backend.memory_remote import MemoryRemote, known
 
 KEYS = derive(bytes(range(32)))
 NOISE = random.Random(2).randbytes(12 * MIB)
@@ -30,8 +30,8 @@ class World:
         self.folder = folder
         self.remote = MemoryRemote()
         self.cache = BlockCache(RealDisk(), self.make("cache"), 256 * MIB)
-        self.blocks = Blocks(self.remote, self.cache, KEYS, InlineThreads())
-        self.uploader = Uploader(self.remote, self.blocks, self.cache, KEYS, InlineThreads())
+        self.blocks = Blocks(self.remote, self.cache, known(KEYS), InlineThreads())
+        self.uploader = Uploader(self.remote, self.blocks, self.cache, known(KEYS), InlineThreads())
 
     def make(self, name: str) -> Path:
         (self.folder / name).mkdir()
@@ -55,7 +55,7 @@ class World:
         """What another device reads once this is committed."""
         self.remote.sealed.update((block.id, block.sealed) for block in uploaded.inline)
         blocks = Blocks(
-            self.remote, BlockCache(RealDisk(), self.make(f"other{random.random()}"), 0), KEYS, InlineThreads()
+            self.remote, BlockCache(RealDisk(), self.make(f"other{random.random()}"), 0), known(KEYS), InlineThreads()
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(blocks.run)
@@ -96,7 +96,7 @@ async def test_a_large_file_is_read_back_by_another_device(world: World) -> None
 async def test_a_copy_of_a_file_sends_no_block(world: World) -> None:
     await world.upload(world.overlay(EMPTY, (0, NOISE)))
     world.remote.puts.clear()
-    fresh = Uploader(world.remote, world.blocks, world.cache, KEYS, InlineThreads())
+    fresh = Uploader(world.remote, world.blocks, world.cache, known(KEYS), InlineThreads())
     overlay = world.overlay(EMPTY, (0, NOISE))
     await fresh.upload(overlay, overlay.mark())
     assert world.remote.puts == []
@@ -160,8 +160,8 @@ async def test_a_failure_of_the_server_is_raised_as_itself(world: World, error: 
 
 async def test_a_failure_to_read_the_base_is_raised_as_itself(world: World) -> None:
     base = (await world.upload(world.overlay(EMPTY, (0, NOISE)))).manifest
-    fresh = Blocks(world.remote, BlockCache(RealDisk(), world.make("empty"), 0), KEYS, InlineThreads())
-    uploader = Uploader(world.remote, fresh, world.cache, KEYS, InlineThreads())
+    fresh = Blocks(world.remote, BlockCache(RealDisk(), world.make("empty"), 0), known(KEYS), InlineThreads())
+    uploader = Uploader(world.remote, fresh, world.cache, known(KEYS), InlineThreads())
     world.remote.failure = Offline("gone")
     overlay = world.overlay(base, (6 * MIB, b"#"))
     async with trio.open_nursery() as nursery:
@@ -194,6 +194,6 @@ async def test_puts_and_windows_in_memory_are_bounded(world: World, autojump_clo
 
 async def test_worker_threads_give_the_same_content(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.uploader = Uploader(world.remote, world.blocks, world.cache, KEYS, WorkerThreads(2))
+    world.uploader = Uploader(world.remote, world.blocks, world.cache, known(KEYS), WorkerThreads(2))
     uploaded = await world.upload(world.overlay(EMPTY, (0, NOISE)))
     assert await world.read(uploaded) == NOISE

@@ -25,7 +25,7 @@ from tests.real.harness import Server
 GOLDEN: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "protocol" / "golden" / "end_to_end.json").read_text()
 )
-KEYS: Final = derive_end_to_end(bytes.fromhex(GOLDEN["workspace_key"]), GOLDEN["key_id"])
+KEYS: Final = derive_end_to_end(bytes.fromhex(GOLDEN["workspace_key"]))
 
 PRELUDE: Final = """
 const given = arguments[0];

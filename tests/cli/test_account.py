@@ -133,10 +133,21 @@ def test_a_member_leaves_and_the_owner_stays(admin: Person, ann: Person) -> None
     assert admin.fails("workspace", "leave", "team") == "the owner of a workspace stays its owner"
 
 
+def test_an_owner_rotates_a_workspace_s_key(admin: Person, ann: Person) -> None:
+    admin.does("workspace", "create", "team")
+    assert admin.does("workspace", "rotate-key", "team") == "Key 2 seals what team gets from now on.\n"
+    assert admin.does("workspace", "rotate-key", "team") == "Key 3 seals what team gets from now on.\n"
+    admin.does("workspace", "share", "team", "ann")
+    assert "only an owner" in ann.fails("workspace", "rotate-key", "team")
+
+
 def test_who_does_not_own_a_workspace_is_told_that_its_owner_shares_it(admin: Person, ann: Person) -> None:
     admin.does("workspace", "create", "team")
     admin.does("workspace", "share", "team", "ann")
-    assert ann.fails("workspace", "share", "team", "ann", "--role", "owner") == "only an owner of a workspace shares it"
+    assert (
+        ann.fails("workspace", "share", "team", "ann", "--role", "owner")
+        == "only an owner of a workspace shares it and changes its key"
+    )
 
 
 def test_a_token_is_shown_once_listed_and_revoked(admin: Person) -> None:

@@ -123,6 +123,8 @@ class Making:
         match kind:
             case inspect.StructType():
                 return self._struct(kind)
+            case inspect.Metadata():
+                return self._of(kind.type, field)
             case inspect.UnionType():
                 return self._of(random.choice(kind.types), field)
             case inspect.ListType() | inspect.VarTupleType():

@@ -16,12 +16,13 @@ from protocol.sealednames import BadName, NameSealer
 from protocol.sealing import unseal
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "end_to_end.json").read_text())
-KEYS = derive_end_to_end(bytes.fromhex(GOLDEN["workspace_key"]), GOLDEN["key_id"])
+KEYS = derive_end_to_end(bytes.fromhex(GOLDEN["workspace_key"]))
 SEALER = NameSealer(KEYS.names_key)
 
 
 def test_keys_are_derived_as_ever() -> None:
     assert KEYS.names_key.hex() == GOLDEN["names_key"]
+    assert KEYS.key_id == GOLDEN["key_id"]
     assert KEYS.sealing_key.hex() == GOLDEN["sealing_key"]
     assert KEYS.block_id_key.hex() == GOLDEN["block_id_key"]
     assert KEYS.chunk_seed == GOLDEN["chunk_seed"]

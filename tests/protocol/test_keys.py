@@ -58,6 +58,15 @@ def test_derivation_is_frozen() -> None:
     assert keys.block_id(b"hello").hex() == "48dd7932446e990b70ac90432ae9e39358b01bab6d0534d703b8b315e4dec1a6"
 
 
+def test_a_key_that_is_added_seals_and_names_nothing() -> None:
+    before, after = derive(KEY), derive(KEY, {2: bytes(32)})
+    assert after.key_id == 2
+    assert after.sealing_key == derive(bytes(32)).sealing_key
+    assert after.sealing_keys[1] == before.sealing_key
+    assert (after.block_id_key, after.chunk_seed) == (before.block_id_key, before.chunk_seed)
+    assert after.names_key == before.names_key
+
+
 def test_wrapped_keys_are_frozen() -> None:
     assert (
         unwrap(

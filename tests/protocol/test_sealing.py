@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocol.ids import BlockId
 from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
 from protocol.limits import BLOCK_MAX_BYTES, KIB, SEALED_MAX_BYTES, SEALED_OVERHEAD_BYTES
-from protocol.sealing import CorruptBlock, header_of, plain_length, seal, unseal
+from protocol.sealing import CorruptBlock, UnknownKey, header_of, key_id_of, plain_length, seal, unseal
 
 KEYS = derive(bytes(range(32)))
 NOISE = blake3(b"noise").digest(length=300 * KIB)
@@ -97,10 +97,27 @@ def test_another_key_does_not_open() -> None:
         unseal(derive(bytes(32)), block, box)
 
 
-def test_another_key_id_does_not_open() -> None:
+def test_a_block_under_a_later_key_is_told_from_a_damaged_one() -> None:
+    later = derive(bytes(range(32)), {2: bytes(32)})
+    block = later.block_id(b"mine")
+    with pytest.raises(UnknownKey):
+        unseal(KEYS, block, seal(later, block, b"mine"))
+
+
+def test_a_block_opens_under_each_key_that_is_known() -> None:
+    block, first = sealed(b"mine")
+    later = derive(bytes(range(32)), {2: bytes(32)})
+    second = seal(later, block, b"mine")
+    assert (key_id_of(first), key_id_of(second)) == (1, 2)
+    assert unseal(later, block, first) == unseal(later, block, second) == b"mine"
+
+
+def test_a_block_that_names_another_key_than_its_own_does_not_open() -> None:
+    later = derive(bytes(range(32)), {2: bytes(32)})
     block, box = sealed(b"mine")
-    with pytest.raises(CorruptBlock, match="key"):
-        unseal(derive(bytes(range(32)), key_id=2), block, box)
+    box[7] = 2
+    with pytest.raises(CorruptBlock):
+        unseal(later, block, box)
 
 
 def test_a_block_does_not_open_as_another() -> None:

@@ -202,7 +202,10 @@ def at_a_terminal(device: Device, *arguments: str, typed: str = "") -> str:
     ours, theirs = os.openpty()
     opening = 'exec "$@" <"$0" >"$0" 2>&1'  # Who leads a session and opens a terminal has it for its own.
     done = subprocess.Popen(
-        ("sh", "-c", opening, os.ttyname(theirs), *device.program, *arguments), env=device.env, start_new_session=True
+        ("sh", "-c", opening, os.ttyname(theirs), *device.program, *arguments),
+        env=device.env,
+        start_new_session=True,
+        stdin=theirs,  # So that the other side is somebody's from the start.
     )
     os.close(theirs)
     shown = b""

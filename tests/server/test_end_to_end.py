@@ -12,7 +12,7 @@ from msgspec.structs import replace as changed
 from protocol.ids import ROOT_NODE, WorkspaceId
 from protocol.keys import derive, derive_end_to_end
 from protocol.limits import ENVELOPE_MAX_BYTES, INLINE_SEALED_BYTES, NAME_MAX_BYTES, SYMLINK_MAX_BYTES, XATTRS_MAX_BYTES
-from protocol.messages.accounts import NewWorkspace, Role, Workspace, Workspaces
+from protocol.messages.accounts import NewKey, NewWorkspace, Role, Workspace, Workspaces
 from protocol.messages.batches import Applied, MissingBlocks, Refused
 from protocol.messages.blocks import BlockList
 from protocol.messages.changes import Create, SetXattr
@@ -22,8 +22,8 @@ from protocol.messages.nodes import Kind, xattr_name_to_wire
 from protocol.messages.tokens import MadeToken, NewToken, Scope
 from protocol.sealednames import NameSealer
 from protocol.sealing import seal, unseal
-from server import tus
-from server.metadata import accounts
+from server import resealing, tus
+from server.metadata import accounts, invariants, workspacekeys
 from tests.server.plainly import ask, listed
 from tests.server.world import NOW_NS, Client, World, commit, create, problem
 
@@ -238,6 +238,31 @@ async def test_items_are_listed_moved_and_copied_by_their_sealed_names(ada: Clie
     assert [item.path for item in page.items] == [moved.path]
 
 
+# ── keys ──
+
+
+async def test_the_server_adds_no_key(world: World, ada: Client) -> None:
+    assert problem(await ada.call("POST", f"/workspaces/{ada.workspace}/keys", NewKey(1))) == (409, "end-to-end")
+    found = await ada.ask(Workspace, "GET", f"/workspaces/{ada.workspace}")
+    assert (found.key_id, found.key, found.later_keys) == (1, b"", {})
+    await world.metadata.read(lambda tx: invariants.check(tx, ada.workspace))
+
+
+async def test_nothing_is_sealed_anew(world: World, ada: Client) -> None:
+    block, box = ada.sealed(secrets.token_bytes(LARGE))
+    await ada.call("PUT", f"./blocks/{block.hex()}", box)
+    sql = "UPDATE workspaces SET key_id = 2, old_blocks = block_count WHERE id = ?"
+    await world.metadata.write(lambda tx: tx.execute(sql, (ada.workspace,)))
+    assert await resealing.work_once(world.metadata, world.service.blocks) == 0
+    assert (await ada.call("GET", f"./blocks/{block.hex()}")).content == box
+
+
+async def test_another_master_key_leaves_the_envelope_as_it_is(world: World, ada: Client) -> None:
+    await world.metadata.write(lambda tx: workspacekeys.rewrap(tx, lambda space, wrapped: b"anew"))
+    found = await ada.ask(Workspace, "GET", f"/workspaces/{ada.workspace}")
+    assert found.envelope == b"an envelope"
+
+
 # ── blocks ──
 
 
@@ -254,7 +279,7 @@ async def test_a_block_s_header_is_checked(ada: Client) -> None:
     text = b"text " * 20_000
     block = ada.keys.block_id(text)
     zstd = bytes(seal(derive(bytes(range(32))), block, text))
-    other_key = bytes(seal(derive_end_to_end(bytes(range(32)), 2), block, text))
+    other_key = bytes(seal(derive_end_to_end(bytes(range(32)), {2: bytes(32)}), block, text))
     for box in (zstd, other_key, b"", b"SDB1", b"x" * 1000, zstd[:4] + b"\x04" + zstd[5:]):
         assert problem(await ada.call("PUT", f"./blocks/{block.hex()}", box)) == (422, "bad-block")
     wrong = commit(ada, FILE, text, sealed=zstd)

@@ -13,7 +13,7 @@ import trio
 
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
-from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
+from protocol.keys import WorkspaceKeys, derive_end_to_end
 from protocol.manifest import Manifest, Piece
 from protocol.messages.accounts import NewWorkspace, Role, Workspace
 from protocol.messages.batches import Batch, BatchReply
@@ -102,8 +102,7 @@ class World:
         return replace(client, workspace=identity, keys=derive_end_to_end(key))
 
     async def _client(self, name: str, token: str, workspace: WorkspaceId) -> Client:
-        wrapped, _ = await self.metadata.read(lambda tx: accounts.wrapped_key_of(tx, workspace))
-        keys = derive(self.service.keyring.unwrap(workspace, wrapped))
+        keys = await self.metadata.read(lambda tx: self.service.blocks.keys_in(tx, workspace))
         session, journal = (name.encode().ljust(16, fill) for fill in (b"s", b"j"))
         return Client(self.http, token, workspace, keys, SessionId(session), JournalId(journal))
 

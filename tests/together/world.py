@@ -31,13 +31,15 @@ from protocol import problems
 from protocol.keys import new_key
 from protocol.messages.accounts import Role, Workspace
 from protocol.messages.wire import PROBLEM_JSON
+from server import resealing
 from server.app import create_app
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.keyring import Keyring
 from server.leases import Leases
-from server.metadata import accounts, pruning
+from server.metadata import accounts, pruning, workspacekeys
 from server.metadata.sqlite import MemoryStore
+from server.metadata.store import Transaction
 from server.notifier import Notifier
 from server.passwords import Passwords, hash_token, new_token
 from server.routes.accounts import new_user
@@ -164,7 +166,8 @@ class Place:
         self._stirred = trio.Event()
         self.world = world
         self._name = name
-        self._remembered: Workspace | None = None
+        self.remembered: Workspace | None = None
+        """What a mount begins with where the network is cut."""
         self._numbers = count()
 
     @asynccontextmanager
@@ -182,12 +185,12 @@ class Place:
         reached = not self.http.cut
         if reached:
             caller = Caller(self.http, token, IMPATIENT)
-            self._remembered = _opened(await Account(caller).workspace(self.world.workspace.id))
-        assert self._remembered is not None
+            self.remembered = _opened(await Account(caller).workspace(self.world.workspace.id))
+        assert self.remembered is not None
         for name in FOLDERS:
             make_folders(self.disk, self.folder / name)
         with Journal(self.disk, self.folder / "journal") as journal:
-            drive = self._assembled(token, self._remembered, journal, strict=strict)
+            drive = self._assembled(token, self.remembered, journal, strict=strict)
             await drive.begin(reached=reached)
             async with trio.open_nursery() as nursery:
                 await nursery.start(drive.run, self._note)
@@ -203,8 +206,19 @@ class Place:
             now_ns=lambda: int((trio.current_time() + 1.8e9) * 1e9) + next(self._numbers),
         )
         return assemble(
-            self.http, token, workspace, kept, threads, Reach(strict=strict), patience=IMPATIENT, sources=sources
+            self.http,
+            token,
+            workspace,
+            kept,
+            threads,
+            Reach(strict=strict),
+            patience=IMPATIENT,
+            sources=sources,
+            remember=self._remember,
         )
+
+    def _remember(self, workspace: Workspace) -> None:
+        self.remembered = workspace
 
     async def wait_outdated(self) -> None:
         """Until the kernel would have been told of the next change."""
@@ -227,6 +241,9 @@ class World:
         issue_token: Callable[..., Awaitable[str]],
         share: Callable[[Role | None], Awaitable[None]],
         prune: Callable[[], Awaitable[None]],
+        rotate_key: Callable[[], Awaitable[None]],
+        reseal: Callable[[], Awaitable[None]],
+        old_blocks: Callable[[], Awaitable[int]],
         store: MemoryBlockStore,
         workspace: Workspace,
     ) -> None:
@@ -236,6 +253,12 @@ class World:
         """Give the member a role, or take it."""
         self.prune = prune
         """Of the change log only the last change is left."""
+        self.rotate_key = rotate_key
+        """The workspace gets another key."""
+        self.reseal = reseal
+        """All stored blocks are sealed under the last key."""
+        self.old_blocks = old_blocks
+        """How many stored blocks are under older keys."""
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
@@ -289,9 +312,16 @@ async def serving(*, end_to_end: bool = False) -> AsyncIterator[World]:
         user = await metadata.write(lambda tx: new_user(tx, service, "admin", "no password", is_admin=True))
         (workspace,) = await metadata.read(lambda tx: accounts.list_workspaces(tx, user.id))
         # The same key each time, and so the same cuts.
-        wrapped = b"an envelope" if end_to_end else keyring.wrap(workspace.id, KEY)
-        sql = "UPDATE workspaces SET wrapped_key = ?, end_to_end = ?"
-        await metadata.write(lambda tx: tx.execute(sql, (wrapped, int(end_to_end))))
+        wrapped = keyring.wrap(workspace.id, KEY)
+
+        def give_key(tx: Transaction) -> None:
+            if end_to_end:
+                tx.execute("DELETE FROM workspace_keys")
+                tx.execute("UPDATE workspaces SET envelope = ?", (b"an envelope",))
+            else:
+                tx.execute("UPDATE workspace_keys SET wrapped = ?", (wrapped,))
+
+        await metadata.write(give_key)
 
         member = await metadata.write(lambda tx: new_user(tx, service, "member", "no password", is_admin=False))
 
@@ -306,4 +336,18 @@ async def serving(*, end_to_end: bool = False) -> AsyncIterator[World]:
         async def prune() -> None:
             await metadata.write(lambda tx: pruning.prune(tx, workspace.id, 1 << 62, keep=1))
 
-        yield World(create_app(service), issue_token, share, prune, store, workspace)
+        async def rotate_key() -> None:
+            def add(tx: Transaction) -> None:
+                last = workspacekeys.last_id(tx, workspace.id)
+                workspacekeys.add(tx, workspace.id, keyring.wrap(workspace.id, new_key()), last, 0)
+
+            await metadata.write(add)
+
+        async def reseal() -> None:
+            await resealing.work_once(metadata, blocks)
+
+        async def old_blocks() -> int:
+            return (await metadata.read(lambda tx: accounts.workspace_for(tx, workspace.id, user.id))).old_blocks
+
+        keys = (rotate_key, reseal, old_blocks)
+        yield World(create_app(service), issue_token, share, prune, *keys, store, workspace)

@@ -91,14 +91,14 @@ def test_strangers_see_no_workspace(world: World) -> None:
     assert accounts.list_workspaces(world.tx, bob.user) == []
     assert accounts.role_in(world.tx, SPACE, bob.user) is None
     with pytest.raises(Unknown):
-        accounts.workspace_and_key(world.tx, SPACE, bob.user)
+        accounts.workspace_for(world.tx, SPACE, bob.user)
 
 
 def test_members_see_what_is_shared_with_their_role(world: World) -> None:
     bob = caller(world, "bob")
     accounts.share(world.tx, SPACE, "bob", Role.VIEWER)
-    found, key = accounts.workspace_and_key(world.tx, SPACE, bob.user)
-    assert (found.name, found.owner, found.role, found.default, key) == ("home", "ann", Role.VIEWER, False, b"key")
+    found = accounts.workspace_for(world.tx, SPACE, bob.user)
+    assert (found.name, found.owner, found.role, found.default) == ("home", "ann", Role.VIEWER, False)
     assert found.key == b""
     accounts.share(world.tx, SPACE, "bob", Role.EDITOR)
     assert [one.role for one in accounts.list_workspaces(world.tx, bob.user)] == [Role.EDITOR]
@@ -130,8 +130,18 @@ def test_a_user_who_owns_content_is_not_removed(world: World) -> None:
 
 def test_empty_workspaces_go_with_their_owner() -> None:
     world = World()
-    blocks.record(world.tx, SPACE, block_id(b"x"), StoredBlock(b"x", None, 1, 1))
+    blocks.record(world.tx, SPACE, block_id(b"x"), StoredBlock(b"x", None, 1, 1, 1))
     accounts.remove_user(world.tx, "ann")
-    for table in ("users", "devices", "workspaces", "members", "nodes", "journals", "blocks", "block_data"):
+    for table in (
+        "users",
+        "devices",
+        "workspaces",
+        "members",
+        "nodes",
+        "journals",
+        "blocks",
+        "block_data",
+        "workspace_keys",
+    ):
         assert world.tx.one(f"SELECT count(*) FROM {table}") == (0,), table
     world.connection.close()

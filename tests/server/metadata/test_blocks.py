@@ -10,7 +10,7 @@ IDS = [block_id(b"%d" % number) for number in range(300)]
 
 
 def put(world: World, index: int) -> bool:
-    return blocks.record(world.tx, SPACE, IDS[index], StoredBlock(None, f"object {index}", 20, index + 1))
+    return blocks.record(world.tx, SPACE, IDS[index], StoredBlock(None, f"object {index}", 20, index + 1, 1))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 127, 128, 129, 300])
@@ -30,16 +30,16 @@ def test_the_plain_lengths_of_those_that_are_there_are_known(world: World) -> No
 
 def test_the_first_record_of_a_block_stays(world: World) -> None:
     assert put(world, 0)
-    assert not blocks.record(world.tx, SPACE, IDS[0], StoredBlock(b"inline", None, 6, 1))
-    assert blocks.stored(world.tx, SPACE, [IDS[1], IDS[0]]) == [None, StoredBlock(None, "object 0", 20, 1)]
+    assert not blocks.record(world.tx, SPACE, IDS[0], StoredBlock(b"inline", None, 6, 1, 1))
+    assert blocks.stored(world.tx, SPACE, [IDS[1], IDS[0]]) == [None, StoredBlock(None, "object 0", 20, 1, 1)]
 
 
 def test_a_forgotten_block_can_be_put_again(world: World) -> None:
-    blocks.record(world.tx, SPACE, IDS[0], StoredBlock(b"inline", None, 6, 1))
-    assert blocks.forget(world.tx, SPACE, IDS[0]) == StoredBlock(b"inline", None, 6, 1)
+    blocks.record(world.tx, SPACE, IDS[0], StoredBlock(b"inline", None, 6, 1, 1))
+    assert blocks.forget(world.tx, SPACE, IDS[0]) == StoredBlock(b"inline", None, 6, 1, 1)
     assert blocks.forget(world.tx, SPACE, IDS[0]) is None
     assert put(world, 0)
-    assert blocks.stored(world.tx, SPACE, [IDS[0]]) == [StoredBlock(None, "object 0", 20, 1)]
+    assert blocks.stored(world.tx, SPACE, [IDS[0]]) == [StoredBlock(None, "object 0", 20, 1, 1)]
 
 
 def test_a_quota_bounds_the_sealed_bytes() -> None:

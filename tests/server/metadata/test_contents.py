@@ -11,6 +11,7 @@ from protocol.messages.batches import Applied, MissingBlocks
 from protocol.messages.changes import Commit
 from protocol.messages.nodes import Kind, State
 from protocol.messages.notices import Touched
+from protocol.sealing import key_id_of
 from server.metadata import blocks, feed, tree
 from server.metadata.blocks import OverQuota, StoredBlock
 from tests.server.metadata.world import NOW_NS, SPACE, World, block_id, commit, rmdir, unlink
@@ -55,7 +56,9 @@ def test_a_commit_tells_that_content_changed_and_no_name(world: World) -> None:
 def test_inline_blocks_are_kept_with_the_commit(world: World) -> None:
     node = world.laptop.create(b"a")
     world.laptop.write(node, b"hello")
-    assert blocks.stored(world.tx, SPACE, [block_id(b"hello")]) == [StoredBlock(b"hello", None, 5, 5)]
+    assert blocks.stored(world.tx, SPACE, [block_id(b"hello")]) == [
+        StoredBlock(b"hello", None, 5, 5, key_id_of(b"hello"))
+    ]
 
 
 def test_earlier_versions_stay_readable(world: World) -> None:
@@ -85,7 +88,7 @@ def test_a_long_manifest_does_not_travel_with_its_node(world: World) -> None:
     node = world.laptop.create(b"a")
     found = [block_id(b"%d" % number) for number in range(300)]
     for block in found:
-        blocks.record(world.tx, SPACE, block, StoredBlock(None, block.hex(), 20, 10))
+        blocks.record(world.tx, SPACE, block, StoredBlock(None, block.hex(), 20, 10, 1))
     world.laptop.do(of_pieces(node, [Piece(block, 10) for block in found[:INLINE_MANIFEST_PIECES]]))
     assert world.node(node).manifest is not None
     world.laptop.do(of_pieces(node, [Piece(block, 10) for block in found], base=1))

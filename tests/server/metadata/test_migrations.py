@@ -59,6 +59,24 @@ def test_a_newer_schema_is_refused(connection: sqlite3.Connection, tmp_path: Pat
         migrate(connection, tmp_path)
 
 
+def test_keys_and_blocks_from_before_rotation_are_the_first_key_s(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    for script in sorted(MIGRATIONS.glob("*.sql"))[:9]:
+        (tmp_path / script.name).write_text(script.read_text())
+    migrate(connection, tmp_path)
+    connection.execute("INSERT INTO users VALUES ('u', 'ann', '-', 0, 0)")
+    connection.execute(
+        "INSERT INTO workspaces (id, owner_id, name, wrapped_key, key_id, is_default, created_ns)"
+        " VALUES ('w', 'u', 'home', x'0102', 1, 1, 7)"
+    )
+    connection.execute("INSERT INTO blocks VALUES ('w', x'aa', NULL, 5, 5), ('w', x'bb', 'object', 9, 9)")
+    migrate(connection)
+    assert connection.execute("SELECT * FROM workspace_keys").fetchall() == [("w", 1, b"\1\2", 7)]
+    assert connection.execute("SELECT block_count, old_blocks, key_id FROM workspaces").fetchall() == [(2, 0, 1)]
+    assert connection.execute("SELECT DISTINCT key_id FROM blocks").fetchall() == [(1,)]
+
+
 def test_every_table_of_a_workspace_begins_its_key_with_it(connection: sqlite3.Connection) -> None:
     migrate(connection)
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

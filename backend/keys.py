@@ -1,0 +1,93 @@
+"""The keys of the mounted workspace, as far as this mount knows them.
+
+A key that is added while it is mounted is learnt when it is met: when a block is sealed under an id that isn't known
+here, or before something is sealed where a poll has said that there is a later one. What is learnt is remembered first,
+so that whatever is sealed here can be opened by a mount that begins without its server.
+
+An end-to-end workspace has the one key that its passphrase opened. A server is not asked for another, nor believed that
+there is one: what came from it would be a key that it has.
+
+Invariants: keys are only ever added, as at the server; the last one that is known seals. Who meets an unknown id asks
+once: what is still unknown then is damaged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from backend.errors import DriveError
+from backend.threads import Threads
+from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
+from protocol.messages.accounts import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def working_keys(workspace: Workspace) -> WorkspaceKeys:
+    """Those of a workspace that has its key; of an end-to-end one, its key alone."""
+    if workspace.end_to_end:
+        return derive_end_to_end(workspace.key)
+    return derive(workspace.key, workspace.later_keys)
+
+
+class WorkspaceSource(Protocol):
+    """Who knows all keys."""
+
+    async def workspace(self) -> Workspace:
+        """The workspace with its keys; raises DriveError."""
+        ...
+
+
+class KeysRemote(WorkspaceSource, Protocol):
+    """``backend.remote.WorkspaceRemote``."""
+
+    @property
+    def key_id(self) -> int:
+        """Of the key that seals, as the last poll said."""
+        ...
+
+
+class Keys:
+    """One mount's. ``now`` is read from worker threads, too: it is replaced and never changed."""
+
+    def __init__(
+        self,
+        known: WorkspaceKeys,
+        remote: KeysRemote,
+        threads: Threads,
+        remember: Callable[[Workspace], None] | None = None,
+    ) -> None:
+        """``remember`` keeps what the next mount begins with."""
+        self.now = known
+        self._remote = remote
+        self._threads = threads
+        self._remember = remember
+
+    async def learn(self) -> None:
+        """Ask the server for keys that were added; raises DriveError."""
+        await self.learn_from(self._remote)
+
+    async def learn_from(self, source: WorkspaceSource) -> None:
+        """The same by other calls: those that go on while the mount works apart."""
+        if self.now.end_to_end:
+            return
+        told = await source.workspace()
+        if told.key_id <= self.now.key_id:
+            return
+        if self._remember is not None:
+            await self._threads.run(partial(self._remember, told))
+        learnt = working_keys(told)
+        if learnt.key_id > self.now.key_id:  # Another may have asked meanwhile.
+            self.now = learnt
+            log.info("new content is sealed under key %d of the workspace from now on", learnt.key_id)
+
+    async def learn_to_seal(self) -> None:
+        """Before something is sealed. Where the server can't be asked for its last key, the last known one seals."""
+        if self._remote.key_id > self.now.key_id:
+            try:
+                await self.learn()
+            except DriveError as error:
+                log.info("the workspace's last key isn't known here: %s", error)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from backend.errors import Offline
+from backend.keys import Keys, working_keys
+from backend.threads import InlineThreads
+from protocol.ids import WorkspaceId
+from protocol.keys import derive, derive_end_to_end
+from protocol.messages.accounts import Role, Workspace
+from tests.backend.memory_remote import MemoryKeys
+
+KEYS = derive(bytes(range(32)))
+
+
+async def test_a_key_is_remembered_before_it_seals() -> None:
+    remote = MemoryKeys()
+    remote.add(2, bytes(32))
+    remembered: list[tuple[Workspace, int]] = []
+    keys = Keys(KEYS, remote, InlineThreads(), lambda told: remembered.append((told, keys.now.key_id)))
+    await keys.learn()
+    assert remembered == [(remote.told, 1)]
+    assert keys.now.key_id == 2
+
+
+async def test_where_nothing_was_added_nothing_is_remembered() -> None:
+    remembered: list[Workspace] = []
+    keys = Keys(KEYS, MemoryKeys(), InlineThreads(), remembered.append)
+    await keys.learn()
+    assert (keys.now, remembered) == (KEYS, [])
+
+
+async def test_the_server_is_asked_before_sealing_where_it_has_said_that_there_is_a_later_key() -> None:
+    remote = MemoryKeys()
+    remote.add(2, bytes(32))
+    keys = Keys(KEYS, remote, InlineThreads())
+    await keys.learn_to_seal()
+    assert remote.questions == 0
+    remote.key_id = 2
+    await keys.learn_to_seal()
+    await keys.learn_to_seal()
+    assert (keys.now.key_id, remote.questions) == (2, 1)
+
+
+async def test_without_the_server_the_last_known_key_seals() -> None:
+    remote = MemoryKeys()
+    remote.key_id, remote.failure = 2, Offline("the server can't be reached")
+    keys = Keys(KEYS, remote, InlineThreads())
+    await keys.learn_to_seal()
+    assert keys.now.key_id == 1
+    with pytest.raises(Offline):
+        await keys.learn()
+
+
+async def test_no_key_of_an_end_to_end_workspace_is_learnt_from_the_server() -> None:
+    remote = MemoryKeys()
+    remote.add(2, bytes(32))
+    remote.key_id = 2
+    remembered: list[Workspace] = []
+    known = derive_end_to_end(bytes(range(32)))
+    keys = Keys(known, remote, InlineThreads(), remembered.append)
+    await keys.learn()
+    await keys.learn_to_seal()
+    assert (keys.now, remembered) == (known, [])
+
+
+def test_a_mount_of_an_end_to_end_workspace_works_with_the_key_of_its_passphrase_alone() -> None:
+    told = Workspace(
+        WorkspaceId("5" * 32),
+        "home",
+        "ann",
+        Role.OWNER,
+        key=bytes(range(32)),
+        later_keys={2: bytes(32)},
+        end_to_end=True,
+    )
+    assert working_keys(told) == derive_end_to_end(bytes(range(32)))
