@@ -21,6 +21,7 @@ from protocol.messages.accounts import (
     LoginReply,
     Member,
     Members,
+    NewEnvelope,
     NewKey,
     NewPassword,
     NewUser,
@@ -86,6 +87,11 @@ class Account:
     async def add_key(self, workspace: WorkspaceId, after: int) -> Workspace:
         """A key that seals from now on, in place of key ``after``."""
         return await self.caller.ask(Workspace, "POST", f"/workspaces/{workspace}/keys", NewKey(after))
+
+    async def replace_envelope(self, workspace: WorkspaceId, replaces: bytes, envelope: bytes) -> None:
+        """Another passphrase for an end-to-end workspace."""
+        wanted = NewEnvelope(envelope, replaces)
+        await self.caller.call("PUT", f"/workspaces/{workspace}/envelope", message=wanted)
 
     async def members(self, workspace: WorkspaceId) -> list[Member]:
         """Who has the workspace, and as what."""

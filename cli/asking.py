@@ -39,6 +39,14 @@ passphrase_option = click.option(
 )
 
 
+new_passphrase_option = click.option(
+    "--new-passphrase-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read the new passphrase from FILE.",
+)
+
+
 def ask(credential: Credential, work: Callable[[Account], Awaitable[T]]) -> T:
     """Run ``work`` as this login; raises DriveError, with what to do where the token is refused."""
 
@@ -64,10 +72,17 @@ def passphrase_from(file: Path | None, *, twice: bool = False) -> str:
     return _secret("passphrase", file, twice=twice)
 
 
+def new_passphrase_from(file: Path | None) -> str:
+    """The one that takes its place."""
+    return _secret("new passphrase", file, twice=True)
+
+
 def _secret(what: str, file: Path | None, *, twice: bool) -> str:
     if file is None:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"Nobody is there to be asked for the {what}: give it with --{what}-file.")
+            raise click.UsageError(
+                f"Nobody is there to be asked for the {what}: give it with --{what.replace(' ', '-')}-file."
+            )
         return str(click.prompt(what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True))
     with click.open_file(str(file), "rb") as opened:
         content: bytes = opened.read(PASSWORD_MAX_BYTES + 2)

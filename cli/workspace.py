@@ -11,13 +11,22 @@ from backend import credentials
 from backend.account import Account
 from backend.credentials import Credential
 from backend.errors import NotFound
-from cli.asking import ask, json_option, passphrase_from, passphrase_option, server_option, show
+from cli.asking import (
+    ask,
+    json_option,
+    new_passphrase_from,
+    new_passphrase_option,
+    passphrase_from,
+    passphrase_option,
+    server_option,
+    show,
+)
 from cli.size import SIZE, written
 from protocol.ids import WorkspaceId, new_hex_id
 from protocol.keys import new_key
 from protocol.limits import PASSPHRASE_MIN_CHARS
 from protocol.messages.accounts import Member, Role, Workspace
-from protocol.passphrase import enclose
+from protocol.passphrase import BadEnvelope, WrongPassphrase, disclose, enclose
 
 
 @click.group("workspace")
@@ -50,14 +59,49 @@ def workspace_create(
 
 def _create_end_to_end(credential: Credential, name: str, quota: int | None, passphrase: str) -> None:
     """Make the key and its envelope here; the server gets the envelope."""
+    _check_passphrase(passphrase)
+    workspace = WorkspaceId(new_hex_id())
+    envelope = enclose(new_key(), passphrase, workspace)
+    ask(credential, lambda account: account.create_end_to_end_workspace(workspace, name, envelope, quota))
+
+
+def _check_passphrase(passphrase: str) -> None:
     if len(passphrase) < PASSPHRASE_MIN_CHARS:
         raise click.ClickException(
             f"a passphrase has at least {PASSPHRASE_MIN_CHARS} characters, such as several words: "
             "whoever gets at the server can try as many as he likes"
         )
-    workspace = WorkspaceId(new_hex_id())
-    envelope = enclose(new_key(), passphrase, workspace)
-    ask(credential, lambda account: account.create_end_to_end_workspace(workspace, name, envelope, quota))
+
+
+@workspace_group.command("passphrase")
+@click.argument("workspace")
+@passphrase_option
+@new_passphrase_option
+@server_option
+def workspace_passphrase(
+    workspace: str, passphrase_file: Path | None, new_passphrase_file: Path | None, server: str | None
+) -> None:
+    """Give the end-to-end encrypted WORKSPACE another passphrase. Its key stays the same."""
+    credential = credentials.load(server)
+
+    async def asked(account: Account) -> Workspace:
+        return await account.workspace((await named(account, workspace, credential)).id)
+
+    found = ask(credential, asked)
+    if not found.end_to_end:
+        raise click.ClickException(f"{workspace} has no passphrase: it isn't end-to-end encrypted")
+    try:
+        key = disclose(found.envelope, passphrase_from(passphrase_file), found.id)
+    except (WrongPassphrase, BadEnvelope) as error:
+        raise click.ClickException(str(error)) from None
+    new = new_passphrase_from(new_passphrase_file)
+    _check_passphrase(new)
+    envelope = enclose(key, new, found.id)
+    ask(credential, lambda account: account.replace_envelope(found.id, found.envelope, envelope))
+    click.echo(
+        f"{workspace} has another passphrase. Each mount asks for it once when it begins again. Who has an old copy of"
+        " the server's database can still open that with the old one."
+    )
 
 
 @workspace_group.command("list")

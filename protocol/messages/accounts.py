@@ -118,6 +118,14 @@ class NewKey(Message, frozen=True):
     """The id of the key that seals now (``Workspace.key_id``)."""
 
 
+class NewEnvelope(Message, frozen=True):
+    """An end-to-end workspace's key under another passphrase: it stays the same key."""
+
+    envelope: bytes
+    replaces: bytes
+    """The envelope that was opened: where another is there by now, nothing is changed."""
+
+
 class Member(Message, frozen=True):
     """A user with a role in a workspace."""
 

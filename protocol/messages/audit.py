@@ -27,6 +27,7 @@ class What(StrEnum):
     LINK_USED = "link-used"
     LINK_REFUSED = "link-refused"
     KEY_ADDED = "key-added"
+    PASSPHRASE_SET = "passphrase-set"
     DELETED = "deleted"
 
 

@@ -300,6 +300,13 @@ def envelope_of(tx: Transaction, workspace: WorkspaceId) -> bytes | None:
     return None if row is None else row[0]
 
 
+def replace_envelope(tx: Transaction, workspace: WorkspaceId, replaced: bytes, envelope: bytes) -> None:
+    """Another passphrase; raises Taken where the envelope is another by now."""
+    if envelope_of(tx, workspace) != replaced:
+        raise Taken("the passphrase was changed meanwhile")
+    tx.execute("UPDATE workspaces SET envelope = ? WHERE id = ?", (envelope, workspace))
+
+
 def is_end_to_end(tx: Transaction, workspace: WorkspaceId) -> bool:
     """Whether the server does not have this workspace's key."""
     return tx.one("SELECT 1 FROM workspaces WHERE id = ? AND envelope IS NOT NULL", (workspace,)) is not None

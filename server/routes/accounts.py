@@ -24,6 +24,7 @@ from protocol.messages.accounts import (
     Health,
     Login,
     LoginReply,
+    NewEnvelope,
     NewKey,
     NewPassword,
     NewUser,
@@ -231,7 +232,11 @@ def _check_envelope(given: NewWorkspace) -> None:
         )
     if given.id is not None and not HEX_ID.match(given.id):
         raise Trouble(problems.BAD_REQUEST, "a workspace's id is 32 hexadecimal digits, in lower case")
-    if len(given.envelope) > ENVELOPE_MAX_BYTES:
+    _check_length(given.envelope)
+
+
+def _check_length(envelope: bytes) -> None:
+    if len(envelope) > ENVELOPE_MAX_BYTES:
         raise Trouble(problems.BAD_REQUEST, f"an envelope has at most {ENVELOPE_MAX_BYTES} bytes")
 
 
@@ -283,6 +288,25 @@ async def add_key(request: Request) -> Response:
     await service.blocks.keys_now(identity, lambda tx: None)
     service.key_added.ring()
     return reply(request, changed, 201)
+
+
+async def replace_envelope(request: Request) -> Response:
+    """For owners: another passphrase for an end-to-end workspace, whose key stays what it is."""
+    service, identity = service_of(request), workspace_of(request)
+    given = await message(request, NewEnvelope)
+    if not given.envelope:
+        raise Trouble(problems.BAD_REQUEST, "there is nothing in the envelope")
+    _check_length(given.envelope)
+
+    def work(tx: Transaction) -> None:
+        who = owner(tx, request, identity)
+        if not accounts.is_end_to_end(tx, identity):
+            raise Trouble(problems.CONFLICT, "this workspace has no passphrase: it isn't end-to-end encrypted")
+        accounts.replace_envelope(tx, identity, given.replaces, given.envelope)
+        audit.note(tx, audit.who_of(who), What.PASSPHRASE_SET, service.now_ns(), "", identity)
+
+    await service.metadata.write(work)
+    return no_content()
 
 
 def new_user(tx: Transaction, service: Service, name: str, password_hash: str, *, is_admin: bool) -> User:
@@ -359,5 +383,12 @@ ROUTES = [
         gives=Workspace,
         status=201,
         fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT, problems.END_TO_END),
+    ),
+    operation(
+        "PUT",
+        "/workspaces/{workspace}/envelope",
+        replace_envelope,
+        takes=NewEnvelope,
+        fails=(*_OURS, problems.NOT_FOUND, problems.CONFLICT),
     ),
 ]

@@ -51,3 +51,27 @@ def test_where_nobody_can_be_asked_it_is_said_how_to_give_it(admin: Person) -> N
     done = admin.run("workspace", "create", "diary", "--end-to-end")
     assert done.returncode == 2
     assert "give it with --passphrase-file" in done.stderr
+
+
+def test_a_workspace_gets_another_passphrase_from_who_has_the_present_one(admin: Person, tmp_path: Path) -> None:
+    admin.does("workspace", "create", "diary", "--end-to-end", "--passphrase-file", "-", typed=PASSPHRASE)
+    new = tmp_path / "new"
+    new.write_text("another horse and another battery\n")
+    change = ("workspace", "passphrase", "diary", "--passphrase-file", "-", "--new-passphrase-file", str(new))
+    assert admin.fails(*change, typed="not the passphrase") == "this is not the passphrase of this workspace"
+    assert admin.does(*change, typed=PASSPHRASE).startswith("diary has another passphrase.")
+    assert admin.fails(*change, typed=PASSPHRASE) == "this is not the passphrase of this workspace"
+    assert admin.does(*change, typed=new.read_text()).startswith("diary has another passphrase.")
+
+
+def test_a_workspace_that_the_server_opens_has_no_passphrase(admin: Person) -> None:
+    said = admin.fails("workspace", "passphrase", "home", "--passphrase-file", "-", typed=PASSPHRASE)
+    assert said == "home has no passphrase: it isn't end-to-end encrypted"
+
+
+def test_a_new_passphrase_that_is_too_short_is_refused(admin: Person, tmp_path: Path) -> None:
+    admin.does("workspace", "create", "diary", "--end-to-end", "--passphrase-file", "-", typed=PASSPHRASE)
+    (tmp_path / "new").write_text("elevenchars")
+    change = ("workspace", "passphrase", "diary", "--passphrase-file", "-", "--new-passphrase-file")
+    failed = admin.fails(*change, str(tmp_path / "new"), typed=PASSPHRASE)
+    assert failed.startswith("a passphrase has at least 12 characters")

@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import Mount, Route
 
 from protocol.ids import NodeId, Seq, VersionNumber, WorkspaceId
-from protocol.messages.accounts import Member, NewKey, NewPassword, NewUser, NewWorkspace, Role, Workspace
+from protocol.messages.accounts import Member, NewEnvelope, NewKey, NewPassword, NewUser, NewWorkspace, Role, Workspace
 from protocol.messages.blocks import BlockList
 from protocol.messages.conflicts import Keep, Resolution
 from protocol.messages.items import Copy, Move, Restore
@@ -82,6 +82,7 @@ BODIES: Final[Mapping[str, Message | bytes]] = {
     "POST /workspaces/{workspace}/members": Member("bob", Role.OWNER),
     "POST /workspaces/{workspace}/links": NewLink("box"),
     "POST /workspaces/{workspace}/keys": NewKey(1),
+    "PUT /workspaces/{workspace}/envelope": NewEnvelope(b"new", b"old"),
     "POST /workspaces/{workspace}/join": Join(SESSION, JOURNAL),
     "POST /workspaces/{workspace}/blocks/missing": BlockList([bytes(32)]),
     "POST /workspaces/{workspace}/blocks/damaged": BlockList([bytes(32)]),

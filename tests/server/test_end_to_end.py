@@ -12,7 +12,8 @@ from msgspec.structs import replace as changed
 from protocol.ids import ROOT_NODE, WorkspaceId
 from protocol.keys import derive, derive_end_to_end
 from protocol.limits import ENVELOPE_MAX_BYTES, INLINE_SEALED_BYTES, NAME_MAX_BYTES, SYMLINK_MAX_BYTES, XATTRS_MAX_BYTES
-from protocol.messages.accounts import NewKey, NewWorkspace, Role, Workspace, Workspaces
+from protocol.messages.accounts import NewEnvelope, NewKey, NewWorkspace, Role, Workspace, Workspaces
+from protocol.messages.audit import Audit, What
 from protocol.messages.batches import Applied, MissingBlocks, Refused
 from protocol.messages.blocks import BlockList
 from protocol.messages.changes import Create, SetXattr
@@ -246,6 +247,35 @@ async def test_the_server_adds_no_key(world: World, ada: Client) -> None:
     found = await ada.ask(Workspace, "GET", f"/workspaces/{ada.workspace}")
     assert (found.key_id, found.key, found.later_keys) == (1, b"", {})
     await world.metadata.read(lambda tx: invariants.check(tx, ada.workspace))
+
+
+async def test_another_passphrase_takes_the_place_of_the_one_that_was_opened(world: World, ada: Client) -> None:
+    assert (await ada.call("PUT", "./envelope", NewEnvelope(b"another", b"an envelope"))).status_code == 204
+    assert (await ada.ask(Workspace, "GET", ".")).envelope == b"another"
+    late = NewEnvelope(b"a third", b"an envelope")
+    assert problem(await ada.call("PUT", "./envelope", late)) == (409, "conflict")
+    assert (await ada.ask(Workspace, "GET", ".")).envelope == b"another"
+    [event] = [one for one in (await ada.ask(Audit, "GET", "/audit")).events if one.what is What.PASSPHRASE_SET]
+    assert event.workspace == ada.workspace
+
+
+@pytest.mark.parametrize("envelope", [b"", bytes(ENVELOPE_MAX_BYTES + 1)])
+async def test_what_can_be_no_envelope_is_refused(ada: Client, envelope: bytes) -> None:
+    given = NewEnvelope(envelope, b"an envelope")
+    assert problem(await ada.call("PUT", "./envelope", given)) == (400, "bad-request")
+
+
+async def test_an_editor_sets_no_passphrase(world: World, ada: Client) -> None:
+    eva = await world.user("eva")
+    await world.metadata.write(lambda tx: accounts.share(tx, ada.workspace, "eva", Role.EDITOR))
+    given = NewEnvelope(b"another", b"an envelope")
+    assert problem(await eva.call("PUT", f"/workspaces/{ada.workspace}/envelope", given)) == (403, "forbidden")
+
+
+async def test_a_workspace_that_the_server_opens_gets_no_envelope(world: World) -> None:
+    bob = await world.user("bob")
+    assert problem(await bob.call("PUT", "./envelope", NewEnvelope(b"another", b""))) == (409, "conflict")
+    assert (await bob.ask(Workspace, "GET", ".")).envelope == b""
 
 
 async def test_nothing_is_sealed_anew(world: World, ada: Client) -> None:
