@@ -170,6 +170,22 @@ def unmounted(world: World) -> Callable[..., str]:
     return fails
 
 
+def test_another_passphrase_opens_what_is_there_and_the_old_one_nothing(
+    world: World, module_admin: Device, passphrase_file: Path, tmp_path: Path
+) -> None:
+    desk = world.mount("desk", "--passphrase-file", str(passphrase_file))
+    (desk.path / "file").write_bytes(SECRET)
+    new = tmp_path / "new"
+    new.write_text("another horse, another battery\n")
+    files = ("--passphrase-file", str(passphrase_file), "--new-passphrase-file", str(new))
+    module_admin.run("workspace", "passphrase", world.workspace, *files)
+    (desk.path / "file").write_bytes(SECRET * 2)  # It goes on.
+    with pytest.raises(Failed, match="not the passphrase"):
+        world.mount("phone", "--passphrase-file", str(passphrase_file))
+    laptop = world.mount("laptop", "--passphrase-file", str(new))
+    assert (laptop.path / "file").read_bytes() == SECRET * 2
+
+
 def test_a_wrong_passphrase_is_told_in_words(world: World, unmounted: Callable[..., str], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("another passphrase\n")
