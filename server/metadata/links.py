@@ -152,7 +152,9 @@ def target(tx: Transaction, link: Through) -> Node:
 
 
 def count_use(tx: Transaction, link: Through, now_ns: int, path: str) -> None:
-    """Let a request in; raises Unknown where what it leads to is gone."""
+    """Let a request in; raises Unknown where what it leads to is gone, or content was asked for as often as may be."""
+    if link.transfers_left is not None and link.transfers_left <= 0:
+        raise _none()
     target(tx, link)
     tx.execute(
         "UPDATE links SET uses = uses + 1, used_ns = ? WHERE workspace = ? AND id = ?",
@@ -161,9 +163,7 @@ def count_use(tx: Transaction, link: Through, now_ns: int, path: str) -> None:
 
 
 def count_transfer(tx: Transaction, link: Through, now_ns: int, path: str) -> None:
-    """Let a request for content in; raises Unknown where there have been as many as may be, too."""
-    if link.transfers_left is not None and link.transfers_left <= 0:
-        raise _none()
+    """The same for a request for content."""
     count_use(tx, link, now_ns, path)
     audit.note(tx, audit.who_of(link.maker), What.LINK_USED, now_ns, f"{link.id}, {link.kind}: /{path}", link.workspace)
     tx.execute("UPDATE links SET transfers = transfers + 1 WHERE workspace = ? AND id = ?", (link.workspace, link.id))

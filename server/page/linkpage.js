@@ -42,8 +42,7 @@ export class LinkPage {
       this.#refused(error);
       return;
     }
-    if (this.#about.transfers_left === 0) this.#over();
-    else this.#go();
+    this.#go();
   }
 
   #refused(error) {
@@ -94,8 +93,7 @@ export class LinkPage {
       this.#password.use(password.value);
       try {
         this.#about = await this.#link.about();
-        if (this.#about.transfers_left === 0) this.#over();
-        else this.#go();
+        this.#go();
       } catch (error) {
         this.#password.forget();
         if (error.status === 404) return this.#over();

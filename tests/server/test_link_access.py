@@ -142,6 +142,8 @@ async def test_downloads_are_counted_and_end_at_their_limit(ada: Client) -> None
     assert (await anybody.ask("GET", "/files/large.bin")).content == LARGE
     assert (await anybody.ask("GET", "/files/large.bin", range="bytes=1-")).status_code == 206
     assert problem(await anybody.ask("GET", "/files/large.bin", range="bytes=0-0")) == (404, "not-found")
+    for path in ("", "/folders/"):
+        assert problem(await anybody.ask("GET", path)) == (404, "not-found"), "it looks as if it had never been"
     link = await the_link(ada)
     assert (link.uses, link.transfers) == (4, 2)
 
