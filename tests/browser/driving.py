@@ -145,7 +145,7 @@ class Page:
 
     def press(self, label: str) -> None:
         """A button."""
-        self.button(label).click()
+        self._click(lambda: self.button(label), label)
 
     def keys(self, *keys: str) -> None:
         """On the keyboard, wherever it is."""
@@ -176,7 +176,16 @@ class Page:
 
     def open_row(self, name: str) -> None:
         """By its name."""
-        self.row(name).find_element(By.CSS_SELECTOR, "button.name").click()
+        self._click(lambda: self.row(name).find_element(By.CSS_SELECTOR, "button.name"), name)
+
+    def _click(self, find: Callable[[], WebElement], wanted: str) -> None:
+        """On what is there by then: a live change may draw it anew between finding it and clicking."""
+
+        def clicked() -> bool:
+            find().click()
+            return True
+
+        self.wait_until(clicked, wanted)
 
     def drop(self, selector: str, *paths: Path) -> None:
         """Files and folders of this machine on an element, as from a file manager."""
