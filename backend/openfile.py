@@ -9,8 +9,7 @@ Invariants:
 
 - one commit of a file is under way at a time, and one that may have reached the server is never followed by another
   until its answer is known;
-- what was written stays in the overlay until it is in a committed version;
-- the journal holds a record of a commit from before its first byte is sent until it is answered.
+- what was written stays in the overlay until it is in a committed version.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import trio
 
 from backend.blocks import Blocks, ReadAhead
 from backend.errors import Corrupt, Deferred, DriveError, LocalFailure, Offline, Refused
+from backend.filerecord import FileRecord
 from backend.filerow import FileRow
 from backend.journal import Journal
 from backend.outbox import Outbox, Pending
@@ -42,9 +42,6 @@ from protocol.messages.nodes import Node
 
 COMMIT_TRIES: Final = 5
 """A commit that still names missing blocks after so many uploads is reported: the server loses what it acknowledged."""
-
-SYNCED_WITHIN_S: Final = 10.0
-"""What could not be sent waits so long for a worker that puts it where a power loss doesn't reach it."""
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +114,7 @@ class OpenFile:
         self._mark = UNWRITTEN
         """What was written by then has been closed."""
         self._flushing: trio.Event | None = None
-        self._record: int | None = None
-        self._is_promised = False
-        """Somebody was told that what the record has is kept: what takes its place has to survive a power loss, too."""
+        self._record = FileRecord(services.journal, services.threads)
         self._refused_tries = 0
         self._ahead = ReadAhead()
 
@@ -139,7 +134,7 @@ class OpenFile:
         if not file._overlay.is_whole():
             raise Corrupt("the file of its bytes is shorter than it was")
         file._row.recovered(flushed.mtime_ns, services.now_ns())
-        file._record, file._is_promised = record, flushed.synced
+        file._record.take_up(record, flushed)
         file._mark = file._overlay.mark()
         file.was_left = True
         return file
@@ -240,7 +235,7 @@ class OpenFile:
     def unlinked_here(self) -> None:
         """Its last name was removed on this mount: what is written from now on is nobody's."""
         self._unlinked = True
-        self._forget_record()  # The next mount must not bring it back.
+        self._record.forget()
 
     # ── bytes ──
 
@@ -344,7 +339,7 @@ class OpenFile:
         services = self._services
         overlay = self._writable()
         mark = self._mark = overlay.mark()
-        await self._remember_before_sending(overlay)
+        await self._record.begin(overlay, self._as_record)
         uploaded = await services.uploads.upload(overlay, mark)
         if uploaded is None:
             return False  # The file was cut meanwhile: what was read may be of both lengths.
@@ -443,14 +438,14 @@ class OpenFile:
         if self._overlay is not None:
             if not self._overlay.changed_since(commit.mark):
                 self._row.committed()
-                self._forget_record()  # Before the bytes that it names are given up.
+                self._record.forget()  # Before the bytes that it names are given up.
             self._overlay.rebase(commit.manifest, commit.mark)
         if row.id != moved_from:
             self._services.moved(self, moved_from)
 
     # ── the journal ──
 
-    def _as_record(self, *, synced: bool) -> Flushed:
+    def _as_record(self, synced: bool) -> Flushed:
         """What is about to be committed; ``synced`` says that it survives a power loss when it is in the journal."""
         overlay = self._writable()
         return Flushed(
@@ -469,52 +464,14 @@ class OpenFile:
             content=overlay.inline_bytes(),
         )
 
-    def _remember(self, record: Flushed) -> None:
-        """Put it into the journal, in the place of the last."""
-        earlier, self._record = self._record, self._services.journal.begin(record)
-        if earlier is not None:
-            self._services.journal.end(earlier)
-
-    async def _remember_before_sending(self, overlay: Overlay) -> None:
-        """It need not survive a power loss yet, as close has not returned; what an earlier try promised does."""
-        if not self._is_promised:
-            self._remember(self._as_record(synced=False))
-            return
-        try:
-            await self._remember_safely(overlay)
-        except LocalFailure as error:
-            log.warning(
-                "%s: a power loss would take what was written last: %s", self._services.path_of(self.node), error
-            )
-
-    async def _remember_safely(self, overlay: Overlay) -> None:
-        """With bytes that a power loss doesn't reach; raises LocalFailure, and leaves the earlier record."""
-        record = self._as_record(synced=True)  # Of now: the disk takes its time, and what is written then isn't closed.
-        if record.content is None:
-            await self._services.threads.run(overlay.sync)
-        if self._record is not None:  # Else it was removed here meanwhile.
-            self._remember(record)
-
     async def _keep_through_power_loss(self) -> None:
         """Before the error is told: what was closed is kept, and sent when the trouble is over. Raises LocalFailure."""
-        overlay = self._overlay
-        if overlay is None or self._record is None:
-            return
-        with trio.move_on_after(SYNCED_WITHIN_S, shield=True) as scope:
-            await self._remember_safely(overlay)
-            await self._services.threads.run(self._services.journal.sync)
-            self._is_promised = self._record is not None
-        if scope.cancelled_caught:
-            raise LocalFailure(f"{overlay.path.parent}: it takes too long to put what was written there safely")
-
-    def _forget_record(self) -> None:
-        number, self._record, self._is_promised = self._record, None, False
-        if number is not None:
-            self._services.journal.end(number)
+        if self._overlay is not None:
+            await self._record.keep(self._overlay, self._as_record)
 
     def close(self) -> None:
         """Nobody has it open and nothing is dirty: give up the local bytes."""
-        self._forget_record()
+        self._record.forget()
         if self._overlay is not None:
             self._overlay.delete()
             self._overlay = None

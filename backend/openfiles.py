@@ -113,13 +113,8 @@ class OpenFiles:
 
     async def open(self, node: NodeId) -> OpenFile:
         """A handle of the node's present version; needs a ``release``."""
-        if (left := self._present.get(node)) is not None and left.was_left and not self._reach.apart:
-            # What is written now has to be over what that commit made, if it had arrived, and not beside it.
-            with contextlib.suppress(DriveError):
-                if await left.flush_what_was_closed():
-                    self._unsent.sent(left)
-            if left.was_left and left.is_overtaken_by(row := await self._names.attributes(node)):
-                await self._overtaken(node, row.version)
+        if (left := self._present.get(node)) is not None and left.was_left:
+            await self._settle_left(left)
         if node in self._present and self._session.lease_left_s() == 0:
             await self._names.attributes(node)  # Where the reply tells of a new version, the file is detached.
         while (file := self._present.get(node)) is None:
@@ -133,6 +128,18 @@ class OpenFiles:
                 self._siblings.opened(row)
         file.handles += 1
         return file
+
+    async def _settle_left(self, left: OpenFile) -> None:
+        """Before a file that an earlier mount left is opened. What is written then has to be over what that mount's
+        commit made, if it had arrived, and not beside it."""
+        if not self._reach.apart:
+            with contextlib.suppress(DriveError):
+                if await left.flush_what_was_closed():
+                    self._unsent.sent(left)
+        with contextlib.suppress(DriveError):
+            row = await self._names.attributes(left.node)
+            if self._present.get(row.id) is left and left.is_overtaken_by(row):
+                await self._overtaken(row.id, row.version)
 
     async def create(self, change: Create) -> OpenFile:
         """Make a file and open it. Unless another of its name is refused, nobody waits before the first flush."""

@@ -26,6 +26,7 @@ from protocol.ids import ROOT_NODE, NodeId, new_session_id
 from protocol.messages.nodes import Kind
 from protocol.messages.tree import NodeReply
 from tests.simulation.disk import Crashed, SimDisk
+from tests.together.parting import cut_off
 from tests.together.programs import names, read, write
 from tests.together.world import LEASE_S, Place, World
 
@@ -362,28 +363,49 @@ async def test_what_a_failed_close_kept_survives_a_power_loss_while_it_is_tried_
             assert any(record.synced for _, record in journal.live())
 
 
+async def overtake(desk: Place, two: Drive) -> None:
+    """Kill a mount before its new file's content is sent, and let another write the file first."""
+    async with desk.crashing_drive() as one:
+        file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
+        await file.write(0, b"second")
+        desk.http.withheld = "/changes"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.flush, file)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    await write(two, b"file", b"first, and longer")
+    desk.disk = desk.disk.kill()
+
+
 async def test_what_an_earlier_mount_left_does_not_hide_what_another_device_wrote_first(
     world: World, autojump_clock: object
 ) -> None:
-    """A mount that was killed before its new file's content was sent, and can't send it when it is back."""
-    desk, laptop = world.place("desk"), world.place("laptop")
-    async with laptop.drive() as two:
-        async with desk.crashing_drive() as one:
-            file = await one.create(ROOT_NODE, b"file", 0o644, 0, 0, exclusive=True)
-            await file.write(0, b"second")
-            desk.http.withheld = "/changes"
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(one.flush, file)
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
-        await write(two, b"file", b"first, and longer")
-        desk.disk = desk.disk.kill()
+    """Also while it can't be sent."""
+    desk = world.place("desk")
+    async with world.place("laptop").drive() as two:
+        await overtake(desk, two)
         async with desk.crashing_drive() as one:
             assert await read(one, b"file") == b"first, and longer"
             desk.http.withheld = ""
             await one.synced()
             assert await read(one, b"file") == b"first, and longer"
             assert sorted(await contents(one)) == [b"first, and longer", b"second"]
+
+
+async def test_what_an_earlier_mount_left_is_not_taken_for_a_version_that_can_not_be_reached(
+    world: World, autojump_clock: object
+) -> None:
+    """Its length would be the other's."""
+    desk = world.place("desk")
+    async with world.place("laptop").drive() as two:
+        await overtake(desk, two)
+        async with desk.crashing_drive() as one:
+            found = await one.lookup(ROOT_NODE, b"file")
+            assert found is not None
+            assert found.size == len(b"first, and longer")
+            await cut_off(desk, one)
+            with pytest.raises(Offline):
+                await read(one, b"file")
 
 
 async def test_a_broken_disk_does_not_keep_a_close_from_being_cancelled(world: World, autojump_clock: object) -> None:
