@@ -20,6 +20,22 @@ export async function dropped(event) {
   return found;
 }
 
+/** Let files be dropped on an element, which shows while they are above it that it takes them: `take` gets the drop. */
+export function takesDrops(place, take) {
+  place.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if (bringsFiles(event)) place.classList.add("target");
+  });
+  place.addEventListener("dragleave", (event) => {
+    if (!place.contains(event.relatedTarget)) place.classList.remove("target");
+  });
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("target");
+    if (bringsFiles(event)) take(event);
+  });
+}
+
 /** What an <input type="file"> holds, in the same form. */
 export function picked(input) {
   const files = [...input.files].map((file) => ({ file, names: (file.webkitRelativePath || file.name).split("/") }));

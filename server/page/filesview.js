@@ -2,7 +2,7 @@
 
 import { crumbs } from "./crumbs.js";
 import { button, h } from "./dom.js";
-import { bringsFiles, dropped, picked } from "./dropped.js";
+import { bringsFiles, dropped, picked, takesDrops } from "./dropped.js";
 import { ItemsView } from "./itemsview.js";
 import * as paths from "./paths.js";
 
@@ -32,7 +32,7 @@ export class FilesView extends ItemsView {
       onchange: () => this.#picked(this.folder),
     });
     this.element.prepend(crumbs(workspace, path, drop), this.files, this.folder);
-    if (this.#takesFiles) this.#takeDrops();
+    if (this.#takesFiles) takesDrops(this.element, (event) => this.dropped({ path: this.path }, event));
   }
 
   general() {
@@ -114,21 +114,5 @@ export class FilesView extends ItemsView {
     } catch (error) {
       this.parts.notes.failed("Not everything is uploaded", error);
     }
-  }
-
-  #takeDrops() {
-    const place = this.element;
-    place.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      if (bringsFiles(event)) place.classList.add("target");
-    });
-    place.addEventListener("dragleave", (event) => {
-      if (!place.contains(event.relatedTarget)) place.classList.remove("target");
-    });
-    place.addEventListener("drop", (event) => {
-      event.preventDefault();
-      place.classList.remove("target");
-      if (bringsFiles(event)) this.dropped({ path: this.path }, event);
-    });
   }
 }

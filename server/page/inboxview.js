@@ -1,7 +1,7 @@
 /** A folder that a link lets anybody add files to, and see none: a place to drop them, and how far they are. */
 
 import { button, h, icon } from "./dom.js";
-import { bringsFiles, dropped, picked } from "./dropped.js";
+import { dropped, picked, takesDrops } from "./dropped.js";
 import { remaining } from "./sharedlink.js";
 import { UploadPanel } from "./uploadpanel.js";
 import { Uploads } from "./uploads.js";
@@ -36,18 +36,7 @@ export class InboxView {
       button("Choose files", null, () => files.click(), { class: "main" }),
       files,
     );
-    place.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      if (bringsFiles(event)) place.classList.add("target");
-    });
-    place.addEventListener("dragleave", (event) => {
-      if (!place.contains(event.relatedTarget)) place.classList.remove("target");
-    });
-    place.addEventListener("drop", (event) => {
-      event.preventDefault();
-      place.classList.remove("target");
-      if (bringsFiles(event)) this.#add(dropped(event));
-    });
+    takesDrops(place, (event) => this.#add(dropped(event)));
     this.element = h(
       "div",
       { class: "linked" },

@@ -187,6 +187,25 @@ class Page:
 
         self.wait_until(clicked, wanted)
 
+    def seek(self, to_s: int) -> list[object]:
+        """In the dialog's audio: its duration and where it is then, in seconds, or why it can't be played."""
+        self.driver.set_script_timeout(WAIT_S)
+        sought: list[object] = self.driver.execute_async_script(
+            """
+            const [at, done] = arguments;
+            const audio = document.querySelector("dialog audio");
+            const seek = () => {
+                audio.onseeked = () => done([audio.duration, audio.currentTime]);
+                audio.currentTime = at;
+            };
+            audio.onerror = () => done([audio.error.message]);
+            if (audio.readyState > 0) seek();
+            else audio.onloadedmetadata = seek;
+            """,
+            to_s,
+        )
+        return sought
+
     def drop(self, selector: str, *paths: Path) -> None:
         """Files and folders of this machine on an element, as from a file manager."""
         box = self.css(selector).rect

@@ -104,19 +104,7 @@ def test_audio_is_sought_in_by_ranges(page: Page, mount: Mount) -> None:
     mount.wait()
     page.open_row("quiet.wav")
     page.css("dialog audio")
-    page.driver.set_script_timeout(30)
-    sought = page.driver.execute_async_script("""
-        const done = arguments[0];
-        const audio = document.querySelector("dialog audio");
-        const seek = () => {
-            audio.onseeked = () => done([audio.duration, audio.currentTime]);
-            audio.currentTime = 100;
-        };
-        audio.onerror = () => done([audio.error.message]);
-        if (audio.readyState > 0) seek();
-        else audio.onloadedmetadata = seek;
-    """)
-    assert sought == [SECONDS, 100]
+    assert page.seek(100) == [SECONDS, 100]
     loaded = page.script(
         "return performance.getEntriesByType('resource').filter(({name}) => name.includes('quiet.wav')).length"
     )

@@ -158,19 +158,7 @@ def test_audio_is_sought_in_by_ranges(sealed: Sealed) -> None:
     sealed.open()
     sealed.page.open_row("quiet.wav")
     sealed.page.css("dialog audio")
-    sealed.page.driver.set_script_timeout(30)
-    sought = sealed.page.driver.execute_async_script("""
-        const done = arguments[0];
-        const audio = document.querySelector("dialog audio");
-        const seek = () => {
-            audio.onseeked = () => done([audio.duration, audio.currentTime]);
-            audio.currentTime = 100;
-        };
-        audio.onerror = () => done([audio.error.message]);
-        if (audio.readyState > 0) seek();
-        else audio.onloadedmetadata = seek;
-    """)
-    assert sought == [SECONDS, 100]
+    assert sealed.page.seek(100) == [SECONDS, 100]
 
 
 def test_content_is_shown_and_downloaded_without_a_service_worker(sealed: Sealed) -> None:
