@@ -312,7 +312,8 @@ class Workload:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
             return
         opened_s = trio.current_time()
-        if (others_done := place.written.get(file.number)) is not None:
+        met_others = (others_done := place.written.get(file.number)) is not None
+        if met_others:
             # Under another name somebody here writes to it: to write, or to close now, would mix.
             if flags & os.O_TRUNC:
                 place.cut.add(file.inode)
@@ -331,7 +332,7 @@ class Workload:
         try:
             content = b""
             if not file.was_created:
-                others = place.has_other_own(own)
+                others = met_others or place.has_other_own(own)  # Their commit may have returned by now.
                 if flags & os.O_TRUNC:  # A new version by another machine would have another inode.
                     read = place.contents.get(file.inode, UNREAD)
                 else:
