@@ -351,6 +351,17 @@ async def test_a_block_that_a_member_could_not_open_is_wanted_again_and_replaced
     assert (await ada.ask(BlockList, "POST", "./blocks/missing", BlockList([block]))).blocks == []
 
 
+async def test_a_small_block_that_a_member_could_not_open_is_replaced_by_the_next_commit_with_it(ada: Client) -> None:
+    right = commit(ada, FILE, b"content", base=1)
+    [small] = right.blocks
+    forged = small.sealed[:-1] + bytes([small.sealed[-1] ^ 1])
+    await ada.send(create(sealed(b"f"), FILE), commit(ada, FILE, b"content", sealed=forged))
+    await ada.call("POST", "./blocks/damaged", BlockList([small.id]))
+    await ada.send(right)
+    assert (await ada.call("GET", f"./blocks/{small.id.hex()}")).content == small.sealed
+    assert (await ada.ask(BlockList, "POST", "./blocks/missing", BlockList([small.id]))).blocks == []
+
+
 async def test_a_commit_of_blocks_that_are_not_there_is_told_which(ada: Client) -> None:
     change = commit(ada, FILE, b"content")
     reply = await ada.send(create(sealed(b"f"), FILE), changed(change, blocks=[]))
