@@ -8,7 +8,8 @@ Invariants:
 - a message that is opened or sealed differs in its texts alone, and a sealed one has no plain text;
 - an entry, an attribute or a conflict copy whose name does not open is left out, for nothing else here could name it:
   who made it has not the key of this workspace, and whoever may change a workspace may hide what is in it anyway. A
-  target that does not open is empty.
+  target that does not open is empty, and what an answer to a change says was kept under a name that does not open has a
+  name that means nothing: a batch ends when its answer is taken, so nobody else's name may make that useless.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import msgspec
 from msgspec import inspect
 
 from backend.errors import Unusable
+from protocol.messages.batches import Conflict
 from protocol.messages.conflicts import ConflictCopy
 from protocol.messages.nodes import xattr_name_from_wire, xattr_name_to_wire
 from protocol.messages.notices import TouchedEntry
 from protocol.messages.texts import SEALED_AS, Text
 from protocol.messages.tree import Entry, ListingReply
 from protocol.messages.wire import Message
-from protocol.sealednames import BadName, NameSealer
+from protocol.sealednames import BadName, NameSealer, unnamed
 
 M = TypeVar("M", bound=Message)
 
@@ -52,7 +54,7 @@ class Codec(Protocol):
         ...
 
     def incoming(self, message: M) -> M:
-        """A message from the wire; raises Unusable where a name in it doesn't open and can't be left out."""
+        """A message from the wire; raises Unusable where it is of no use without a name in it that doesn't open."""
         ...
 
 
@@ -165,6 +167,8 @@ class Converter:
 
     def _for_struct(self, of: inspect.StructType) -> _Convert | None:
         fields = {field.name: convert for field in of.fields if (convert := self._for(field.type)) is not None}
+        if of.cls is Conflict:
+            return partial(_conflict, fields)
         return partial(_struct, fields) if fields else None
 
     def _for_union(self, of: inspect.UnionType) -> _Convert | None:
@@ -186,6 +190,14 @@ def _same(value: Any) -> Any:
 
 def _struct(fields: dict[str, _Convert], value: Any) -> Any:
     return msgspec.structs.replace(value, **{name: convert(getattr(value, name)) for name, convert in fields.items()})
+
+
+def _conflict(fields: dict[str, _Convert], value: Conflict) -> Any:
+    try:
+        return _struct(fields, value)
+    except BadName as error:
+        log.warning("what was kept beside a change has a name that nobody here can read: %s", error)
+        return msgspec.structs.replace(value, name=unnamed(value.name))
 
 
 def _one_of(members: dict[type, _Convert], value: Any) -> Any:

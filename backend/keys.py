@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import trio
+
 from backend.errors import DriveError
 from backend.threads import Threads
 from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
@@ -65,6 +67,7 @@ class Keys:
         self._remote = remote
         self._threads = threads
         self._remember = remember
+        self._remembering = trio.Lock()
 
     async def learn(self) -> None:
         """Ask the server for keys that were added; raises DriveError."""
@@ -75,14 +78,13 @@ class Keys:
         if self.now.end_to_end:
             return
         told = await source.workspace()
-        if told.key_id <= self.now.key_id:
-            return
-        if self._remember is not None:
-            await self._threads.run(partial(self._remember, told))
-        learnt = working_keys(told)
-        if learnt.key_id > self.now.key_id:  # Another may have asked meanwhile.
-            self.now = learnt
-            log.info("new content is sealed under key %d of the workspace from now on", learnt.key_id)
+        async with self._remembering:  # Who asked earlier replaces nothing that was learnt later.
+            if told.key_id <= self.now.key_id:
+                return
+            if self._remember is not None:
+                await self._threads.run(partial(self._remember, told))
+            self.now = working_keys(told)
+            log.info("new content is sealed under key %d of the workspace from now on", told.key_id)
 
     async def learn_to_seal(self) -> None:
         """Before something is sealed. Where the server can't be asked for its last key, the last known one seals."""

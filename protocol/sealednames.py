@@ -145,7 +145,12 @@ def marked_sealed(sealed: bytes, mark: bytes) -> bytes:
     """A sealed name with a mark more; where that is too long, a name that says no more than the mark does."""
     if plain_name_bytes(sealed) + len(mark) <= NAME_MAX_BYTES:
         return sealed + mark
-    return b"~" + blake2b(sealed, digest_size=8).hexdigest().encode() + mark
+    return unnamed(sealed) + mark
+
+
+def unnamed(sealed: bytes) -> bytes:
+    """A name that means nothing, in place of a sealed one."""
+    return b"~" + blake2b(sealed, digest_size=8).hexdigest().encode()
 
 
 def _base_and_marks(sealed: bytes) -> tuple[bytes, bytes]:

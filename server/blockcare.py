@@ -166,9 +166,10 @@ class BlockCare:
     async def verify_inline(
         self, workspace: WorkspaceId, sealed: Sequence[SealedBlock], allow: Allow
     ) -> dict[BlockId, int]:
-        """Plain lengths of blocks that travel in commits; raises BadBlock and NoSpace.
+        """Plain lengths of blocks that travel in commits; raises BadBlock, NoSpace and OverQuota.
 
         ``allow`` runs before anything is told; where all is well, the transaction that applies the commits runs it.
+        Those of them that are known to be lost are stored when this returns: the commits would find them there.
         """
         if not sealed:
             return {}
@@ -178,10 +179,16 @@ class BlockCare:
         ):
             keys = await self._checking_keys_now(workspace, allow)  # One may have been added since.
         try:
-            return await self._verified_inline(keys, sealed)
+            verified = await self._verified_inline(keys, sealed)
         except (BadBlock, NoSpace):
             await self._metadata.read(allow)  # A stranger learns nothing from how bad its blocks are.
             raise
+        for small in sealed:
+            if (workspace, small.id) in self._lost:
+                wanted = await self.wanted(workspace, small.id, len(small.sealed), allow)
+                if wanted is not None:
+                    await self.put(wanted, small.sealed, allow)
+        return verified
 
     async def _verified_inline(
         self, keys: WorkspaceKeys | HiddenKeys, sealed: Sequence[SealedBlock]

@@ -11,6 +11,7 @@ Invariants:
 - at every moment the row of a block names an object that is whole; a crash between any two steps loses no block, and
   what it leaves in the store is on the list, which the next run begins with;
 - a block that can't be opened stays as it is, and is replaced by the next sound put of it;
+- one object that can't be read or deleted now, and one workspace whose keys don't open, keep nothing else from it;
 - one run at a time, of the one server that has the data folder.
 """
 
@@ -23,7 +24,7 @@ from typing import Final
 import structlog
 
 from protocol.ids import BlockId, WorkspaceId
-from protocol.keys import WorkspaceKeys
+from protocol.keys import WorkspaceKeys, WrongKey
 from protocol.limits import INLINE_SEALED_BYTES, MIB, POLL_MAX_S
 from protocol.sealing import CorruptBlock, seal, unseal
 from server.blockcare import BlockCare
@@ -54,7 +55,7 @@ async def run(service: Service) -> None:
     while True:
         try:
             is_soon = await work_once(service.metadata, service.blocks) > 0 or is_soon
-        except (StoreError, BlockStoreError, NoSpace) as error:
+        except (StoreError, BlockStoreError, NoSpace, WrongKey) as error:
             log.warning("sealing blocks anew goes on later", reason=str(error))
         is_soon = await service.key_added.heard(SOON_S if is_soon else ROUND_S)
 
@@ -62,12 +63,22 @@ async def run(service: Service) -> None:
 async def work_once(metadata: MetadataStore, care: BlockCare) -> int:
     """All that there is to do now; returns how many blocks were sealed anew.
 
-    Raises StoreError, BlockStoreError and NoSpace with some of it done.
+    Raises StoreError, BlockStoreError and NoSpace with some of it done; BlockStoreError and WrongKey with all done but
+    what they are about.
     """
+    done, left = 0, list[BlockStoreError | WrongKey]()
     for workspace in await metadata.read(spares.workspaces):
-        await _Run(metadata, care, workspace).clear()
-    found = await metadata.read(blocks.workspaces_with_old)
-    return sum([await _Run(metadata, care, workspace).reseal() for workspace in found])
+        left += await _Run(metadata, care, workspace).clear()
+    for workspace in await metadata.read(blocks.workspaces_with_old):
+        run = _Run(metadata, care, workspace)
+        try:
+            done += await run.reseal()
+        except WrongKey as error:
+            left.append(error)
+        left += run.left
+    if left:
+        raise left[0]
+    return done
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +98,14 @@ class _Run:
         self._metadata = metadata
         self._care = care
         self._workspace = workspace
+        self.left: list[BlockStoreError] = []
+        """The last reason why an object could not be read or deleted, where there was any."""
 
-    async def clear(self) -> None:
-        """Delete what a run that was stopped has left."""
+    async def clear(self) -> list[BlockStoreError]:
+        """Delete what a run that was stopped has left; returns why something of it is there still."""
         await self._metadata.write(lambda tx: spares.doom_announced(tx, self._workspace))
         await self._delete_doomed()
+        return self.left
 
     async def reseal(self) -> int:
         """Every block once, in the order of their ids; returns how many were sealed anew."""
@@ -123,6 +137,9 @@ class _Run:
         except (CorruptBlock, ObjectMissing) as error:
             await self._care.note_unsound(self._workspace, block, lay, str(error))
             return None
+        except BlockStoreError as error:
+            self.left = [error]
+            return None
         is_inline = len(sealed) <= INLINE_SEALED_BYTES
         lies = StoredBlock(
             bytes(sealed) if is_inline else None,
@@ -150,11 +167,16 @@ class _Run:
         await self._delete_doomed()
 
     async def _delete_doomed(self) -> None:
-        names = await self._metadata.read(lambda tx: spares.doomed(tx, self._workspace))
-        for name in names:
-            await self._care.work(partial(self._care.store.delete, name))
-        if names:
-            await self._metadata.write(lambda tx: spares.forget(tx, self._workspace, names))
+        deleted: list[str] = []
+        for name in await self._metadata.read(lambda tx: spares.doomed(tx, self._workspace)):
+            try:
+                await self._care.work(partial(self._care.store.delete, name))
+            except BlockStoreError as error:
+                self.left = [error]
+            else:
+                deleted.append(name)
+        if deleted:
+            await self._metadata.write(lambda tx: spares.forget(tx, self._workspace, deleted))
 
 
 def _name(tx: Transaction, workspace: WorkspaceId, anew: _Anew) -> None:

@@ -11,6 +11,7 @@ import { InboxView } from "./inboxview.js";
 import { LinkedFileView } from "./linkedfile.js";
 import { LinkedFolderView } from "./linkedfolder.js";
 import { Notes } from "./notes.js";
+import { isPath } from "./paths.js";
 import { LinkPassword, SharedLink } from "./sharedlink.js";
 
 export class LinkPage {
@@ -65,7 +66,7 @@ export class LinkPage {
     this.#view?.close();
     if (this.#about.link === "upload") this.#view = new InboxView(parts, this.#link, this.#about);
     else if (this.#about.kind === "folder")
-      this.#view = new LinkedFolderView(parts, this.#link, this.#about, location.hash.slice(1));
+      this.#view = new LinkedFolderView(parts, this.#link, this.#about, askedFor());
     else this.#view = new LinkedFileView(parts, this.#link, this.#about);
     this.#show(this.#view.title, this.#view.element);
     this.#view.refresh();
@@ -117,4 +118,10 @@ export class LinkPage {
     );
     password.focus();
   }
+}
+
+/** The path below what the link leads to that the address says; what is none is what it leads to itself. */
+function askedFor() {
+  const asked = location.hash.slice(1);
+  return isPath(asked) ? asked : "";
 }

@@ -55,6 +55,12 @@ export function steps(path, read = shown) {
   return names.map((name, at) => ({ name: read(name), path: names.slice(0, at + 1).join("/") }));
 }
 
+/** Whether a text, such as a part of an address, is a path: a browser takes "." and ".." out of what it asks for. */
+export function isPath(text) {
+  const isName = (part) => !/[?#\\]/.test(part) && !["", ".", ".."].includes(binary(part));
+  return text === "" || text.split("/").every(isName);
+}
+
 /** Whether `path` is `folder` or below it. */
 export function isWithin(path, folder) {
   return folder === "" || path === folder || path.startsWith(`${folder}/`);

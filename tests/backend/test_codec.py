@@ -28,7 +28,7 @@ from protocol.messages.sessions import Join, JoinReply, PollReply
 from protocol.messages.texts import SEALED_AS
 from protocol.messages.tree import Entry, ListingReply, LookupReply, ManifestReply, NodeReply
 from protocol.messages.wire import Message
-from protocol.sealednames import NameSealer
+from protocol.sealednames import NameSealer, unnamed
 from tests.protocol.test_messages import ANSWERS, CHANGES, JOURNAL, NAME, NODE, NOTICES, ROW
 
 SEALER = NameSealer(derive_end_to_end(bytes(range(32))).names_key)
@@ -227,10 +227,13 @@ def test_attributes_and_targets_that_do_not_open_are_left_out() -> None:
     assert opened == replace(LINK, xattrs={"user.a": b"1"}, target=b"")
 
 
-def test_an_answer_about_a_name_that_does_not_open_is_of_no_use() -> None:
-    applied = Applied(Seq(1), conflict=Conflict(NODE, NodeId(1), STRANGER.seal_name(b"theirs")))
-    with pytest.raises(Unusable, match="not of this workspace"):
-        CODEC.incoming(BatchReply([applied], Notices(Seq(1))))
+def test_a_name_that_does_not_open_and_that_an_answer_tells_is_one_that_means_nothing() -> None:
+    """Members without the passphrase can move things, too: that must not keep anybody's changes from being answered."""
+    theirs = STRANGER.seal_name(b"theirs")
+    applied = Applied(Seq(1), conflict=Conflict(NODE, NodeId(1), theirs))
+    assert CODEC.incoming(BatchReply([applied], Notices(Seq(1)))).answers == [
+        replace(applied, conflict=Conflict(NODE, NodeId(1), unnamed(theirs)))
+    ]
 
 
 def test_a_page_of_nothing_that_opens_is_of_no_use_where_more_would_follow() -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
+import trio
 
 from backend.errors import Offline
 from backend.keys import Keys, working_keys
@@ -9,6 +13,8 @@ from protocol.ids import WorkspaceId
 from protocol.keys import derive, derive_end_to_end
 from protocol.messages.accounts import Role, Workspace
 from tests.backend.memory_remote import MemoryKeys
+
+T = TypeVar("T")
 
 KEYS = derive(bytes(range(32)))
 
@@ -21,6 +27,29 @@ async def test_a_key_is_remembered_before_it_seals() -> None:
     await keys.learn()
     assert remembered == [(remote.told, 1)]
     assert keys.now.key_id == 2
+
+
+async def test_what_is_remembered_has_the_last_key_however_long_an_earlier_one_takes(autojump_clock: object) -> None:
+    class SlowAtFirst(InlineThreads):
+        """Whose first piece of work takes longer than the next one."""
+
+        delay_s = 1.0
+
+        async def run(self, work: Callable[[], T]) -> T:
+            delay_s, self.delay_s = self.delay_s, 0.0
+            await trio.sleep(delay_s)
+            return work()
+
+    remote = MemoryKeys()
+    remote.add(2, bytes(32))
+    remembered: list[int] = []
+    keys = Keys(KEYS, remote, SlowAtFirst(), lambda told: remembered.append(told.key_id))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keys.learn)
+        await trio.testing.wait_all_tasks_blocked()
+        remote.add(3, bytes(32))
+        nursery.start_soon(keys.learn)
+    assert (keys.now.key_id, remembered[-1]) == (3, 3)
 
 
 async def test_where_nothing_was_added_nothing_is_remembered() -> None:

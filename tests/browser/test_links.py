@@ -173,6 +173,19 @@ def test_a_linked_folder_is_browsed_and_fetched_as_a_zip(page: Page, mount: Moun
         assert sorted(archive.namelist()) == ["box/1.png", "box/inner/", "box/inner/b.txt"]
 
 
+def test_an_address_leads_nowhere_but_below_what_its_link_leads_to(page: Page, mount: Mount) -> None:
+    for folder, name in (("mine", "mine.txt"), ("theirs", "theirs.txt")):
+        (mount.path / folder).mkdir()
+        (mount.path / folder / name).write_text("text")
+    page.wait_rows("mine", "theirs")
+    mine = _link(page, "mine")
+    page.keys(Keys.ESCAPE)
+    theirs = _link(page, "theirs")
+    for up in ("..", "%2e%2E"):
+        _guest(page, f"{mine}#{up}/{up}/{theirs.rpartition('/')[2]}/folders/")
+        page.wait_rows("mine.txt")
+
+
 def test_a_password_is_asked_for_and_goes_with_pictures_and_downloads(page: Page, mount: Mount) -> None:
     (mount.path / "1.png").write_bytes(png(40, 20, _teal))
     page.wait_rows("1.png")

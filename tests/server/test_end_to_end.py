@@ -21,7 +21,7 @@ from protocol.messages.items import Copy, FolderPage, Item, Move, Trash
 from protocol.messages.links import NewLink
 from protocol.messages.nodes import Kind, xattr_name_to_wire
 from protocol.messages.tokens import MadeToken, NewToken, Scope
-from protocol.sealednames import NameSealer
+from protocol.sealednames import BadName, NameSealer
 from protocol.sealing import seal, unseal
 from server import resealing, tus
 from server.metadata import accounts, invariants, workspacekeys
@@ -227,6 +227,24 @@ async def test_what_comes_back_from_the_trash_has_a_mark_where_its_name_is_taken
     assert await names(ada) == {b"report.odt", b"report (restored 2026-01-02 03.04.05).odt"}
 
 
+async def test_an_editor_without_the_passphrase_can_make_a_name_that_is_told_to_others(
+    world: World, ada: Client
+) -> None:
+    name, theirs = sealed(b"f"), "A" * 40
+    await ada.send(create(name, FILE), commit(ada, FILE, b"content"))
+    await ada.leave()
+    bob = replace(await world.user("bob"), workspace=ada.workspace)
+    await world.metadata.write(lambda tx: accounts.share(tx, ada.workspace, "bob", Role.EDITOR))
+    await bob.ask(Item, "POST", "./move", Move(quote(name), theirs))
+    assert (await ask(bob, "DELETE", f"files/{theirs}")).status_code == 204
+    assert (await ask(bob, "PUT", f"folders/{theirs}")).status_code == 201
+    [answer] = (await ada.send(commit(ada, FILE, b"another", base=1))).answers
+    assert isinstance(answer, Applied)
+    assert answer.conflict is not None
+    with pytest.raises(BadName):
+        SEALER.open_name(answer.conflict.name)
+
+
 async def test_items_are_listed_moved_and_copied_by_their_sealed_names(ada: Client) -> None:
     await ada.send(create(sealed(b"a"), FILE), commit(ada, FILE, b"content"))
     await ada.leave()
@@ -349,6 +367,17 @@ async def test_a_block_that_a_member_could_not_open_is_wanted_again_and_replaced
     assert (await ada.call("GET", f"./blocks/{block.hex()}")).content == box
     assert len(world.store.objects) == 1
     assert (await ada.ask(BlockList, "POST", "./blocks/missing", BlockList([block]))).blocks == []
+
+
+async def test_a_small_block_that_a_member_could_not_open_is_replaced_by_the_next_commit_with_it(ada: Client) -> None:
+    right = commit(ada, FILE, b"content", base=1)
+    [small] = right.blocks
+    forged = small.sealed[:-1] + bytes([small.sealed[-1] ^ 1])
+    await ada.send(create(sealed(b"f"), FILE), commit(ada, FILE, b"content", sealed=forged))
+    await ada.call("POST", "./blocks/damaged", BlockList([small.id]))
+    await ada.send(right)
+    assert (await ada.call("GET", f"./blocks/{small.id.hex()}")).content == small.sealed
+    assert (await ada.ask(BlockList, "POST", "./blocks/missing", BlockList([small.id]))).blocks == []
 
 
 async def test_a_commit_of_blocks_that_are_not_there_is_told_which(ada: Client) -> None:

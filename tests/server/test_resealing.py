@@ -11,11 +11,13 @@ from typing import TypeVar
 import pytest
 import trio
 
+from protocol.keys import WrongKey
 from protocol.messages.accounts import Workspace
 from server import resealing
 from server.blockcare import BlockCare
 from server.blockstore.memory import MemoryBlockStore
 from server.blockstore.store import BlockStoreError
+from server.keyring import Keyring
 from server.metadata import blocks, invariants, spares
 from server.metadata.sqlite import MemoryStore
 from server.metadata.store import MetadataStore, StoreUnavailable, Transaction, Work
@@ -146,6 +148,62 @@ async def test_after_trouble_it_goes_on_in_an_hour(world: World, filled: Client,
         await trio.sleep(resealing.ROUND_S + 1)
         nursery.cancel_scope.cancel()
     await check_done(world, filled)
+
+
+async def test_what_can_not_be_read_now_keeps_nothing_else_under_the_older_key(world: World, filled: Client) -> None:
+    """Such as an object on a bad sector of the disk."""
+    [bad] = [each for each in world.store.objects if each.startswith(filled.keys.block_id(LARGE[0]).hex())]
+
+    class BadSector(MemoryBlockStore):
+        def get(self, name: str) -> bytes:
+            if name == bad:
+                raise BlockStoreError("Input/output error")
+            return super().get(name)
+
+    store = BadSector()
+    store.objects = world.store.objects
+    care = BlockCare(store, world.metadata, world.service.keyring, trio.CapacityLimiter(1), run_sync=in_place)
+    with pytest.raises(BlockStoreError):
+        await resealing.work_once(world.metadata, care)
+    await check_whole(world, filled)
+    assert (await filled.ask(Workspace, "GET", ".")).old_blocks == 1
+
+
+async def test_an_object_that_can_not_be_deleted_keeps_nothing_under_the_older_key(
+    world: World, filled: Client
+) -> None:
+    [stuck] = [each for each in world.store.objects if each.startswith(filled.keys.block_id(LARGE[0]).hex())]
+
+    class Stuck(MemoryBlockStore):
+        def delete(self, name: str) -> None:
+            if name == stuck:
+                raise BlockStoreError("Input/output error")
+            super().delete(name)
+
+    store = Stuck()
+    store.objects = world.store.objects
+    care = BlockCare(store, world.metadata, world.service.keyring, trio.CapacityLimiter(1), run_sync=in_place)
+    for _ in range(2):
+        with pytest.raises(BlockStoreError):
+            await resealing.work_once(world.metadata, care)
+    await check_whole(world, filled)
+    assert (await filled.ask(Workspace, "GET", ".")).old_blocks == 0
+    assert set(world.store.objects) == {*(await named_objects(world)), stuck}
+
+
+async def test_a_workspace_whose_keys_do_not_open_keeps_no_other_from_it(world: World, filled: Client) -> None:
+    other = await world.user("bob")
+    await put(other, "small", SMALL)
+    await rotated(other)
+    first, second = sorted((filled, other), key=lambda client: client.workspace)
+    await world.metadata.write(
+        lambda tx: tx.execute("UPDATE workspace_keys SET wrapped = x'00' WHERE workspace = ?", (first.workspace,))
+    )
+    keyring = Keyring(bytes(range(32)))  # As after a restart, it remembers no keys.
+    care = BlockCare(world.store, world.metadata, keyring, trio.CapacityLimiter(1), run_sync=in_place)
+    with pytest.raises(WrongKey):
+        await resealing.work_once(world.metadata, care)
+    assert (await second.ask(Workspace, "GET", ".")).old_blocks == 0
 
 
 # ── what others do meanwhile ──
