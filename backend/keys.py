@@ -7,8 +7,11 @@ so that whatever is sealed here can be opened by a mount that begins without its
 An end-to-end workspace has the one key that its passphrase opened. A server is not asked for another, nor believed that
 there is one: what came from it would be a key that it has.
 
-Invariants: keys are only ever added, as at the server; the last one that is known seals. Who meets an unknown id asks
-once: what is still unknown then is damaged.
+A server that was restored from a backup may lack keys that are known here. They go on opening what they sealed, and
+nothing more is sealed under them: what the server is sent has to open there.
+
+Invariants: keys are only ever added; the one that the server called its last seals. Who meets an unknown id asks once:
+what is still unknown then is damaged.
 """
 
 from __future__ import annotations
@@ -20,19 +23,33 @@ from typing import Protocol
 
 import trio
 
-from backend.errors import DriveError
+from backend.errors import DriveError, Unusable
 from backend.threads import Threads
+from protocol.ids import BlockId
 from protocol.keys import WorkspaceKeys, derive, derive_end_to_end
 from protocol.messages.accounts import Workspace
+from protocol.sealing import key_id_of, seal, unseal
 
 log = logging.getLogger(__name__)
 
 
 def working_keys(workspace: Workspace) -> WorkspaceKeys:
-    """Those of a workspace that has its key; of an end-to-end one, its key alone."""
-    if workspace.end_to_end:
-        return derive_end_to_end(workspace.key)
-    return derive(workspace.key, workspace.later_keys)
+    """Those of a workspace that has its key; of an end-to-end one, its key alone. Raises Unusable."""
+    try:
+        if workspace.end_to_end:
+            return derive_end_to_end(workspace.key)
+        return derive(workspace.key, workspace.later_keys, workspace.key_id)
+    except ValueError as error:
+        raise Unusable(f"the workspace's keys are none: {error}") from None
+
+
+def for_server(keys: WorkspaceKeys, block: BlockId, sealed: bytes) -> bytes:
+    """A sealed block that the server can open: sealed anew where it was under a key that came after its last one.
+
+    Raises CorruptBlock and UnknownKey.
+    """
+    plain = unseal(keys, block, sealed)
+    return bytes(seal(keys, block, plain)) if key_id_of(sealed) > keys.key_id else sealed
 
 
 class WorkspaceSource(Protocol):
@@ -67,7 +84,7 @@ class Keys:
         self._remote = remote
         self._threads = threads
         self._remember = remember
-        self._remembering = trio.Lock()
+        self._asking = trio.Lock()
 
     async def learn(self) -> None:
         """Ask the server for keys that were added; raises DriveError."""
@@ -77,18 +94,18 @@ class Keys:
         """The same by other calls: those that go on while the mount works apart."""
         if self.now.end_to_end:
             return
-        told = await source.workspace()
-        async with self._remembering:  # Who asked earlier replaces nothing that was learnt later.
-            if told.key_id <= self.now.key_id:
+        async with self._asking:  # Who asked earlier replaces nothing that was learnt later.
+            told = await source.workspace()
+            if told.key_id == self.now.key_id:
                 return
             if self._remember is not None:
                 await self._threads.run(partial(self._remember, told))
-            self.now = working_keys(told)
+            self.now = working_keys(told).keeping(self.now)
             log.info("new content is sealed under key %d of the workspace from now on", told.key_id)
 
     async def learn_to_seal(self) -> None:
         """Before something is sealed. Where the server can't be asked for its last key, the last known one seals."""
-        if self._remote.key_id > self.now.key_id:
+        if self._remote.key_id != self.now.key_id:
             try:
                 await self.learn()
             except DriveError as error:

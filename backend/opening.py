@@ -19,7 +19,7 @@ from backend.http import HttpxClient
 from backend.journal import Journal
 from backend.reach import Reach
 from backend.threads import WorkerThreads
-from backend.workspacekey import with_key
+from backend.workspacekey import keeping, with_key
 from protocol.messages.accounts import Workspace
 
 WORKERS = 3
@@ -50,7 +50,7 @@ async def open_drive(
     disk, threads = RealDisk(), WorkerThreads(WORKERS)
     known = credentials.remembered_workspace(remembered)
     async with HttpxClient(url, ca_file) as http:
-        remember = None if strict else partial(credentials.remember_workspace, remembered)
+        remember = None if strict else partial(_remember, remembered)
         try:
             asked = await _asked(http, token, workspace)
         except Offline:
@@ -79,6 +79,10 @@ async def open_drive(
             )
             await drive.begin(reached=reached)
             yield drive
+
+
+def _remember(path: Path, told: Workspace) -> None:
+    credentials.remember_workspace(path, keeping(told, credentials.remembered_workspace(path) or told))
 
 
 async def needs_passphrase(*, url: str, token: str, ca_file: Path | None, workspace: str | None) -> bool:

@@ -24,7 +24,7 @@ from backend.blockcache import BlockCache
 from backend.confirmed import Confirmed
 from backend.errors import DriveError, LocalFailure, NotFound, Refused
 from backend.journal import Journal
-from backend.keys import Keys
+from backend.keys import Keys, for_server
 from backend.ownblocks import OwnBlocks
 from backend.records import Sending
 from backend.reserve import FULL
@@ -38,10 +38,11 @@ from protocol.limits import BATCH_MAX_INLINE_BYTES, MIB, MISSING_QUERY_BLOCKS
 from protocol.messages.accounts import Workspace
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
+from protocol.messages.blocks import SealedBlock
 from protocol.messages.changes import AnyChange, Commit, Create, OnClash
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.sessions import JoinReply
-from protocol.sealing import CorruptBlock, UnknownKey, unseal
+from protocol.sealing import CorruptBlock, UnknownKey, key_id_of
 
 CACHE_GIVEN_BYTES: Final = 16 * MIB
 """Of the block cache, given up each time that what is kept can't be sent because the disk is full."""
@@ -153,6 +154,8 @@ class Replay:
             if last == 0 and self._journal.kept_count > 0:  # It may never have joined, at this server or in its backup.
                 await self._remote.join(self._journal.id, None)
                 await self._remote.leave()
+            if any(isinstance(change, Commit) for _, change in self._journal.kept()):
+                await self._keys.learn_from(self._remote)  # A server that was restored may have lost its last key.
             sending = self._journal.sending
             if sending is not None and taken.number_for(sending.batch, sending.first) != sending.first:
                 log.warning("the server has other changes under the numbers of those that were being sent")
@@ -173,7 +176,7 @@ class Replay:
         sending = again or Sending(last + 1, self._next_batch(), batch=new_batch_id())
         self._alone = max(0, self._alone - 1)
         changes = dict(zip(sending.numbers, self._journal.kept_as(sending.numbers), strict=True))
-        batch = [self._as_sent(number, change) for number, change in changes.items()]
+        batch = [self._for_server(self._as_sent(number, change)) for number, change in changes.items()]
         lost = await self._put_blocks(batch)
         if again is None:
             unsendable = [number for number, change in zip(changes, batch, strict=True) if _names_any(change, lost)]
@@ -222,6 +225,17 @@ class Replay:
             self._followed[number] = self._diversions.follow(change)
         return self._followed[number]
 
+    def _for_server(self, change: AnyChange) -> AnyChange:
+        """With blocks in it that the server can open."""
+        keys = self._keys.now
+        if not isinstance(change, Commit) or all(key_id_of(one.sealed) <= keys.key_id for one in change.blocks):
+            return change
+        try:
+            blocks = [SealedBlock(one.id, for_server(keys, one.id, one.sealed)) for one in change.blocks]
+        except CorruptBlock:
+            return change  # The server says so, too.
+        return msgspec.structs.replace(change, blocks=blocks)
+
     async def _put_blocks(self, batch: Sequence[AnyChange]) -> set[BlockId]:
         """Let the server have all blocks of these commits, before they come; returns those that nobody has.
 
@@ -267,13 +281,11 @@ class Replay:
         for source in (self._own.find, self._cache.get):
             if (sealed := source(block)) is not None:
                 try:
-                    unseal(self._keys.now, block, sealed)
+                    return for_server(self._keys.now, block, sealed)
                 except UnknownKey as error:
                     unknown = error
                 except CorruptBlock as error:
                     log.error("block %s on this device is damaged: %s", block.hex(), error)
-                else:
-                    return sealed
         return unknown
 
     async def _take_answers(

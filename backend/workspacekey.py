@@ -25,6 +25,14 @@ def _is_known(asked: Workspace, known: Workspace | None) -> bool:
     )
 
 
+def keeping(told: Workspace, known: Workspace) -> Workspace:
+    """With the later keys that were known of it: a server that was restored from a backup may have lost some, and what
+    they sealed is still to be opened here."""
+    if known.end_to_end or (known.id, known.key) != (told.id, told.key):
+        return told
+    return replace(told, later_keys={**known.later_keys, **told.later_keys})
+
+
 def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) -> Workspace:
     """The workspace with its key; raises NoKey and Unusable. Takes a third of a second where it is in an envelope.
 
@@ -39,7 +47,7 @@ def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) 
             )
         if passphrase is not None:
             raise NoKey(f"{called} has no passphrase: it is not end-to-end encrypted")
-        return asked
+        return asked if known is None else keeping(asked, known)
     if passphrase is None:
         if known is None or not _is_known(asked, known):
             raise NoKey(f"{called} is end-to-end encrypted, and this needs its passphrase: --passphrase-file")

@@ -54,18 +54,19 @@ class WorkspaceKeys:
     names_key: bytes
     sealing_keys: Mapping[int, bytes]
     """By key id: they open."""
+    key_id: int
+    """Of the key that seals."""
     end_to_end: bool = False
     """Nobody but the workspace's members opens its blocks, browsers among them: see ``sealing``."""
-
-    @property
-    def key_id(self) -> int:
-        """Of the key that seals."""
-        return max(self.sealing_keys)
 
     @property
     def sealing_key(self) -> bytes:
         """The one that seals."""
         return self.sealing_keys[self.key_id]
+
+    def keeping(self, known: WorkspaceKeys) -> WorkspaceKeys:
+        """These, and to open what they don't, those that were known before."""
+        return replace(self, sealing_keys=MappingProxyType({**known.sealing_keys, **self.sealing_keys}))
 
     def block_id(self, plain: bytes | bytearray | memoryview) -> BlockId:
         """The 32-byte id of these plain bytes."""
@@ -77,15 +78,24 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def derive(first_key: bytes, later_keys: Mapping[int, bytes] = MappingProxyType({})) -> WorkspaceKeys:
-    """The working keys of a workspace, from its 32-byte keys: its first one, and by id those that were added."""
+def derive(
+    first_key: bytes, later_keys: Mapping[int, bytes] = MappingProxyType({}), key_id: int | None = None
+) -> WorkspaceKeys:
+    """The working keys of a workspace, from its 32-byte keys: its first one, and by id those that were added.
+
+    ``key_id`` is of the one that seals, where that isn't the last.
+    """
     sealing = {FIRST_KEY: _derived(first_key, "sealing")}
-    sealing |= {key_id: _derived(key, "sealing") for key_id, key in later_keys.items()}
+    sealing |= {one: _derived(key, "sealing") for one, key in later_keys.items()}
+    seals = max(sealing) if key_id is None else key_id
+    if seals not in sealing:
+        raise ValueError(f"key {seals} is to seal, and there are {sorted(sealing)}")
     return WorkspaceKeys(
         block_id_key=_derived(first_key, "block ids"),
         chunk_seed=int.from_bytes(_derived(first_key, "chunk boundaries")[:4], "big"),
         names_key=_derived(first_key, "names", NAMES_KEY_BYTES),
         sealing_keys=MappingProxyType(sealing),
+        key_id=seals,
     )
 
 

@@ -16,6 +16,7 @@ from backend.threads import InlineThreads
 from backend.tree import Tree
 from protocol import keys
 from protocol.ids import NO_VERSION, BlockId, JournalId, Seq, VersionNumber
+from protocol.keys import WorkspaceKeys
 from protocol.messages.accounts import Workspace
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, JournalReply, MissingBlocks
 from protocol.messages.changes import AnyChange, Commit
@@ -120,7 +121,7 @@ class MemoryReplay:
 class Device:
     """What one process holds of its disk. After a crash, make another of what the disk is then."""
 
-    def __init__(self, disk: SimDisk, remote: MemoryReplay) -> None:
+    def __init__(self, disk: SimDisk, remote: MemoryReplay, keys: WorkspaceKeys = KEYS) -> None:
         folder = ROOT / "cache"
         make_folders(disk, folder / "blocks")
         self.journal = Journal(disk, folder / "journal")
@@ -129,7 +130,7 @@ class Device:
         self.cache.load()
         self.tree = Tree(Seq(0))
         self.apart = Apart(
-            remote, self.tree, self.journal, self.own, self.cache, known(KEYS, remote.keys), InlineThreads()
+            remote, self.tree, self.journal, self.own, self.cache, known(keys, remote.keys), InlineThreads()
         )
 
 

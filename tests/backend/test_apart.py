@@ -8,6 +8,7 @@ from functools import cache
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from backend.apart import HELD_MAX_BYTES
 from backend.errors import Deferred, DriveError, LocalFailure, NoSpace, Offline, Refused
@@ -15,6 +16,7 @@ from backend.replay import REPLAY_BATCH
 from backend.upload import PUTS
 from protocol import manifest as manifests
 from protocol.ids import ROOT_NODE, BatchId, BlockId, NodeId, Seq, VersionNumber
+from protocol.keys import WorkspaceKeys, derive
 from protocol.manifest import Manifest, Piece
 from protocol.messages.batches import AnyAnswer, Applied, Batch, Conflict, MissingBlocks
 from protocol.messages.batches import Refused as RefusedAnswer
@@ -22,7 +24,7 @@ from protocol.messages.blocks import SealedBlock
 from protocol.messages.changes import AnyChange, Commit, Create, OnClash, Rename, SetAttributes, Unlink
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.tree import Entry
-from protocol.sealing import seal
+from protocol.sealing import seal, unseal
 from tests.backend.parting import KEYS, Device, MemoryReplay
 from tests.simulation.disk import ROOT, SimDisk
 
@@ -38,8 +40,8 @@ class World:
         self.server = MemoryReplay()
         self.device = self.opened()
 
-    def opened(self) -> Device:
-        made = Device(self.disk, self.server)
+    def opened(self, keys: WorkspaceKeys = KEYS) -> Device:
+        made = Device(self.disk, self.server, keys)
         made.tree.keep_node(row(ROOT_NODE, Kind.FOLDER), Seq(0))
         made.tree.keep_listing(ROOT_NODE, [Entry(b"file", row(FILE)), Entry(b"other", row(OTHER))], Seq(0))
         return made
@@ -248,6 +250,22 @@ async def test_a_block_under_an_unknown_key_is_kept_while_the_server_can_not_be_
     assert len(world.device.apart) == 1
     world.server.keys.failure = None
     assert len(await world.send_all()) == 1
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_a_block_under_a_key_that_the_server_has_lost_is_sealed_anew(world: World, inline: bool) -> None:
+    """A server that was restored from a backup knows no key that was added since, and this device nobody else's."""
+    later = derive(bytes(32), {2: b"2" * 32})
+    block = later.block_id(b"plain")
+    sealed = bytes(seal(later, block, b"plain"))
+    world.device.journal.close()
+    world.device = world.opened(later)
+    world.device.own.put(block, sealed)
+    await world.keep(replace(commit(), blocks=[SealedBlock(block, sealed)] if inline else []))
+    [sent] = await world.send_all()
+    assert isinstance(sent, Commit)
+    arrived = sent.blocks[0].sealed if inline else world.server.blocks[block]
+    assert unseal(KEYS, block, arrived) == b"plain"
 
 
 async def test_a_commit_whose_block_nobody_has_stops_nothing_else(world: World) -> None:

@@ -7,11 +7,12 @@ import pytest
 import trio
 
 from backend.errors import Offline
-from backend.keys import Keys, working_keys
+from backend.keys import Keys, for_server, working_keys
 from backend.threads import InlineThreads
 from protocol.ids import WorkspaceId
 from protocol.keys import derive, derive_end_to_end
 from protocol.messages.accounts import Role, Workspace
+from protocol.sealing import seal, unseal
 from tests.backend.memory_remote import MemoryKeys
 
 T = TypeVar("T")
@@ -79,6 +80,19 @@ async def test_without_the_server_the_last_known_key_seals() -> None:
     assert keys.now.key_id == 1
     with pytest.raises(Offline):
         await keys.learn()
+
+
+async def test_a_server_that_has_lost_a_key_is_sent_nothing_under_it_and_what_is_here_still_opens() -> None:
+    both = derive(bytes(range(32)), {2: bytes(32)})
+    block = both.block_id(b"plain")
+    remote = MemoryKeys()
+    keys = Keys(both, remote, InlineThreads())
+    await keys.learn_to_seal()
+    sealed = bytes(seal(both, block, b"plain"))
+    assert keys.now.key_id == 1
+    assert unseal(keys.now, block, sealed) == b"plain"
+    assert unseal(KEYS, block, for_server(keys.now, block, sealed)) == b"plain"
+    assert for_server(both, block, sealed) == sealed
 
 
 async def test_no_key_of_an_end_to_end_workspace_is_learnt_from_the_server() -> None:

@@ -23,6 +23,18 @@ def test_a_plain_workspace_s_key_is_in_the_answer() -> None:
     assert with_key(PLAIN, PLAIN, None) == PLAIN
 
 
+def test_keys_that_a_server_has_lost_are_still_known() -> None:
+    known = replace(PLAIN, key_id=3, later_keys={2: b"2" * 32, 3: b"3" * 32})
+    asked = replace(PLAIN, key_id=2, later_keys={2: b"new" + bytes(29)})
+    assert with_key(asked, known, None) == replace(asked, later_keys={2: b"new" + bytes(29), 3: b"3" * 32})
+
+
+@pytest.mark.parametrize("changed", [{"key": bytes(32)}, {"id": WorkspaceId("1" * 32)}])
+def test_another_workspace_s_keys_are_not_taken(changed: dict[str, object]) -> None:
+    known = replace(PLAIN, key_id=2, later_keys={2: b"2" * 32}, **changed)
+    assert with_key(PLAIN, known, None) == PLAIN
+
+
 def test_an_end_to_end_workspace_opens_with_its_passphrase() -> None:
     assert with_key(SEALED, None, PASSPHRASE) == OPENED
 
