@@ -4,6 +4,8 @@
  * "#files/WORKSPACE/PATH", "#search/WORKSPACE/TEXT", "#trash/WORKSPACE", "#conflicts/…", "#space/…", "#devices/…".
  */
 
+import { isPath } from "./paths.js";
+
 export const FILES = "files";
 export const SEARCH = "search";
 export const TRASH = "trash";
@@ -15,8 +17,9 @@ const VIEWS = new Set([FILES, SEARCH, TRASH, CONFLICTS, SPACE, DEVICES]);
 
 /** What an address says: `{view, workspace, rest}`; null where it says nothing. */
 export function read(hash) {
-  const [view, workspace = "", ...rest] = hash.replace(/^#/, "").split("/");
-  return VIEWS.has(view) ? { view, workspace, rest: rest.join("/") } : null;
+  const [view, workspace = "", ...parts] = hash.replace(/^#/, "").split("/");
+  const rest = parts.join("/");
+  return VIEWS.has(view) && (view !== FILES || isPath(rest)) ? { view, workspace, rest } : null;
 }
 
 /** The address of a view. `rest` is percent-encoded. */

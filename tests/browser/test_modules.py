@@ -155,6 +155,16 @@ def test_an_address_of_nothing_says_nothing(modules: Modules, address: str) -> N
     assert modules.call("place", "read", address) is None
 
 
+@pytest.mark.parametrize("rest", ["../../links/x", "%2e%2e/a", "a//b", "a?x=1"])
+def test_an_address_leads_out_of_no_workspace(modules: Modules, rest: str) -> None:
+    assert modules.call("place", "read", f"#files/abc/{rest}") is None
+
+
+def test_what_is_searched_for_may_look_like_a_way_out(modules: Modules) -> None:
+    found = modules.call("place", "read", "#search/abc/../a")
+    assert found == {"view": "search", "workspace": "abc", "rest": "../a"}
+
+
 def test_an_address_says_where_it_leads(modules: Modules) -> None:
     address = modules.call("place", "address", "files", "abc", "a%2F/b")
     assert modules.call("place", "read", address) == {"view": "files", "workspace": "abc", "rest": "a%2F/b"}
