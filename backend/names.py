@@ -111,7 +111,9 @@ class Names:
                 return None
             if isinstance(known, int):
                 try:
-                    return await self.attributes(known)
+                    row = await self.attributes(known)
+                    if self._tree.lookup(folder, name) == known:
+                        return row  # Else a notice overtook the answer, as in ``_current_reply``.
                 except NotFound:
                     pass  # The node went with its name a moment ago: ask what the name means now.
         reply = await self._current_reply(folder, name)

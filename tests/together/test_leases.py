@@ -65,6 +65,21 @@ async def test_a_name_that_changes_while_it_is_asked_for_is_asked_for_again(
         assert moved.id == node
 
 
+async def test_a_known_name_that_changes_while_its_node_is_asked_for_is_asked_for_again(
+    world: World, autojump_clock: object
+) -> None:
+    """The same where the name is known, and only what is to be told of its node is not."""
+    desk, laptop = world.place("desk"), world.place("laptop")
+    async with desk.drive() as one, laptop.drive() as two:
+        node = await write(one, b"file", b"x")
+        await look(one, node)
+        await two.set_attributes(node, mode=0o600)
+        await idle(desk, laptop)
+        desk.http.delayed = f"/nodes/{node}"
+        desk.http.before_answer = partial(two.rename, ROOT_NODE, b"file", ROOT_NODE, b"moved", RenameMode.REPLACE)
+        assert await one.lookup(ROOT_NODE, b"file") is None
+
+
 async def test_a_lease_is_kept_by_polls_alone(world: World, autojump_clock: object) -> None:
     place = world.place("desk")
     async with place.drive() as drive:
