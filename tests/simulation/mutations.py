@@ -143,7 +143,7 @@ class _Early(Session):
         self._remote = _EarlyRemote(remote, self._renew, clock)
 
     async def _take(self, notices: Notices, *, acknowledge: bool) -> None:
-        await trio.sleep(0.1)  # However long it takes: until then the lease must not count.
+        await trio.sleep(0.3)  # However long it takes: until then the lease must not count.
         await super()._take(notices, acknowledge=acknowledge)
 
 
