@@ -67,8 +67,7 @@ def check(history: Sequence[Event], trees: Sequence[Tree], mark: str) -> None:
 
 def check_order(history: Sequence[Event], conflicts: frozenset[str] = frozenset()) -> None:
     """Raises Broken where the events have no order that the model allows; ``conflicts`` as ``Model`` has it."""
-    commits = {event.what.handle: event.what.content for event in history if isinstance(event.what, Commit)}
-    model = Model(conflicts, commits, _seen(history))
+    model = Model(conflicts, _descendants(history), _seen(history))
     events = _bounded(_superseded(sorted(history, key=lambda event: (event.call_s, event.return_s))))
     for search in (
         _Search(_without_unseen(events, conflicts), model, FIRST_TRY_CONFIGURATIONS),
@@ -197,6 +196,28 @@ def _seen(events: Sequence[Event]) -> dict[str, frozenset[str]]:
         if isinstance(event.what, Open) and not event.excused and event.result not in (UNREAD, ABSENT, ""):
             seen[event.result] = seen.get(event.result, frozenset()) | {event.what.path}
     return seen
+
+
+def _descendants(events: Sequence[Event]) -> dict[int, frozenset[str]]:
+    """What each descriptor commits, and what is made of that later."""
+    commits = {event.what.handle: event.what.content for event in events if isinstance(event.what, Commit)}
+    opens = [
+        ((event.machine, event.what.path), event.result, commits[event.what.handle])
+        for event in events
+        if isinstance(event.what, Open) and event.what.handle in commits
+    ]
+    made = {event.what.handle: (event.machine, event.what.path) for event in events if isinstance(event.what, Create)}
+
+    def found(handle: int) -> frozenset[str]:
+        contents, before = {commits[handle]}, 0
+        while len(contents) > before:
+            before = len(contents)
+            for where, opened, content in opens:
+                if opened in contents or (opened == UNREAD and where == made.get(handle)):
+                    contents.add(content)
+        return frozenset(contents)
+
+    return {handle: found(handle) for handle in commits}
 
 
 def _superseded(events: Sequence[Event]) -> list[Event]:

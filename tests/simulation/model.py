@@ -141,14 +141,15 @@ class State(NamedTuple):
 
 
 class Model:
-    """The promises. ``conflicts`` are the labels of all conflict copies in the end; ``commits`` what each descriptor
-    commits; ``seen`` where each content was read, as far as there are names for it."""
+    """The promises. ``conflicts`` are the labels of all conflict copies in the end; ``descendants`` what each
+    descriptor commits, and what is made of that later; ``seen`` where each content was read, as far as there are names
+    for it."""
 
     def __init__(
-        self, conflicts: frozenset[str], commits: Mapping[int, str], seen: Mapping[str, frozenset[str]]
+        self, conflicts: frozenset[str], descendants: Mapping[int, frozenset[str]], seen: Mapping[str, frozenset[str]]
     ) -> None:
         self._conflicts = conflicts
-        self._commits = commits
+        self._descendants = descendants
         self._seen = seen
 
     def after(self, state: State, number: int, event: Event) -> Iterator[State]:
@@ -234,7 +235,7 @@ class Model:
         made = made.hold(Handle(what.handle, event.machine, node, 0, path))
         if not taken:
             yield made.enter(path, node)
-        elif self._comes_to_light(what.handle):
+        elif "" in self._conflicts or self._comes_to_light(what.handle):
             yield made
 
     def _commit(self, state: State, copy: int, event: Event, what: Commit) -> Iterator[State]:
@@ -262,7 +263,7 @@ class Model:
         elif file.removed_by == ASIDE:
             if kept:
                 yield from _copied(state.keep(new), file.path)
-            elif file.aside_of and what.content in self._seen:
+            elif file.aside_of and self._comes_to_light(what.handle):
                 yield state.keep(new)
         else:
             yield from _brought_back(state, new, kept=kept)
@@ -270,10 +271,14 @@ class Model:
     def _loose_commit(self, state: State, copy: int, handle: Handle, what: Commit) -> Iterator[State]:
         """To what its machine opened, told by the label: others may have renamed, changed or removed it since."""
         for file in state.files:
-            if handle.base in (UNREAD, file.content) and file.removed_by != ASIDE:
+            is_aside = file.removed_by == ASIDE
+            if handle.base in (UNREAD, file.content) and (not is_aside or file.aside_of == handle.machine):
                 new = file._replace(content=what.content, version=file.version + 1)
                 after = _rebased(state, handle.machine, file, new)
-                if file.removed_by:
+                if is_aside:
+                    if self._comes_to_light(what.handle):
+                        yield after.keep(new)
+                elif file.removed_by:
                     yield from _brought_back(after, new, kept=False)
                 else:
                     yield after.keep(new)
@@ -319,10 +324,10 @@ class Model:
             yield moved.keep(replaced._replace(removed_by=ASIDE))
 
     def _comes_to_light(self, handle: int) -> bool:
-        """Whether a file that was made under a conflict name is there in the end, with content or still without, or
-        got another name from who made it."""
-        content = self._commits.get(handle, "")
-        return "" in self._conflicts or content in self._conflicts or content in self._seen
+        """Whether what a descriptor commits to a file with a conflict name, or what is made of that later, is there in
+        the end, or got another name from who made it."""
+        contents = self._descendants.get(handle, frozenset())
+        return not contents.isdisjoint(self._conflicts | self._seen.keys())
 
 
 def _look(state: State, path: str) -> str:

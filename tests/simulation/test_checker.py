@@ -170,6 +170,19 @@ def test_a_rename_apart_is_of_what_its_program_made_and_not_of_what_had_the_name
     assert not is_right(*online, event(Rename("a", "b"), 6, 7), event(Open("a", 0), 10, 11, "1*1"))
 
 
+def test_a_file_with_a_conflict_name_comes_to_light_by_what_was_made_of_it_later() -> None:
+    online = [*written("a", 1, "1*1", 3, "laptop"), *written("b", 4, "4*1", 5, "laptop")]
+    done = (event(Create("a", 2, False), 0, 19), event(Commit(2, "2*1"), 0, 19))
+    edit = (event(Commit(3, "3*1"), 2, 19), event(Rename("a", "b"), 3, 19))
+    apart = [replace(one, told_s=one.call_s) for one in (*done, *edit)]
+    apart += [replace(event(Open("a", 3), 1, 2, "2*1"), excused=True)]
+    seen = event(Open("a", 0), 12, 13, "1*1", "laptop")
+    end = [event(Open("a", 0), 20, 21, "1*1"), event(Open("b", 0), 20, 21, "3*1")]
+    assert is_right(*apart, *online, seen, *end, conflicts=frozenset({"4*1"}))
+    older = [event(Open("b", 0), 20, 21, "2*1")]
+    assert not is_right(*apart, *online, seen, *older, conflicts=frozenset({"4*1"}))
+
+
 def test_an_edit_wins_over_a_removal_by_another_device() -> None:
     base = [*written("a", 1, "1*1", 0), event(Open("a", 2), 3, 4, "1*1"), event(Commit(2, "2*1"), 7, 8)]
     by_another, by_itself = event(Unlink("a"), 5, 6, machine="laptop"), event(Unlink("a"), 5, 6)
