@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -21,7 +22,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Parameter(NamedTuple):
-    """A query parameter or header: its name, its JSON schema, and what it is for."""
+    """A query parameter or header, of a request or an answer: its name, its JSON schema, and what it is for."""
 
     name: str
     schema: Mapping[str, Any]
@@ -51,6 +52,8 @@ class Description:
     takes: Body = None
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
+    tells: Sequence[Parameter] = ()
+    """Headers of the answers that are no problems."""
     problems: Sequence[str] = ()
     """Besides those that any request can meet."""
     anybody: bool = False
@@ -60,8 +63,8 @@ class Description:
 class Operation(Route):
     """The route of a request that is described."""
 
-    def __init__(self, description: Description, handler: Handler) -> None:
-        super().__init__(description.path, handler, methods=[description.method])
+    def __init__(self, description: Description, handler: Handler, middleware: Sequence[Middleware] = ()) -> None:
+        super().__init__(description.path, handler, methods=[description.method], middleware=middleware)
         self.description = description
 
 
@@ -75,14 +78,17 @@ def operation(
     status: int | None = None,
     query: Sequence[Parameter] = (),
     headers: Sequence[Parameter] = (),
+    tells: Sequence[Parameter] = (),
     fails: Sequence[str] = (),
     anybody: bool = False,
+    middleware: Sequence[Middleware] = (),
 ) -> Operation:
     """A route and its description, its text being the handler's docstring. ``status`` is 200, or 204 for nothing."""
     answer = {status or (204 if gives is None else 200): gives}
     text = inspect.getdoc(handler) or ""
     name = handler.__name__
-    return Operation(Description(name, method, path, text, answer, takes, query, headers, fails, anybody), handler)
+    described = Description(name, method, path, text, answer, takes, query, headers, tells, fails, anybody)
+    return Operation(described, handler, middleware)
 
 
 def descriptions(routes: Sequence[BaseRoute]) -> list[Description]:

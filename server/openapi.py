@@ -27,6 +27,7 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
     "device": (_HEX_ID, "A device's id."),
     "user": ({"type": "string", "minLength": 1}, "A user's name."),
     "token": (_HEX_ID, "A token's id."),
+    "upload": (_HEX_ID, "A resumable upload's id."),
     "link": ({"type": "string", "pattern": "^[0-9a-f]{16}$"}, "A link's id, which is no secret."),
     "secret": ({"type": "string", "minLength": 1}, "What the link was made with."),
     "node": ({"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1}, "A node's id."),
@@ -93,7 +94,8 @@ def _operation(one: Description) -> dict[str, Any]:
             *(_parameter("query", parameter) for parameter in one.query),
             *(_parameter("header", parameter) for parameter in one.headers),
         ],
-        "responses": {str(status): _answer(status, body) for status, body in one.gives.items()} | _problems(one),
+        "responses": {str(status): _answer(status, body, one.tells) for status, body in one.gives.items()}
+        | _problems(one),
     }
     if rest:
         described["description"] = " ".join(rest.split())
@@ -119,11 +121,16 @@ def _parameter(where: str, parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(status: int, body: Body) -> dict[str, Any]:
+def _answer(status: int, body: Body, headers: Sequence[Parameter]) -> dict[str, Any]:
     texts = {200: "Done.", 201: "Made.", 204: "Done.", 206: "A part.", 304: "As it was."}
-    if body is None:
-        return {"description": texts[status]}
-    return {"description": body.text if isinstance(body, Content) else texts[status], "content": _content(body)}
+    answer: dict[str, Any] = {"description": body.text if isinstance(body, Content) else texts[status]}
+    if headers:
+        answer["headers"] = {
+            one.name: {"schema": one.schema, "description": one.text, "required": one.required} for one in headers
+        }
+    if body is not None:
+        answer["content"] = _content(body)
+    return answer
 
 
 def _content(body: type[Message] | Content) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from protocol.messages.changes import Resolve
 from protocol.messages.conflicts import ConflictsReply, Resolution
 from protocol.messages.nodes import Node
 from protocol.messages.tree import ListingReply, LookupReply, ManifestReply, NodeReply, SpaceReply
-from server.describing import CHANGING, IN_A_WORKSPACE, operation
+from server.describing import CHANGING, IN_A_WORKSPACE, Parameter, operation
 from server.http import (
     limit_query,
     message,
@@ -147,7 +147,17 @@ ROUTES = [
     Route("/workspaces/{workspace}/nodes/{node}/entries", listing),
     Route("/workspaces/{workspace}/nodes/{node}/entries/{name}", lookup),
     Route("/workspaces/{workspace}/nodes/{node}/manifest", manifest),
-    Route("/workspaces/{workspace}/conflicts", conflicts),
+    operation(
+        "GET",
+        "/workspaces/{workspace}/conflicts",
+        conflicts,
+        gives=ConflictsReply,
+        query=[
+            Parameter("after", {"type": "integer", "minimum": 0}, "The node of the page before's last copy."),
+            Parameter("limit", {"type": "integer", "minimum": 1, "default": CONFLICTS_PAGE}, "How many at most."),
+        ],
+        fails=IN_A_WORKSPACE,
+    ),
     operation(
         "POST",
         "/workspaces/{workspace}/conflicts/{node}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
@@ -23,6 +23,7 @@ from server.conditions import http_date
 from server.content.digests import ALGORITHMS, Digest
 from server.content.transfers import join, receive
 from server.content.uploads import Allow, Goal, check_goal
+from server.describing import CHANGING, IN_A_WORKSPACE, Content, Parameter, operation
 from server.http import HEX_ID, body_parts, declared_bytes, no_content, workspace_of
 from server.metadata import accounts, transfers, tree
 from server.metadata.accounts import Caller, Unknown
@@ -59,7 +60,7 @@ class SpeaksTus:
         await self._app(scope, receive, sending)
 
 
-async def options(_: Request) -> Response:
+async def upload_protocol(_: Request) -> Response:
     """What this server can do."""
     headers = {
         "Tus-Version": tus.VERSION,
@@ -70,7 +71,7 @@ async def options(_: Request) -> Response:
     return Response(status_code=204, headers=headers)
 
 
-async def create(request: Request) -> Response:
+async def create_upload(request: Request) -> Response:
     """A new upload, with as much of its content as the body has; or one made of others."""
     service, headers = service_of(request), request.headers
     tus.check_version(headers)
@@ -99,7 +100,7 @@ async def create(request: Request) -> Response:
     return _created(made)
 
 
-async def head(request: Request) -> Response:
+async def upload_progress(request: Request) -> Response:
     """How far an upload has come."""
     tus.check_version(request.headers)
     found = await _found(request)
@@ -113,7 +114,7 @@ async def head(request: Request) -> Response:
     return Response(status_code=200, headers={**headers, **_progress(found)})
 
 
-async def patch(request: Request) -> Response:
+async def continue_upload(request: Request) -> Response:
     """More of an upload; with the last of it, the file is there."""
     service, headers = service_of(request), request.headers
     tus.check_version(headers)
@@ -140,7 +141,7 @@ async def patch(request: Request) -> Response:
     return Response(status_code=204, headers=_progress(taken))
 
 
-async def terminate(request: Request) -> Response:
+async def end_upload(request: Request) -> Response:
     """End an upload. A file that it has become stays."""
     tus.check_version(request.headers)
     service, workspace, identity = service_of(request), workspace_of(request), _identity(request)
@@ -155,7 +156,11 @@ async def terminate(request: Request) -> Response:
 
 async def override(request: Request) -> Response:
     """For who can send nothing but POST."""
-    handlers: dict[str, Callable[[Request], Awaitable[Response]]] = {"PATCH": patch, "DELETE": terminate, "HEAD": head}
+    handlers: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        "PATCH": continue_upload,
+        "DELETE": end_upload,
+        "HEAD": upload_progress,
+    }
     method = request.headers.get(_OVERRIDE, "").upper()
     if method not in handlers:
         raise Trouble(problems.METHOD_NOT_ALLOWED, f"an upload takes HEAD, PATCH and DELETE, or POST with {_OVERRIDE}")
@@ -298,19 +303,80 @@ def _created(made: Transfer) -> Response:
 
 
 _TUS: Final = [Middleware(SpeaksTus)]
+_ONE: Final = "/tus/{workspace}/{upload}"
+
+_TEXT: Final[dict[str, Any]] = {"type": "string"}
+_BYTES: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
+_SPOKEN: Final = Parameter(tus.RESUMABLE, {"type": "string", "const": tus.VERSION}, "The protocol.", required=True)
+_LENGTH: Final = Parameter(tus.LENGTH, _BYTES, "How many bytes the whole upload has.")
+_CHECKSUM: Final = Parameter(tus.CHECKSUM, _TEXT, f"Of the body: one of {', '.join(ALGORITHMS)}, and it in base64.")
+_COME: Final = Parameter(tus.OFFSET, _BYTES, "How many bytes have come.", required=True)
+_UNTIL: Final = Parameter(tus.EXPIRES, _TEXT, "Until when it can be continued.")
+_ETAG: Final = Parameter("ETag", _TEXT, "Of the file that it has become.")
+_CONTENT: Final = Content(tus.OFFSET_OCTETS, "The next bytes.")
+
+_FAILS: Final = (*CHANGING, problems.PRECONDITION, problems.END_TO_END)
+_RECEIVING: Final = (
+    *_FAILS,
+    problems.QUOTA,
+    problems.BODY_TOO_LARGE,
+    problems.UNSUPPORTED_MEDIA,
+    problems.CHECKSUM,
+)
 
 ROUTES = [
     *(
         route
-        for path in ("/tus", "/tus/", "/tus/{workspace}")
+        for path in ("/tus", "/tus/")
         for route in (
-            Route(path, options, methods=["OPTIONS"], middleware=_TUS),
-            Route(path, create, methods=["POST"], middleware=_TUS),
+            Route(path, upload_protocol, methods=["OPTIONS"], middleware=_TUS),
+            Route(path, create_upload, methods=["POST"], middleware=_TUS),
         )
     ),
-    Route("/tus/{workspace}/{upload}", options, methods=["OPTIONS"], middleware=_TUS),
-    Route("/tus/{workspace}/{upload}", head, methods=["HEAD"], middleware=_TUS),
-    Route("/tus/{workspace}/{upload}", patch, methods=["PATCH"], middleware=_TUS),
-    Route("/tus/{workspace}/{upload}", terminate, methods=["DELETE"], middleware=_TUS),
-    Route("/tus/{workspace}/{upload}", override, methods=["POST"], middleware=_TUS),
+    Route("/tus/{workspace}", upload_protocol, methods=["OPTIONS"], middleware=_TUS),
+    operation(
+        "POST",
+        "/tus/{workspace}",
+        create_upload,
+        status=201,
+        headers=[
+            _SPOKEN,
+            _LENGTH,
+            Parameter(tus.DEFER_LENGTH, {"type": "string", "const": "1"}, f"Instead of {tus.LENGTH}: told later."),
+            Parameter(tus.METADATA, _TEXT, "Where it goes: pairs of a key and a value in base64, such as path."),
+            Parameter(tus.CONCAT, _TEXT, "partial, or final; and the URLs of the partial uploads that it is made of."),
+            _CHECKSUM,
+        ],
+        tells=[Parameter("Location", _TEXT, "The upload's URL.", required=True), _COME, _UNTIL, _ETAG],
+        fails=_RECEIVING,
+        middleware=_TUS,
+    ),
+    Route(_ONE, upload_protocol, methods=["OPTIONS"], middleware=_TUS),
+    operation(
+        "HEAD",
+        _ONE,
+        upload_progress,
+        status=200,
+        headers=[_SPOKEN],
+        tells=[_COME, _LENGTH, _UNTIL, _ETAG],
+        fails=(*IN_A_WORKSPACE, problems.FORBIDDEN, problems.PRECONDITION),
+        middleware=_TUS,
+    ),
+    operation(
+        "PATCH",
+        _ONE,
+        continue_upload,
+        takes=_CONTENT,
+        headers=[
+            _SPOKEN,
+            Parameter(tus.OFFSET, _BYTES, "Where the body goes: how many bytes have come.", required=True),
+            _LENGTH,
+            _CHECKSUM,
+        ],
+        tells=[_COME, _UNTIL, _ETAG],
+        fails=_RECEIVING,
+        middleware=_TUS,
+    ),
+    operation("DELETE", _ONE, end_upload, headers=[_SPOKEN], fails=_FAILS, middleware=_TUS),
+    Route(_ONE, override, methods=["POST"], middleware=_TUS),
 ]

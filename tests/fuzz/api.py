@@ -5,6 +5,7 @@ Most requests are about a workspace and names that are there; else nothing but 4
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,12 @@ from hypothesis import strategies
 from schemathesis import GenerationMode, checks
 from schemathesis.core.parameters import ParameterLocation
 
+from protocol.messages.wire import OCTETS
 from server.app import ROUTES
 from server.describing import descriptions
+from server.tus import OFFSET_OCTETS
 from tests.real.harness import Server
-from tests.server.tree import by_a_mount, new_token
+from tests.server.tree import Tree, by_a_mount, new_token
 
 NAMES: Final = ("file", "folder", "new", "é", "")
 ROUTED: Final = [one.name for one in descriptions(ROUTES)]
@@ -31,6 +34,7 @@ ROUTED: Final = [one.name for one in descriptions(ROUTES)]
 
 _MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 _TIMEOUT_S: Final = 30.0
+schemathesis.serializer.alias(OFFSET_OCTETS, OCTETS)
 _NAMES = strategies.sampled_from(NAMES) | strategies.none()
 
 
@@ -43,6 +47,8 @@ class Target(NamedTuple):
     spare: str
     """A token that may be revoked."""
     workspace: str
+    upload: str
+    """A resumable upload of which some bytes have come."""
 
     def check(self, name: str, examples: int, seed: int) -> None:
         """Random requests of one operation; raises an AssertionError that says how to repeat the one that failed."""
@@ -71,6 +77,8 @@ class Target(NamedTuple):
     def _aim(self, case: schemathesis.Case, known: str | None) -> None:
         if "workspace" in case.path_parameters:
             case.path_parameters["workspace"] = self.workspace
+        if "upload" in case.path_parameters and known is not None:
+            case.path_parameters["upload"] = self.upload
         if "path" in case.path_parameters and known is not None:
             case.path_parameters["path"] = known
         if isinstance(case.body, dict) and known is not None:
@@ -91,15 +99,15 @@ def target(folder: Path) -> Iterator[Target]:
     server = Server(folder).start()
     try:
         password = server.admin_password_file.read_text().strip()
-        token, workspace, spare = trio.run(_filled, server.url, password)
+        token, workspace, upload, spare = trio.run(_filled, server.url, password)
         document = requests.get(f"{server.url}/v1/openapi.json", timeout=_TIMEOUT_S).json()
-        yield Target(server, schemathesis.openapi.from_dict(document), token, spare, workspace)
+        yield Target(server, schemathesis.openapi.from_dict(document), token, spare, workspace, upload)
     finally:
         server.close()
 
 
-async def _filled(url: str, password: str) -> tuple[str, str, str]:
-    """A token, the workspace in which its device has made things, and a spare token."""
+async def _filled(url: str, password: str) -> tuple[str, str, str, str]:
+    """A token, the workspace in which its device has made things, an upload there, and a spare token."""
     async with httpx.AsyncClient(base_url=url) as http:
         tree = await by_a_mount(http, password, "fuzz")
         for name in ("folder", "removed"):
@@ -107,4 +115,19 @@ async def _filled(url: str, password: str) -> tuple[str, str, str]:
             await tree.file(f"{name}/file", b"first", b"second")
         await tree.file("file", b"first", b"second", b"third")
         await tree.call("DELETE", "folders/removed?recursive=1")
-        return tree.client.token, tree.client.workspace, await new_token(http, password, "spare")
+        upload = await _begun(tree)
+        return tree.client.token, tree.client.workspace, upload, await new_token(http, password, "spare")
+
+
+async def _begun(tree: Tree) -> str:
+    """A resumable upload of which some bytes have come."""
+    path = base64.b64encode(b"uploaded").decode()
+    headers = {
+        "Authorization": f"Bearer {tree.client.token}",
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": "10",
+        "Upload-Metadata": f"path {path}",
+        "Content-Type": "application/offset+octet-stream",
+    }
+    made = await tree.client.http.post(f"/v1/tus/{tree.client.workspace}", headers=headers, content=b"some")
+    return made.raise_for_status().headers["location"].rpartition("/")[2]

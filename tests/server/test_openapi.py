@@ -58,12 +58,22 @@ REQUESTS = {
     "/trash": {"get"},
     "/trash/{node}": {"post"},
     "/feed": {"get"},
+    "/conflicts": {"get"},
+    "/conflicts/{node}": {"post"},
 }
 
 
 @pytest.mark.parametrize("path", REQUESTS)
 def test_it_names_the_requests_by_paths(path: str) -> None:
     assert set(ALL["paths"][f"/v1/workspaces/{{workspace}}{path}"]) == REQUESTS[path]
+
+
+def test_it_names_the_requests_of_resumable_uploads_and_the_headers_of_their_answers() -> None:
+    assert set(ALL["paths"]["/v1/tus/{workspace}"]) == {"post"}
+    assert set(ALL["paths"]["/v1/tus/{workspace}/{upload}"]) == {"head", "patch", "delete"}
+    made = ALL["paths"]["/v1/tus/{workspace}"]["post"]["responses"]["201"]
+    assert set(made["headers"]) == {"Location", "Upload-Offset", "Upload-Expires", "ETag"}
+    assert [name for name, header in made["headers"].items() if header["required"]] == ["Location", "Upload-Offset"]
 
 
 def test_a_message_is_described_by_its_type() -> None:
