@@ -36,6 +36,8 @@ class Place:
     """Inodes that somebody here has open for writing, until the event."""
     cut: set[object] = field(default_factory=set)
     """Those of ``written`` that were emptied meanwhile, by an open under another name."""
+    emptying: int = 0
+    """Opens under way that empty a file: reads may see that already."""
     contents: dict[object, str] = field(default_factory=dict)
     """What the kernel's inodes are known to have."""
 

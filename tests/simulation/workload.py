@@ -251,7 +251,7 @@ class Workload:
             content = await self._whole(kernel, file, slowly=slowly)
             if not is_copy:
                 excused = is_excused(place, path, call_s, file.number)
-                if place is not None and undisturbed and file.number not in place.written:
+                if place is not None and undisturbed and file.number not in place.written and not place.emptying:
                     place.contents.setdefault(file.inode, label_of(content))
                 self._record(
                     process, machine, Open(path, 0), call_s, label_of(content), return_s=opened_s, excused=excused
@@ -297,6 +297,7 @@ class Workload:
         creates, exclusive = bool(flags & os.O_CREAT), bool(flags & os.O_EXCL)
         if creates or flags & os.O_TRUNC:
             place.own.append(own)
+        place.emptying += bool(flags & os.O_TRUNC)
         try:
             file = await kernel.open(path, flags)
         except OSError as error:
@@ -311,6 +312,8 @@ class Workload:
             elif creates:
                 self._unknown(process, machine, Create(path, handle, exclusive), call_s)
             return
+        finally:
+            place.emptying -= bool(flags & os.O_TRUNC)
         opened_s = trio.current_time()
         met_others = (others_done := place.written.get(file.number)) is not None
         if met_others:
