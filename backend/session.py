@@ -144,7 +144,7 @@ class Session:
     async def _take(self, notices: Notices, *, acknowledge: bool) -> None:
         async with self._turn:
             self._check_joined()
-            self._untold.append(self._tree.apply(notices, self._journal))
+            self._untold.append(self._tree.apply(notices, self._standing.session))
             self._standing.applied = self._tree.applied
             self._owes_news = self._owes_news or notices.reset or any(map(self._is_news, notices.notices))
             if acknowledge or self._owes_news:
@@ -159,7 +159,7 @@ class Session:
 
     def _is_news(self, notice: Notice) -> bool:
         """Whether a change did more than what a system call of this mount's own tells the kernel."""
-        return notice.origin != self._journal or (notice.what == "commit" and bool(notice.entries))
+        return notice.origin != self._standing.session or (notice.what == "commit" and bool(notice.entries))
 
     def _check_joined(self) -> None:
         if self._reach.apart:

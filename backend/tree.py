@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import ROOT_NODE, JournalId, NodeId, Seq
+from protocol.ids import ROOT_NODE, NodeId, Seq, SessionId
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notice, Notices
 from protocol.messages.tree import Entry, UsageReply
@@ -267,10 +267,10 @@ class Tree:
         self._forget_touches(seq)
         self.applied = seq
 
-    def apply(self, notices: Notices, mine: JournalId) -> Outdated:
+    def apply(self, notices: Notices, mine: SessionId) -> Outdated:
         """Drop what these changes outdated, and tell what else has to go. Changes applied before are passed over.
 
-        ``mine`` is this mount's journal: nothing but attributes and names is outdated by its changes, since its open
+        ``mine`` is this mount's session: nothing but attributes and names is outdated by its changes, since its open
         files have the content.
         """
         if notices.reset:

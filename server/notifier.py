@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import trio
 
-from protocol.ids import JournalId, SessionId, WorkspaceId
-
-_NO_JOURNAL: Final = JournalId(b"")
+from protocol.ids import SessionId, WorkspaceId
 
 
 class Waiter:
     """One long poll."""
 
-    __slots__ = ("journal", "rung", "session")
+    __slots__ = ("rung", "session")
 
-    def __init__(self, journal: JournalId, session: SessionId | None) -> None:
-        self.journal = journal
+    def __init__(self, session: SessionId | None) -> None:
         self.session = session
         self.rung = trio.Event()
 
@@ -40,11 +36,9 @@ class Notifier:
         self.stopping = False
 
     @contextmanager
-    def waiting_for(
-        self, workspace: WorkspaceId, journal: JournalId = _NO_JOURNAL, session: SessionId | None = None
-    ) -> Iterator[Waiter]:
-        """Subscribed until the block ends; begin it before reading the log. Changes of ``journal`` don't ring."""
-        waiter = Waiter(journal, session)
+    def waiting_for(self, workspace: WorkspaceId, session: SessionId | None = None) -> Iterator[Waiter]:
+        """Subscribed until the block ends; begin it before reading the log. Changes of ``session`` don't ring."""
+        waiter = Waiter(session)
         waiters = self._waiters.setdefault(workspace, set())
         waiters.add(waiter)
         if self.stopping:
@@ -56,10 +50,10 @@ class Notifier:
             if not waiters:
                 self._waiters.pop(workspace, None)
 
-    def ring(self, workspace: WorkspaceId, origin: JournalId | None) -> None:
+    def ring(self, workspace: WorkspaceId, origin: SessionId | None) -> None:
         """A change was committed. Its own mount, if it has one, isn't woken: the answer to the change told it."""
         for waiter in self._waiters.get(workspace, ()):
-            if origin is None or waiter.journal != origin:
+            if origin is None or waiter.session != origin:
                 waiter.rung.set()
 
     def nudge(self, workspace: WorkspaceId, session: SessionId) -> None:

@@ -60,7 +60,7 @@ async def send(request: Request) -> Response:
                 raise
             answer = repeat
     if any(isinstance(one, Applied) for one in answer.answers):
-        service.notifier.ring(workspace, batch.journal)
+        service.notifier.ring(workspace, batch.session)
     await settle(service, workspace, answer.notices, asking)
     return reply(request, answer)
 

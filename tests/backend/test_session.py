@@ -20,13 +20,14 @@ from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notice, Notices, Touched
 from protocol.messages.sessions import JoinReply, PollReply
 
-MINE, OTHER = JournalId(b"m" * 16), JournalId(b"o" * 16)
+JOURNAL = JournalId(b"j" * 16)
+MINE, OTHER = SessionId(b"m" * 16), SessionId(b"o" * 16)
 FILE = NodeId(7)
 LEASE_S = 10.0
 COUNTS_S = LEASE_S * (1 - LEASE_DRIFT) - MARGIN_S
 
 
-def touching(seq: int, origin: JournalId = OTHER, node: NodeId = FILE) -> Notices:
+def touching(seq: int, origin: SessionId = OTHER, node: NodeId = FILE) -> Notices:
     """One change's news."""
     return Notices(Seq(seq), [Notice(Seq(seq), "commit", origin, [Touched(node, True)])])
 
@@ -35,7 +36,7 @@ class Server:
     """Answers polls with what the test puts there, each after ``takes_s``; notes with what each request came."""
 
     def __init__(self) -> None:
-        self.standing = Standing(SessionId(b"s" * 16))
+        self.standing = Standing(MINE)
         self.takes_s = 0.0
         self.polls: list[tuple[Seq, Seq]] = []
         """What each said was applied and acknowledged."""
@@ -110,7 +111,7 @@ class World:
         self.reach = Reach(strict=strict)
         self.parted_s: list[float] = []
         """When."""
-        self.session = Session(self.server, self.tree, MINE, self.reach, self.part, trio.current_time)
+        self.session = Session(self.server, self.tree, JOURNAL, self.reach, self.part, trio.current_time)
         self._nursery = nursery
 
     def part(self) -> None:

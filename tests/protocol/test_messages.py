@@ -122,7 +122,7 @@ NOTICES = Notices(
         Notice(
             seq=Seq(2),
             what="commit",
-            origin=JOURNAL,
+            origin=SESSION,
             nodes=[Touched(NODE, True), Touched(NodeId(1))],
             entries=[TouchedEntry(NodeId(1), NAME)],
             state=State.UPLOADED,

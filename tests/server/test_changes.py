@@ -271,7 +271,7 @@ async def test_a_foreign_change_behind_a_page_of_own_ones_ends_the_poll(
         await trio.sleep(1)
         found = (await ada.poll(50)).notices
         assert found.seq == CHANGES_PAGE + 1
-        assert found.notices[-1].origin == bob.journal
+        assert found.notices[-1].origin == bob.session
         ada.absorb(found)
         await ada.poll()
     assert trio.current_time() - began == pytest.approx(1)

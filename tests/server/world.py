@@ -162,7 +162,7 @@ class Client:
 
     def batch(self, *changes: AnyChange) -> Batch:
         """The next batch of this device."""
-        return Batch(self.journal, self.next_number, list(changes))
+        return Batch(self.journal, self.next_number, list(changes), session=self.session)
 
     async def send(self, *changes: AnyChange) -> BatchReply:
         """The next batch of this device, sent."""

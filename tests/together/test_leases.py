@@ -10,11 +10,13 @@ import trio.testing
 
 from backend.drive import Drive
 from backend.errors import Offline
+from backend.tree import Outdated
 from protocol.ids import ROOT_NODE, NodeId
 from protocol.limits import LEASE_DRIFT
 from protocol.messages.changes import RenameMode
 from protocol.messages.nodes import Kind
-from tests.together.programs import read, write
+from tests.together.parting import back, cut_off
+from tests.together.programs import names, read, write
 from tests.together.world import LEASE_S, Place, World
 
 ENDS_S = LEASE_S * (1 + LEASE_DRIFT)
@@ -234,3 +236,50 @@ async def test_a_drive_that_was_cut_off_sees_what_it_missed(world: World, autoju
         assert (await two.attributes(node)).size == 4
         await trio.sleep(LEASE_S)
         assert two.cache_timeout_s() > 0
+
+
+async def test_two_mounts_with_copies_of_one_cache_folder_hear_of_each_other(
+    world: World, autojump_clock: object
+) -> None:
+    """A cloned machine, say: they share a journal, and what one did is still news for the other."""
+    desk, clone = world.place("desk"), world.place("clone")
+    async with desk.drive() as one:
+        node = await write(one, b"file", b"x")
+    desk.token = clone.token = await world.issue_token("desk")
+    desk.disk, clone.disk = desk.disk.kill(), desk.disk.kill()
+    async with desk.drive() as one, clone.drive() as two:
+        for drive in (one, two):
+            await look(drive, node)
+            assert await read(drive, b"file") == b"x"
+        held = await two.open(node)
+        await write(one, b"file", b"of the first")
+        assert await held.read(0, 100) == b"x"
+        assert await read(two, b"file") == b"of the first"
+        assert Outdated(frozenset({node}), frozenset({node}), names=True) in clone.outdated
+        await two.release(held)
+        await write(two, b"file", b"of the second")
+        assert await read(one, b"file") == b"of the second"
+        await write(one, b"other", b"y")
+        assert [entry.name for entry in await two.entries(ROOT_NODE)] == [b"file", b"other"]
+
+
+async def test_what_copies_of_one_cache_folder_kept_unsent_is_all_there(world: World, autojump_clock: object) -> None:
+    desk, clone = world.place("desk"), world.place("clone")
+    desk.token = clone.token = await world.issue_token("desk")
+    async with desk.crashing_drive() as one:
+        await write(one, b"edited", b"before")
+        await cut_off(desk, one)
+        await write(one, b"new", b"new")
+        await write(one, b"edited", b"apart")
+    desk.disk, clone.disk = desk.disk.kill(), desk.disk.kill()
+    clone.remembered, clone.http.cut = desk.remembered, True
+    async with desk.drive() as one, clone.drive() as two:
+        for drive, name in ((one, b"desk"), (two, b"clone")):
+            await write(drive, b"edited", b"on the " + name)
+            await write(drive, name, b"by the " + name)
+        await back(desk, one)
+        await back(clone, two)
+        for drive in (one, two):
+            found = {name: await read(drive, name) for name in await names(drive)}
+            assert (found[b"new"], found[b"desk"], found[b"clone"]) == (b"new", b"by the desk", b"by the clone")
+            assert {b"on the desk", b"on the clone"} <= set(found.values())

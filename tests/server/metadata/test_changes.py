@@ -108,7 +108,7 @@ def test_the_reply_carries_the_changes_of_others_since(world: World) -> None:
     world.desk.do(unlink(b"theirs", node))
     reply = world.laptop.send(world.creation(b"mine"))
     origins = [notice.origin for notice in reply.notices.notices]
-    assert origins == [world.desk.journal, world.desk.journal, world.laptop.journal]
+    assert origins == [world.desk.session, world.desk.session, world.laptop.session]
     assert reply.notices.seq == 3
 
 

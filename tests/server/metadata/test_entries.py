@@ -205,7 +205,7 @@ def test_usage_counts_the_nodes_in_the_tree(world: World) -> None:
 def test_a_create_tells_node_parent_name_and_state(world: World) -> None:
     node = world.laptop.create(b"a")
     [notice] = feed.notices(world.tx, SPACE, world.laptop.seen).notices
-    assert (notice.seq, notice.what, notice.origin, notice.state) == (1, "create", world.laptop.journal, State.PENDING)
+    assert (notice.seq, notice.what, notice.origin, notice.state) == (1, "create", world.laptop.session, State.PENDING)
     assert set(notice.nodes) == {Touched(node), Touched(ROOT_NODE)}
     assert notice.entries == [TouchedEntry(ROOT_NODE, b"a")]
 

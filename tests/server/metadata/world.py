@@ -8,7 +8,7 @@ from itertools import count
 from msgspec.structs import replace
 
 from protocol import manifest as manifests
-from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, VersionNumber, WorkspaceId
+from protocol.ids import ROOT_NODE, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
 from protocol.manifest import Manifest, Piece
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, Refused
 from protocol.messages.blocks import SealedBlock
@@ -43,12 +43,13 @@ class Device:
         self.world = world
         self.caller = caller
         self.journal = journal
+        self.session = SessionId(b"s" + journal[:15])
         self.last_number = 0
         self.seen = Seq(0)
 
     def send(self, *changes: AnyChange, verified: Mapping[BlockId, int] | None = None) -> BatchReply:
         """The next batch; commits' inline blocks count as verified with as many plain bytes as sealed ones."""
-        batch = Batch(self.journal, self.last_number + 1, list(changes))
+        batch = Batch(self.journal, self.last_number + 1, list(changes), session=self.session)
         reply = self.world.apply(self, batch, verified)
         self.last_number += len(changes)
         return reply
