@@ -31,7 +31,7 @@ from backend.errors import REFUSALS, DriveError, Offline, SessionEnded, Unauthor
 from backend.reach import Reach
 from backend.standing import Standing
 from backend.tree import Outdated, Snapshot, Tree
-from protocol.ids import JournalId, Seq
+from protocol.ids import JournalId, Seq, origin_of
 from protocol.limits import LEASE_DRIFT
 from protocol.messages.batches import JournalReply
 from protocol.messages.notices import Notice, Notices
@@ -108,6 +108,7 @@ class Session:
         self._part = part
         self._remote = remote
         self._standing = remote.standing
+        self._origin = origin_of(remote.standing.session)
         self._tree = tree
         self._journal = journal
         self._clock = clock
@@ -144,7 +145,7 @@ class Session:
     async def _take(self, notices: Notices, *, acknowledge: bool) -> None:
         async with self._turn:
             self._check_joined()
-            self._untold.append(self._tree.apply(notices, self._standing.session))
+            self._untold.append(self._tree.apply(notices, self._origin))
             self._standing.applied = self._tree.applied
             self._owes_news = self._owes_news or notices.reset or any(map(self._is_news, notices.notices))
             if acknowledge or self._owes_news:
@@ -159,7 +160,7 @@ class Session:
 
     def _is_news(self, notice: Notice) -> bool:
         """Whether a change did more than what a system call of this mount's own tells the kernel."""
-        return notice.origin != self._standing.session or (notice.what == "commit" and bool(notice.entries))
+        return notice.origin != self._origin or (notice.what == "commit" and bool(notice.entries))
 
     def _check_joined(self) -> None:
         if self._reach.apart:

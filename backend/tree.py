@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.ids import ROOT_NODE, NodeId, Seq, SessionId
+from protocol.ids import ROOT_NODE, NodeId, OriginId, Seq
 from protocol.messages.nodes import Node
 from protocol.messages.notices import Notice, Notices
 from protocol.messages.tree import Entry, UsageReply
@@ -267,11 +267,11 @@ class Tree:
         self._forget_touches(seq)
         self.applied = seq
 
-    def apply(self, notices: Notices, mine: SessionId) -> Outdated:
+    def apply(self, notices: Notices, mine: OriginId) -> Outdated:
         """Drop what these changes outdated, and tell what else has to go. Changes applied before are passed over.
 
-        ``mine`` is this mount's session: nothing but attributes and names is outdated by its changes, since its open
-        files have the content.
+        ``mine`` is what this mount's session is known by: nothing but attributes and names is outdated by its changes,
+        since its open files have the content.
         """
         if notices.reset:
             self.begin(notices.seq)

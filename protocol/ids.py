@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import Final, NewType
 
@@ -24,7 +25,11 @@ JournalId = NewType("JournalId", bytes)
 """16 random bytes: the stream of numbered changes that one mount's journal folder sends."""
 
 SessionId = NewType("SessionId", bytes)
-"""16 random bytes: one mount of one workspace, from its start to its end; holds a lease."""
+"""16 random bytes: one mount of one workspace, from its start to its end; holds a lease. Whoever knows it can speak for
+that mount: nobody else is told."""
+
+OriginId = NewType("OriginId", bytes)
+"""16 bytes that stand for a session where others may see them (``origin_of``); empty: no mount's."""
 
 BatchId = NewType("BatchId", bytes)
 """16 random bytes: numbered changes that are sent together, each time that they are; empty: unknown."""
@@ -35,6 +40,7 @@ Seq = NewType("Seq", int)
 VersionNumber = NewType("VersionNumber", int)
 """The number of a file's content, from 1 per node; 0 is 'nothing uploaded yet'."""
 
+NOBODY: Final = OriginId(b"")
 ROOT_NODE: Final = NodeId(1)
 NO_CHANGE: Final = Seq(0)
 NO_VERSION: Final = VersionNumber(0)
@@ -61,6 +67,11 @@ def new_journal_id() -> JournalId:
 def new_session_id() -> SessionId:
     """A random id of a mount's run: a mount that crashed and its successor are two sessions."""
     return SessionId(secrets.token_bytes(SESSION_ID_BYTES))
+
+
+def origin_of(session: SessionId) -> OriginId:
+    """What changes that a session sent are known by: the first half of its SHA-256."""
+    return OriginId(hashlib.sha256(session).digest()[:16]) if session else NOBODY
 
 
 def new_batch_id() -> BatchId:

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from protocol.ids import NodeId, Seq, SessionId
+from protocol.ids import NOBODY, NodeId, OriginId, Seq
 from protocol.messages.nodes import State
 from protocol.messages.texts import EntryName
 from protocol.messages.wire import Message
@@ -29,12 +29,12 @@ class TouchedEntry(Message, array_like=True, frozen=True):
 
 
 class Notice(Message, frozen=True):
-    """One committed change: what it outdated, and which session it came from (empty: not from a mount)."""
+    """One committed change: what it outdated, and of which session it is."""
 
     seq: Seq
     what: str
     """The change's tag, or "restore" and the like: for logs and people."""
-    origin: SessionId = SessionId(b"")
+    origin: OriginId = NOBODY
     nodes: list[Touched] = []
     entries: list[TouchedEntry] = []
     state: State | None = None

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from protocol.diversions import Diversions
-from protocol.ids import BatchId, BlockId, DeviceId, JournalId, NodeId, Seq, SessionId, WorkspaceId
+from protocol.ids import NOBODY, BatchId, BlockId, DeviceId, JournalId, NodeId, OriginId, Seq, WorkspaceId, origin_of
 from protocol.messages.batches import AnyAnswer, Applied, Batch, BatchReply, MissingBlocks, Refused
 from protocol.messages.changes import (
     AnyChange,
@@ -40,9 +40,6 @@ from server.metadata.rename import rename
 from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
 from server.metadata.texts import texts_of
-
-NOBODY: Final = SessionId(b"")
-"""The origin of changes that no mount made: every mount is told."""
 
 _INTEGER_MAX: Final = (1 << 63) - 1
 """What the database can hold."""
@@ -207,7 +204,7 @@ def _apply(
     now_ns: int,
 ) -> _Kept:
     # A person resolves a conflict beside the file system: the mount that sends it has to be told like the others.
-    origin = NOBODY if isinstance(change, Resolve) else batch.session
+    origin = NOBODY if isinstance(change, Resolve) else origin_of(batch.session)
     try:
         done = tx.attempt(lambda: apply_one(tx, workspace, caller, change, verified, now_ns, origin))
     except Rule as rule:
@@ -224,7 +221,7 @@ def apply_one(
     change: AnyChange,
     verified: Mapping[BlockId, int],
     now_ns: int,
-    origin: SessionId,
+    origin: OriginId,
 ) -> Done:
     """Apply and log a change; raises Rule, Lacking, OverQuota and BadManifest: then the transaction is of no use.
 
@@ -242,7 +239,7 @@ def logged(
     what: str,
     work: Callable[[Edit], Outcome],
     now_ns: int,
-    origin: SessionId,
+    origin: OriginId,
 ) -> Done:
     """Let ``work`` change the tree, and log it as one change, called ``what``; raises what ``work`` raises."""
     head = tree.head(tx, workspace)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from protocol.ids import NO_VERSION, NodeId, Seq, SessionId, VersionNumber, WorkspaceId
+from protocol.ids import NO_VERSION, NodeId, OriginId, Seq, VersionNumber, WorkspaceId
 from protocol.limits import NAME_MAX_BYTES
 from protocol.messages.batches import Conflict
 from protocol.messages.nodes import Kind, Node, State
@@ -72,7 +72,7 @@ class Edit:
         """This node's row is outdated."""
         self.nodes[node] = self.nodes.get(node, False) or content
 
-    def notice(self, what: str, origin: SessionId) -> Notice:
+    def notice(self, what: str, origin: OriginId) -> Notice:
         """What everybody is told of the change."""
         return Notice(
             seq=self.seq,

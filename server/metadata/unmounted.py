@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from protocol.ids import BlockId, WorkspaceId
+from protocol.ids import NOBODY, BlockId, WorkspaceId
 from protocol.messages.changes import AnyChange
 from server.metadata.accounts import Caller
-from server.metadata.changes import NOBODY, Done, apply_one, logged
+from server.metadata.changes import Done, apply_one, logged
 from server.metadata.editing import Edit, Outcome
 from server.metadata.store import Transaction
 

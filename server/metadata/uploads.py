@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocol.ids import NO_VERSION, DeviceId, NodeId, UserId, WorkspaceId
+from protocol.ids import NO_VERSION, NOBODY, DeviceId, NodeId, UserId, WorkspaceId
 from protocol.messages.changes import Rmdir, Unlink
 from server.metadata import tree
 from server.metadata.accounts import Caller
-from server.metadata.changes import NOBODY, apply_one
+from server.metadata.changes import apply_one
 from server.metadata.store import Transaction
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import problems
-from protocol.ids import SESSION_ID_BYTES, DeviceId, JournalId, Seq, SessionId, WorkspaceId
+from protocol.ids import SESSION_ID_BYTES, DeviceId, JournalId, OriginId, Seq, WorkspaceId, origin_of
 from protocol.limits import POLL_MAX_S
 from protocol.messages.batches import JournalReply
 from protocol.messages.notices import Notices
@@ -116,6 +116,7 @@ async def _poll_of(
     if journal is None:
         raise Trouble(problems.SESSION_ENDED, "the server has forgotten this session: join again")
     heard(service, workspace, asking, head)
+    origin = origin_of(asking.session)
     with service.notifier.waiting_for(workspace, asking.session) as waiter:
         lease_s = service.leases.grant(workspace, asking.session)
 
@@ -125,7 +126,7 @@ async def _poll_of(
         found, key_id = await _read(service, request, workspace, news)
         while (
             lease_s > 0
-            and not _is_news(found, asking.session)
+            and not _is_news(found, origin)
             and not service.leases.is_awaited(workspace, asking.session)
             and await rings(waiter, request, deadline)
         ):
@@ -136,9 +137,9 @@ async def _poll_of(
     return PollReply(found, lease_s, key_id)
 
 
-def _is_news(found: Notices, session: SessionId) -> bool:
+def _is_news(found: Notices, mine: OriginId) -> bool:
     """Whether the poll must be answered now: what its own mount did was told in the answers to that."""
-    return found.reset or any(notice.origin != session for notice in found.notices)
+    return found.reset or any(notice.origin != mine for notice in found.notices)
 
 
 async def _acknowledge(

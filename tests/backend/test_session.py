@@ -13,7 +13,7 @@ from backend.reach import Reach
 from backend.session import MARGIN_S, POLLS_A_LEASE, Session
 from backend.standing import Standing
 from backend.tree import Outdated, Tree
-from protocol.ids import JournalId, NodeId, Seq, SessionId
+from protocol.ids import JournalId, NodeId, OriginId, Seq, SessionId, origin_of
 from protocol.limits import LEASE_DRIFT
 from protocol.messages.batches import JournalReply
 from protocol.messages.nodes import Kind, Node
@@ -21,13 +21,14 @@ from protocol.messages.notices import Notice, Notices, Touched
 from protocol.messages.sessions import JoinReply, PollReply
 
 JOURNAL = JournalId(b"j" * 16)
-MINE, OTHER = SessionId(b"m" * 16), SessionId(b"o" * 16)
+SESSION = SessionId(b"s" * 16)
+MINE, OTHER = origin_of(SESSION), OriginId(b"o" * 16)
 FILE = NodeId(7)
 LEASE_S = 10.0
 COUNTS_S = LEASE_S * (1 - LEASE_DRIFT) - MARGIN_S
 
 
-def touching(seq: int, origin: SessionId = OTHER, node: NodeId = FILE) -> Notices:
+def touching(seq: int, origin: OriginId = OTHER, node: NodeId = FILE) -> Notices:
     """One change's news."""
     return Notices(Seq(seq), [Notice(Seq(seq), "commit", origin, [Touched(node, True)])])
 
@@ -36,7 +37,7 @@ class Server:
     """Answers polls with what the test puts there, each after ``takes_s``; notes with what each request came."""
 
     def __init__(self) -> None:
-        self.standing = Standing(MINE)
+        self.standing = Standing(SESSION)
         self.takes_s = 0.0
         self.polls: list[tuple[Seq, Seq]] = []
         """What each said was applied and acknowledged."""

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backend.tree import ABSENT, ABSENT_MAX, REMOVED_MAX, Outdated, Tree
-from protocol.ids import NodeId, Seq, SessionId
+from protocol.ids import NodeId, OriginId, Seq
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
 from protocol.messages.tree import Entry
 
-MINE, OTHER = SessionId(b"m" * 16), SessionId(b"o" * 16)
+MINE, OTHER = OriginId(b"m" * 16), OriginId(b"o" * 16)
 ROOT, FILE = NodeId(1), NodeId(7)
 
 
@@ -21,7 +21,7 @@ def node(identity: int, size: int = 0) -> Node:
     return Node(NodeId(identity), Kind.FILE, 0o644, 0, 0, 1, 0, 0, 0, size=size)
 
 
-def touching(seq: int, nodes: dict[int, bool], names: tuple[bytes, ...] = (), origin: SessionId = OTHER) -> Notices:
+def touching(seq: int, nodes: dict[int, bool], names: tuple[bytes, ...] = (), origin: OriginId = OTHER) -> Notices:
     notice = Notice(
         seq=Seq(seq),
         what="commit",

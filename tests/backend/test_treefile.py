@@ -12,7 +12,7 @@ import trio.testing
 from backend.threads import InlineThreads
 from backend.tree import ABSENT, FolderSnapshot, Snapshot, Tree
 from backend.treefile import TreeFile, decoded, encoded
-from protocol.ids import ROOT_NODE, NodeId, Seq, SessionId, VersionNumber
+from protocol.ids import ROOT_NODE, NodeId, OriginId, Seq, VersionNumber
 from protocol.messages.nodes import Kind, Node
 from protocol.messages.notices import Notice, Notices, Touched, TouchedEntry
 from protocol.messages.tree import Entry
@@ -21,7 +21,7 @@ from tests.simulation.disk import ROOT, Crashed, SimDisk
 FILE, FOLDER = NodeId(7), NodeId(8)
 ROW = Node(FILE, Kind.FILE, 0o644, 1, 2, 1, 3, 4, 5, version=VersionNumber(6), xattrs={"user.a": b"b"})
 SNAPSHOT = Snapshot(Seq(9), [ROW], [FolderSnapshot(ROOT_NODE, True, {b"\xff": 7, b"gone": 0})])
-OTHER = SessionId(b"o" * 16)
+OTHER = OriginId(b"o" * 16)
 
 
 def treefile(disk: SimDisk) -> TreeFile:
@@ -67,7 +67,7 @@ def test_of_a_folder_that_is_known_in_part_the_rest_stays_unknown(tree: Tree) ->
 
 def test_a_name_that_was_outdated_is_unknown_and_not_absent(tree: Tree) -> None:
     entries, nodes = [TouchedEntry(ROOT_NODE, b"file")], [Touched(FILE, True)]
-    tree.apply(Notices(Seq(6), [Notice(Seq(6), "unlink", OTHER, nodes, entries)]), SessionId(b"m" * 16))
+    tree.apply(Notices(Seq(6), [Notice(Seq(6), "unlink", OTHER, nodes, entries)]), OriginId(b"m" * 16))
     after = restored(tree)
     assert after.lookup(ROOT_NODE, b"file") is None
     assert after.listing(ROOT_NODE) is None

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber
+from protocol.ids import BatchId, BlockId, JournalId, NodeId, Seq, SessionId, VersionNumber, origin_of
 from protocol.messages.batches import (
     AnyAnswer,
     Applied,
@@ -122,7 +122,7 @@ NOTICES = Notices(
         Notice(
             seq=Seq(2),
             what="commit",
-            origin=SESSION,
+            origin=origin_of(SESSION),
             nodes=[Touched(NODE, True), Touched(NodeId(1))],
             entries=[TouchedEntry(NodeId(1), NAME)],
             state=State.UPLOADED,

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from protocol.ids import JournalId, NodeId, Seq, SessionId
+from protocol.ids import JournalId, NodeId, Seq, SessionId, origin_of
 from protocol.limits import BATCH_MAX_CHANGES, CHANGES_BODY_MAX_BYTES, CHANGES_PAGE, INLINE_SEALED_BYTES
 from protocol.messages.accounts import Member, Role
 from protocol.messages.batches import Applied, Batch, BatchReply, JournalReply, MissingBlocks, Refused
@@ -271,7 +271,7 @@ async def test_a_foreign_change_behind_a_page_of_own_ones_ends_the_poll(
         await trio.sleep(1)
         found = (await ada.poll(50)).notices
         assert found.seq == CHANGES_PAGE + 1
-        assert found.notices[-1].origin == bob.session
+        assert found.notices[-1].origin == origin_of(bob.session)
         ada.absorb(found)
         await ada.poll()
     assert trio.current_time() - began == pytest.approx(1)
@@ -394,3 +394,11 @@ async def test_a_leave_says_of_which_session(writer: Client) -> None:
 async def test_a_join_of_an_odd_journal_or_session_is_malformed(ada: Client) -> None:
     for join in (Join(ada.session, JournalId(b"short")), Join(SessionId(b"short"), ada.journal)):
         assert problem(await ada.call("POST", "./join", join)) == (400, "bad-request")
+
+
+async def test_others_are_told_of_a_change_and_not_of_the_session_that_sent_it(ada: Client) -> None:
+    """Who knows a session can acknowledge for it, and have a mount go on showing what is outdated."""
+    await ada.send(create(b"f", 100))
+    answer = await ada.call("GET", "./changes?after=0&wait_s=0")
+    assert origin_of(ada.session) in answer.content
+    assert ada.session not in answer.content

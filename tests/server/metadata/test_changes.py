@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.ids import BatchId, Seq
+from protocol.ids import BatchId, Seq, origin_of
 from protocol.messages.batches import Applied, Batch, JournalReply
 from protocol.messages.nodes import Kind
 from server.metadata import feed
@@ -107,8 +107,8 @@ def test_the_reply_carries_the_changes_of_others_since(world: World) -> None:
     node = world.desk.create(b"theirs")
     world.desk.do(unlink(b"theirs", node))
     reply = world.laptop.send(world.creation(b"mine"))
-    origins = [notice.origin for notice in reply.notices.notices]
-    assert origins == [world.desk.session, world.desk.session, world.laptop.session]
+    desk, laptop = origin_of(world.desk.session), origin_of(world.laptop.session)
+    assert [notice.origin for notice in reply.notices.notices] == [desk, desk, laptop]
     assert reply.notices.seq == 3
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.ids import ROOT_NODE, NodeId
+from protocol.ids import ROOT_NODE, NodeId, origin_of
 from protocol.messages.batches import Applied
 from protocol.messages.nodes import Kind, State
 from protocol.messages.notices import Touched, TouchedEntry
@@ -205,7 +205,12 @@ def test_usage_counts_the_nodes_in_the_tree(world: World) -> None:
 def test_a_create_tells_node_parent_name_and_state(world: World) -> None:
     node = world.laptop.create(b"a")
     [notice] = feed.notices(world.tx, SPACE, world.laptop.seen).notices
-    assert (notice.seq, notice.what, notice.origin, notice.state) == (1, "create", world.laptop.session, State.PENDING)
+    assert (notice.seq, notice.what, notice.origin, notice.state) == (
+        1,
+        "create",
+        origin_of(world.laptop.session),
+        State.PENDING,
+    )
     assert set(notice.nodes) == {Touched(node), Touched(ROOT_NODE)}
     assert notice.entries == [TouchedEntry(ROOT_NODE, b"a")]
 

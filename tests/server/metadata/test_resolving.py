@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from protocol.ids import ROOT_NODE, NodeId, SessionId, VersionNumber
+from protocol.ids import NOBODY, ROOT_NODE, NodeId, VersionNumber
 from protocol.messages.batches import Conflict
 from protocol.messages.changes import Create, Resolve
 from protocol.messages.conflicts import ConflictCopy, Keep, Original
@@ -128,7 +128,7 @@ def test_a_decision_is_told_as_a_change_of_nobodys(world: World) -> None:
     node, conflict = conflict_of(world)
     world.laptop.do(decision(conflict, Keep.MINE))
     [*_, notice] = feed.notices(world.tx, SPACE, world.laptop.seen).notices
-    assert (notice.what, notice.origin) == ("resolve", SessionId(b""))
+    assert (notice.what, notice.origin) == ("resolve", NOBODY)
     assert Touched(node, content=True) in notice.nodes
     assert [(entry.parent, entry.name) for entry in notice.entries] == [(ROOT_NODE, COPY)]
 
