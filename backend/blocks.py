@@ -131,6 +131,11 @@ class Blocks:
         """What to do where new blocks are under a key that isn't known here; else empty."""
         return str(self._keys.not_unlocked()) if self._keys.is_behind else ""
 
+    async def look_for_keys(self) -> None:
+        """Learn what was unlocked on this machine meanwhile."""
+        if self._keys.is_behind:
+            await self._keys.learn()
+
     async def run(self) -> None:
         """Fetch what is queued until cancelled."""
         async with trio.open_nursery() as nursery:

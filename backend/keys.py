@@ -129,8 +129,6 @@ class Keys:
 
     def not_unlocked(self) -> NotUnlocked:
         """What is to be done where content is under a key that isn't known here."""
-        if self._recall is None:
-            return NotUnlocked("the workspace has got another key: mount it again with its passphrase")
         return NotUnlocked("the workspace has got another key: samedrive workspace unlock, on this machine")
 
     async def learn_to_seal(self) -> None:

@@ -51,7 +51,6 @@ async def open_drive(
     known = credentials.remembered_workspace(remembered)
     async with HttpxClient(url, ca_file) as http:
         remember = None if strict else partial(_remember, remembered)
-        recall = None if strict else partial(credentials.remembered_workspace, remembered)
         try:
             asked = await _asked(http, token, workspace)
         except Offline:
@@ -77,7 +76,7 @@ async def open_drive(
                 read_only=read_only,
                 patience=patience,
                 remember=remember,
-                recall=recall,
+                recall=partial(credentials.remembered_workspace, remembered),
             )
             await drive.begin(reached=reached)
             yield drive

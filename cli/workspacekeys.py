@@ -10,7 +10,7 @@ import click
 from backend import credentials
 from backend.account import Account
 from backend.credentials import Credential
-from backend.errors import DriveError
+from backend.errors import Offline
 from backend.keys import working_keys
 from backend.rotation import Resealed, add_key, reseal
 from backend.threads import WorkerThreads
@@ -170,7 +170,7 @@ def _reseal(credential: Credential, workspace: str, opened: Workspace) -> None:
 
     try:
         done: Resealed = ask(credential, lambda account: reseal(account, opened.id, keys, threads, note))
-    except (DriveError, KeyboardInterrupt):
+    except (Offline, KeyboardInterrupt):
         click.echo(f"Interrupted. To go on: samedrive workspace reseal {workspace}", err=True)
         raise
     finally:

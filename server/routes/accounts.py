@@ -274,7 +274,7 @@ async def add_key(request: Request) -> Response:
     given = await message(request, NewKey)
     _check_length(given.envelope)
 
-    def work(tx: Transaction) -> Workspace:
+    def work(tx: Transaction) -> tuple[Workspace, bool]:
         who = owner(tx, request, identity)
         wrapped = None
         if accounts.is_end_to_end(tx, identity):
@@ -288,12 +288,13 @@ async def add_key(request: Request) -> Response:
         now_ns = service.now_ns()
         added = workspacekeys.add(tx, identity, wrapped, given.after, now_ns)
         audit.note(tx, audit.who_of(who), What.KEY_ADDED, now_ns, f"key {added}", identity)
-        return accounts.workspace_for(tx, identity, who.user)
+        return accounts.workspace_for(tx, identity, who.user), wrapped is not None
 
-    changed = await service.metadata.write(work)
-    # Who seals here doesn't look whether there is a later one.
-    await service.blocks.keys_now(identity, lambda tx: None)
-    service.key_added.ring()
+    changed, is_kept_here = await service.metadata.write(work)
+    if is_kept_here:
+        # Who seals here doesn't look whether there is a later one.
+        await service.blocks.keys_now(identity, lambda tx: None)
+        service.key_added.ring()
     return reply(request, changed, 201)
 
 
