@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from backend.caller import IMPATIENT, Caller, Patience
 from backend.errors import NotFound, Unusable
-from backend.http import HttpxClient
-from protocol.ids import DeviceId, WorkspaceId
+from backend.http import HttpxClient, Lane
+from protocol.ids import BlockId, DeviceId, WorkspaceId
 from protocol.messages.accounts import (
     Devices,
     Health,
@@ -33,6 +33,7 @@ from protocol.messages.accounts import (
     Workspaces,
 )
 from protocol.messages.audit import Audit
+from protocol.messages.blocks import OldBlocks
 from protocol.messages.links import Link, Links, MadeLink, NewLink
 from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from protocol.messages.wire import API
@@ -84,9 +85,26 @@ class Account:
         wanted = NewWorkspace(name, quota_bytes, workspace, envelope)
         return await self.caller.ask(Workspace, "POST", "/workspaces", wanted)
 
-    async def add_key(self, workspace: WorkspaceId, after: int) -> Workspace:
-        """A key that seals from now on, in place of key ``after``."""
-        return await self.caller.ask(Workspace, "POST", f"/workspaces/{workspace}/keys", NewKey(after))
+    async def add_key(
+        self, workspace: WorkspaceId, after: int, envelope: bytes = b"", replaces: bytes = b""
+    ) -> Workspace:
+        """A key that seals from now on, in place of key ``after``; in the envelope of an end-to-end workspace."""
+        wanted = NewKey(after, envelope, replaces)
+        return await self.caller.ask(Workspace, "POST", f"/workspaces/{workspace}/keys", wanted)
+
+    async def old_blocks(self, workspace: WorkspaceId, after: BlockId) -> OldBlocks:
+        """A page of the blocks of an end-to-end workspace that aren't sealed under its last key."""
+        return await self.caller.ask(OldBlocks, "GET", f"/workspaces/{workspace}/resealing?after={after.hex()}")
+
+    async def block(self, workspace: WorkspaceId, block: BlockId) -> bytes:
+        """A sealed block; raises NotFound."""
+        path = f"/workspaces/{workspace}/blocks/{block.hex()}"
+        return (await self.caller.call("GET", path, lane=Lane.BULK)).body
+
+    async def put_anew(self, workspace: WorkspaceId, block: BlockId, sealed: bytes | bytearray) -> None:
+        """The same block of an end-to-end workspace, sealed under its last key; raises NotFound."""
+        path = f"/workspaces/{workspace}/resealing/{block.hex()}"
+        await self.caller.call("PUT", path, octets=sealed, lane=Lane.BULK)
 
     async def replace_envelope(self, workspace: WorkspaceId, replaces: bytes, envelope: bytes) -> None:
         """Another passphrase for an end-to-end workspace."""

@@ -89,11 +89,12 @@ def assemble(
     patience: Patience = PATIENT,
     sources: Sources | None = None,
     remember: Callable[[Workspace], None] | None = None,
+    recall: Callable[[], Workspace | None] | None = None,
 ) -> Drive:
     """A drive of these parts; with the machine's own clocks and randomness where there are no other sources.
 
-    ``workspace`` has its key, also where that came in an envelope. ``remember`` keeps it, where it has got another key,
-    for a mount that begins without the server.
+    ``workspace`` has its keys, also where they came in an envelope. ``remember`` keeps it, where it has got another
+    key, for a mount that begins without the server, and ``recall`` reads what was kept.
     """
     sources = sources or Sources()
     standing = Standing(sources.new_session())
@@ -101,7 +102,7 @@ def assemble(
     codec = SealedCodec(NameSealer(derived.names_key)) if derived.end_to_end else PlainCodec()
     remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing, codec)
     direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing, codec)
-    known = Keys(derived, remote, threads, remember)
+    known = Keys(derived, remote, threads, remember, recall)
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
     blocks = Blocks(reached, cache, known, threads)

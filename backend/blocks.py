@@ -126,6 +126,16 @@ class Blocks:
         """Why blocks aren't kept on the local disk; empty where they are."""
         return self._cache.trouble
 
+    @property
+    def key_trouble(self) -> str:
+        """What to do where new blocks are under a key that isn't known here; else empty."""
+        return str(self._keys.not_unlocked()) if self._keys.is_behind else ""
+
+    async def look_for_keys(self) -> None:
+        """Learn what was unlocked on this machine meanwhile."""
+        if self._keys.is_behind:
+            await self._keys.learn()
+
     async def run(self) -> None:
         """Fetch what is queued until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -275,7 +285,8 @@ class Blocks:
     ) -> dict[BlockId, CorruptBlock]:
         """Give opened blocks to who waits for them; returns those that are damaged.
 
-        Of those under keys that aren't known here the server is asked, once; raises DriveError.
+        Of those under keys that aren't known here the server is asked, once; raises DriveError. Of an end-to-end
+        workspace who waits for what is under such a key is told so.
         """
         damaged: dict[BlockId, CorruptBlock] = {}
         unknown: list[tuple[BlockId, bytes]] = []
@@ -291,7 +302,9 @@ class Blocks:
             for (block, _), plain in zip(
                 unknown, await self._threads.run(partial(self._unsealed, unknown)), strict=True
             ):
-                if isinstance(plain, CorruptBlock):
+                if isinstance(plain, UnknownKey) and self._keys.now.end_to_end:
+                    self._fail([block], self._keys.not_unlocked())
+                elif isinstance(plain, CorruptBlock):
                     damaged[block] = plain
                 else:
                     self._finish(block, plain)

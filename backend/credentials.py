@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from backend.errors import DriveError, LocalFailure, Unusable
-from protocol.ids import DeviceId
+from protocol.ids import DeviceId, WorkspaceId
 from protocol.messages.accounts import Workspace
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -112,6 +112,12 @@ def remember_workspace(path: Path, workspace: Workspace) -> None:
         _write(path, msgspec.json.encode(workspace))
     except OSError as error:
         log.warning("%s can't be written, so a mount can't begin without the server: %s", path, error.strerror)
+
+
+def files_of(workspace: WorkspaceId, environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where a workspace is remembered: once for each name and login that it was mounted by."""
+    files = sorted((default_folder(environment).parent / "workspaces").glob("*.json"))
+    return [path for path in files if (known := remembered_workspace(path)) is not None and known.id == workspace]
 
 
 def remembered_workspace(path: Path) -> Workspace | None:

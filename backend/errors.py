@@ -8,6 +8,7 @@
     │   └── Deferred           only the server can say what becomes of it: durable here, it is sent when that answers
     ├── Unauthorized           the token is not, or no longer, valid: log in again (EACCES)
     ├── NoKey                  the workspace's passphrase is missing or wrong: give it (EACCES)
+    │   └── NotUnlocked        content is under a key that was added since: unlock the workspace here (ENOKEY)
     ├── ReadOnly               the member may only read (EROFS)
     ├── NoSpace                server or quota is full: make room; what was closed is kept and sent later (ENOSPC)
     ├── Refused                a rule of file systems says no (its own errno)
@@ -61,6 +62,12 @@ class NoKey(DriveError):
     """An end-to-end workspace's key is not here, or does not open with the passphrase that was given."""
 
     errno = codes.EACCES
+
+
+class NotUnlocked(NoKey):
+    """An end-to-end workspace has got another key, which its passphrase has not opened on this machine yet."""
+
+    errno = codes.ENOKEY
 
 
 class ReadOnly(DriveError):

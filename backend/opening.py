@@ -76,6 +76,7 @@ async def open_drive(
                 read_only=read_only,
                 patience=patience,
                 remember=remember,
+                recall=partial(credentials.remembered_workspace, remembered),
             )
             await drive.begin(reached=reached)
             yield drive

@@ -260,6 +260,8 @@ class Replay:
                     if isinstance(sealed, UnknownKey):  # A mount that knew a later key than this one sealed it.
                         await self._keys.learn_from(self._remote)
                         sealed = await self._threads.run(partial(self._sealed, block))
+                    if isinstance(sealed, UnknownKey) and self._keys.now.end_to_end:
+                        raise self._keys.not_unlocked()
                     if not isinstance(sealed, bytes):
                         lost.add(block)
                     else:

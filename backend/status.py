@@ -97,6 +97,8 @@ class Status(msgspec.Struct, frozen=True):
     cache_hits: int
     cache_misses: int
     cache_trouble: str
+    key_trouble: str
+    """What to do where new content is under a key that isn't known here; else empty."""
     known: int
     """Nodes and names that are kept in memory."""
 
@@ -130,5 +132,6 @@ def status_of(
         cache_hits=blocks.hits,
         cache_misses=blocks.misses,
         cache_trouble=blocks.cache_trouble,
+        key_trouble=blocks.key_trouble,
         known=len(tree),
     )

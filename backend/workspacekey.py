@@ -1,4 +1,4 @@
-"""The key of the workspace that is being opened: the server's answer has it, or has it in an envelope.
+"""The keys of the workspace that is being opened: the server's answer has them, or has them in an envelope.
 
 Knows what a server may and may not say about the kind of a workspace; knows nothing of files and of the network.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from backend.errors import NoKey, Unusable
+from protocol.keys import FIRST_KEY
 from protocol.messages.accounts import Workspace
 from protocol.passphrase import BadEnvelope, WrongPassphrase, disclose
 
@@ -28,13 +29,13 @@ def _is_known(asked: Workspace, known: Workspace | None) -> bool:
 def keeping(told: Workspace, known: Workspace) -> Workspace:
     """With the later keys that were known of it: a server that was restored from a backup may have lost some, and what
     they sealed is still to be opened here."""
-    if known.end_to_end or (known.id, known.key) != (told.id, told.key):
+    if (known.id, known.key) != (told.id, told.key):
         return told
     return replace(told, later_keys={**known.later_keys, **told.later_keys})
 
 
 def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) -> Workspace:
-    """The workspace with its key; raises NoKey and Unusable. Takes a third of a second where it is in an envelope.
+    """The workspace with its keys; raises NoKey and Unusable. Takes a third of a second where they are in an envelope.
 
     ``asked`` is the server's answer, ``known`` what was remembered of it on this machine.
     """
@@ -51,10 +52,12 @@ def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) 
     if passphrase is None:
         if known is None or not _is_known(asked, known):
             raise NoKey(f"{called} is end-to-end encrypted, and this needs its passphrase: --passphrase-file")
-        return replace(asked, key=known.key)
+        return replace(asked, key=known.key, later_keys=known.later_keys)
     try:
-        return replace(asked, key=disclose(asked.envelope, passphrase, asked.id))
+        keys = disclose(asked.envelope, passphrase, asked.id)
     except WrongPassphrase:
         raise NoKey(f"that is not the passphrase of {called}") from None
     except BadEnvelope as error:
         raise Unusable(f"{called} can't be opened: {error}") from None
+    told = replace(asked, key=keys.pop(FIRST_KEY), later_keys=keys)
+    return told if known is None else keeping(told, known)

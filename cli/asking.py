@@ -17,8 +17,9 @@ import trio
 
 from backend.account import Account, connect
 from backend.credentials import Credential
-from backend.errors import Unauthorized
+from backend.errors import NotFound, Unauthorized
 from protocol.limits import PASSWORD_MAX_BYTES
+from protocol.messages.accounts import Workspace
 from protocol.messages.wire import Message
 
 T = TypeVar("T")
@@ -60,6 +61,23 @@ def ask(credential: Credential, work: Callable[[Account], Awaitable[T]]) -> T:
     except Unauthorized as error:
         again = f"samedrive login {credential.url} --user {credential.user}"
         raise Unauthorized(f"{credential.url} does not accept this login ({error}): {again}") from error
+
+
+async def named(account: Account, name: str, credential: Credential) -> Workspace:
+    """The workspace called NAME or OWNER/NAME, one's own before another's; raises NotFound."""
+    return _named(await account.workspaces(), name, credential.user)
+
+
+def _named(workspaces: Sequence[Workspace], name: str, asking: str) -> Workspace:
+    owner, _, rest = name.rpartition("/")
+    fitting = [each for each in workspaces if each.name == (rest if owner else name) and owner in {"", each.owner}]
+    own = [each for each in fitting if each.owner == asking]
+    if len(fitting) == 1 or len(own) == 1:
+        return (own or fitting)[0]
+    if fitting:
+        choices = ", ".join(f"{each.owner}/{each.name}" for each in fitting)
+        raise click.ClickException(f"several workspaces are called {name!r}: say which of {choices}")
+    raise NotFound(f"no workspace called {name!r} that {asking} is a member of: see samedrive workspace list")
 
 
 def password_from(file: Path | None, *, twice: bool = False) -> str:

@@ -12,11 +12,10 @@ from backend import credentials
 from backend.account import Account
 from backend.credentials import Credential
 from backend.errors import NotFound
-from cli.asking import ask, day, json_option, password_from, print_json, server_option, show
+from cli.asking import ask, day, json_option, named, password_from, print_json, server_option, show
 from cli.expiry import EXPIRY
 from cli.mount import place_of
 from cli.places import runtime_folder
-from cli.workspace import named
 from fs import control
 from protocol.messages.links import Link, LinkKind, MadeLink, NewLink
 from protocol.messages.nodes import Kind

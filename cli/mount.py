@@ -267,6 +267,7 @@ def described(status: dict[str, Any]) -> str:
         lines.append(f"  {kept} {what} kept here, to be sent when the server takes {them}")
     lines += [f"  trouble: {status['trouble']}"] if status["trouble"] else []
     lines += [f"  blocks aren't cached: {status['cache_trouble']}"] if status["cache_trouble"] else []
+    lines += [f"  {status['key_trouble']}"] if status["key_trouble"] else []
     for file in status["sending"]:
         why = f": {file['trouble']}" if file["trouble"] else ""
         lines.append(f"  not sent yet: {file['path']}, {written(file['size_bytes'])}{why}")

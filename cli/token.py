@@ -7,9 +7,8 @@ import click
 from backend import credentials
 from backend.account import Account
 from backend.errors import NotFound
-from cli.asking import ask, day, json_option, print_json, server_option, show
+from cli.asking import ask, day, json_option, named, print_json, server_option, show
 from cli.expiry import EXPIRY
-from cli.workspace import named
 from protocol.ids import DeviceId
 from protocol.messages.tokens import MadeToken, NewToken, Scope, Token
 from protocol.messages.wire import API

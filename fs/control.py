@@ -164,6 +164,7 @@ async def _answer(record: MountRecord, drive: Drive, stream: trio.SocketStream) 
 async def _answer_to(question: bytes, record: MountRecord, drive: Drive) -> Any:
     match msgspec.json.decode(question):
         case {"ask": "status"}:
+            await drive.look_for_keys()
             return {**msgspec.to_builtins(record), **msgspec.to_builtins(drive.status())}
         case {"ask": "wait"}:
             await drive.synced()

@@ -14,9 +14,9 @@ So a block keeps its id under every key, equal content is stored once across rot
 Invariant: the last key seals. Keys are only ever added: a device that was away may bring what it sealed under any of
 them.
 
-A wrapped key is ``nonce (12 bytes) | AES-256-GCM(wrapping key, workspace key)`` with the workspace id as
-associated data. What wraps it is the server's master key, or a passphrase that the server never sees (see
-``passphrase``).
+A wrapped key is ``nonce (12 bytes) | AES-256-GCM(wrapping key, workspace key)`` with what it is the key of as
+associated data: the workspace's id. What wraps it is the server's master key, or a passphrase that the server never
+sees (see ``passphrase``).
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from protocol.ids import BlockId, WorkspaceId
+from protocol.ids import BlockId
 
 KEY_BYTES: Final = 32
 NAMES_KEY_BYTES: Final = 64
 FIRST_KEY: Final = 1
 """The id of the key that a workspace begins with."""
+
+KEYS_MAX: Final = 256
+"""Of one workspace: one a month for twenty years. All of them travel with each answer that has a workspace's keys."""
 
 _NONCE_BYTES: Final = 12
 
@@ -110,15 +113,15 @@ def _derived(workspace_key: bytes, purpose: str, size_bytes: int = KEY_BYTES) ->
     return blake3(workspace_key, derive_key_context=f"samedrive 2026 {purpose}").digest(size_bytes)
 
 
-def wrap(workspace_key: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> bytes:
-    """Seal a workspace key under a 32-byte wrapping key."""
+def wrap(workspace_key: bytes, wrapping_key: bytes, of: str) -> bytes:
+    """Seal a workspace key under a 32-byte wrapping key; ``of`` is the associated data."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(wrapping_key).encrypt(nonce, workspace_key, workspace.encode())
+    return nonce + AESGCM(wrapping_key).encrypt(nonce, workspace_key, of.encode())
 
 
-def unwrap(wrapped: bytes, wrapping_key: bytes, workspace: WorkspaceId) -> bytes:
+def unwrap(wrapped: bytes, wrapping_key: bytes, of: str) -> bytes:
     """Open what ``wrap`` sealed; raises WrongKey."""
     try:
-        return AESGCM(wrapping_key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], workspace.encode())
+        return AESGCM(wrapping_key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], of.encode())
     except (InvalidTag, ValueError):
         raise WrongKey("the key of this workspace does not open with this key") from None

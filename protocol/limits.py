@@ -77,7 +77,7 @@ PASSWORD_MAX_BYTES: Final = 1_024
 PASSPHRASE_MIN_CHARS: Final = 12
 """Whoever has the server's database can try passphrases for as long as he likes."""
 
-ENVELOPE_MAX_BYTES: Final = 4 * KIB
+ENVELOPE_MAX_BYTES: Final = 32 * KIB
 """A wrapped key and how it opens take some hundred bytes."""
 
 DEVICE_NAME_MAX_CHARS: Final = 64

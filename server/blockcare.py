@@ -25,7 +25,7 @@ import trio
 from cachetools import LRUCache
 
 from protocol.ids import BlockId, WorkspaceId
-from protocol.keys import WorkspaceKeys
+from protocol.keys import FIRST_KEY, WorkspaceKeys
 from protocol.limits import INLINE_SEALED_BYTES, KIB
 from protocol.manifest import Piece
 from protocol.messages.blocks import SealedBlock
@@ -67,11 +67,8 @@ class NotOpened(Exception):
     """It would take the key of an end-to-end workspace, which the server does not have."""
 
 
-@dataclass(frozen=True, slots=True)
 class HiddenKeys:
-    """All that is known of an end-to-end workspace's keys: the last one's id."""
-
-    key_id: int
+    """In place of an end-to-end workspace's keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +280,7 @@ class BlockCare:
         if known is not None and known.key_id >= last_id:
             return known
         if accounts.is_end_to_end(tx, workspace):
-            return HiddenKeys(last_id)
+            return HiddenKeys()
         return self._keyring.working_keys(workspace, workspacekeys.wrapped_keys(tx, workspace))
 
     def _remember(self, workspace: WorkspaceId, keys: WorkspaceKeys | HiddenKeys) -> None:
@@ -336,6 +333,10 @@ class BlockCare:
             if not is_lost and not found:
                 return await self.get(workspace, ids, most_bytes, allow)
         return found
+
+    def note_sound(self, workspace: WorkspaceId, block: BlockId) -> None:
+        """A member has opened what was stored of it, and it lies there sealed anew."""
+        self._lost.pop((workspace, block), None)
 
     async def note_unsound(self, workspace: WorkspaceId, block: BlockId, at: StoredBlock, reason: str) -> bool:
         """A stored block is lost or damaged: the next put of it is asked for, and replaces it.
@@ -438,16 +439,27 @@ def _verified(keys: WorkspaceKeys | HiddenKeys, block: BlockId, sealed: bytes | 
     """The plain length of a sealed block that is what it claims to be, as far as that can be told; raises BadBlock."""
     try:
         if isinstance(keys, HiddenKeys):
-            return _plausible(keys, block, sealed)
+            return _plausible(block, sealed)
         return len(unseal(keys, block, sealed))
     except CorruptBlock as error:
         raise BadBlock(f"block {block.hex()}: {error}") from None
 
 
-def _plausible(keys: HiddenKeys, block: BlockId, sealed: bytes | bytearray) -> int:
+def check_anew(block: BlockId, sealed: bytes | bytearray, key_id: int, plain_bytes: int) -> None:
+    """Raises BadBlock where this can't be an end-to-end workspace's block of this length under this key."""
+    try:
+        length = _plausible(block, sealed)
+    except CorruptBlock as error:
+        raise BadBlock(f"block {block.hex()}: {error}") from None
+    if (key_id_of(sealed), length) != (key_id, plain_bytes):
+        raise BadBlock(f"block {block.hex()}: it has {plain_bytes} bytes, and is to be sealed under key {key_id}")
+
+
+def _plausible(block: BlockId, sealed: bytes | bytearray) -> int:
+    """Its plain length. A server that was restored from a backup may lack the last keys: any may have sealed it."""
     header = header_of(sealed)
-    if not 0 < header.key_id <= keys.key_id:
-        raise BadBlock(f"block {block.hex()}: sealed under a key that this workspace does not use")
+    if header.key_id < FIRST_KEY:
+        raise BadBlock(f"block {block.hex()}: sealed under a key that no workspace has")
     if not header.is_for_browsers:
         raise BadBlock(f"block {block.hex()}: in an end-to-end workspace, blocks are compressed by DEFLATE")
     return header.plain_bytes

@@ -167,7 +167,16 @@ def node_of(request: Request) -> NodeId:
 
 def block_of(request: Request) -> BlockId:
     """The block in the path; raises Trouble."""
-    text = request.path_params["block"]
+    return _block(request.path_params["block"])
+
+
+def block_query(request: Request, name: str) -> BlockId:
+    """A block that the query names, or what is before all; raises Trouble."""
+    text = _raw_query(request, name)
+    return _block(text) if text else BlockId(b"")
+
+
+def _block(text: str) -> BlockId:
     try:
         block = bytes.fromhex(text)
     except ValueError:

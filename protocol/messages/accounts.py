@@ -91,7 +91,7 @@ class Workspace(Message, frozen=True):
     later_keys: dict[int, bytes] = {}
     """By id, those that were added after the first one; in the same answer."""
     old_blocks: int = 0
-    """Blocks that are still sealed under older keys: the server seals them anew."""
+    """Blocks that are still sealed under older keys: the server seals them anew, or an end-to-end workspace's owner."""
     default: bool = False
     """This is the one that is mounted where none is named."""
     end_to_end: bool = False
@@ -112,14 +112,19 @@ class NewWorkspace(Message, frozen=True):
 
 
 class NewKey(Message, frozen=True):
-    """A workspace's next key, which the server makes. A request that comes twice makes one."""
+    """A workspace's next key, which the server makes, but not of an end-to-end one. A request that comes twice makes
+    one."""
 
     after: int
     """The id of the key that seals now (``Workspace.key_id``)."""
+    envelope: bytes = b""
+    """Of an end-to-end workspace: with the next key, which its member has made."""
+    replaces: bytes = b""
+    """As in ``NewEnvelope``."""
 
 
 class NewEnvelope(Message, frozen=True):
-    """An end-to-end workspace's key under another passphrase: it stays the same key."""
+    """An end-to-end workspace's keys under another passphrase: they stay the same keys."""
 
     envelope: bytes
     replaces: bytes

@@ -27,6 +27,13 @@ class BlockList(Message, frozen=True):
     blocks: list[BlockId]
 
 
+class OldBlocks(Message, frozen=True):
+    """A page of the blocks of an end-to-end workspace that aren't sealed under its last key, in order of their ids."""
+
+    blocks: list[BlockId]
+    more: bool = False
+
+
 class BadFrames(Exception):
     """The run ends inside a frame."""
 

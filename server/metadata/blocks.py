@@ -162,6 +162,17 @@ def under_other_keys(
     return found, after if len(rows) == _LOOK else None
 
 
+def ids_under_other_keys(
+    tx: Transaction, workspace: WorkspaceId, key_id: int, after: BlockId, most: int
+) -> list[BlockId]:
+    """At most so many ids past ``after`` of blocks that aren't sealed under this key, in order."""
+    rows = tx.all(
+        "SELECT id FROM blocks WHERE workspace = ? AND id > ? AND key_id != ? ORDER BY id LIMIT ?",
+        (workspace, after, key_id, most),
+    )
+    return [BlockId(row[0]) for row in rows]
+
+
 def check_quota(tx: Transaction, workspace: WorkspaceId, more_bytes: int) -> None:
     """Raises OverQuota where so many more sealed bytes don't fit."""
     row = tx.one("SELECT quota_bytes, used_bytes FROM workspaces WHERE id = ?", (workspace,))

@@ -9,14 +9,11 @@ workspace has none here, but an envelope (``workspaces.envelope``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from protocol.ids import WorkspaceId
+from protocol.keys import KEYS_MAX
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.store import Transaction
-
-KEYS_MAX: Final = 256
-"""A month each for twenty years. All of them travel with each answer that has a workspace's keys."""
 
 
 def last_id(tx: Transaction, workspace: WorkspaceId) -> int:
@@ -32,8 +29,8 @@ def wrapped_keys(tx: Transaction, workspace: WorkspaceId) -> dict[int, bytes]:
     return dict(tx.all("SELECT id, wrapped FROM workspace_keys WHERE workspace = ? ORDER BY id", (workspace,)))
 
 
-def add(tx: Transaction, workspace: WorkspaceId, wrapped: bytes, after: int, now_ns: int) -> int:
-    """A key that seals from now on, in place of ``after``; returns its id.
+def add(tx: Transaction, workspace: WorkspaceId, wrapped: bytes | None, after: int, now_ns: int) -> int:
+    """A key that seals from now on, in place of ``after``; returns its id. An end-to-end workspace's is None here.
 
     Every block that is there is under an older key then. Raises Taken where another key was added, and where there may
     be no more.
@@ -43,10 +40,11 @@ def add(tx: Transaction, workspace: WorkspaceId, wrapped: bytes, after: int, now
     if after >= KEYS_MAX:
         raise Taken(f"a workspace has at most {KEYS_MAX} keys")
     added = after + 1
-    tx.execute(
-        "INSERT INTO workspace_keys (workspace, id, wrapped, made_ns) VALUES (?, ?, ?, ?)",
-        (workspace, added, wrapped, now_ns),
-    )
+    if wrapped is not None:
+        tx.execute(
+            "INSERT INTO workspace_keys (workspace, id, wrapped, made_ns) VALUES (?, ?, ?, ?)",
+            (workspace, added, wrapped, now_ns),
+        )
     tx.execute("UPDATE workspaces SET key_id = ?, old_blocks = block_count WHERE id = ?", (added, workspace))
     return added
 

@@ -1,11 +1,12 @@
 /**
- * An end-to-end workspace's key: out of its envelope with a passphrase (protocol/passphrase.py), and the keys that are
- * derived from it (protocol/keys.py).
+ * An end-to-end workspace's keys: out of their envelope with a passphrase (protocol/passphrase.py), and the keys that are
+ * derived from them (protocol/keys.py).
  */
 
 import { derived } from "./blake3.js";
 import { scrypt } from "./scrypt.js";
 
+const FIRST_KEY = 1;
 const KEY_BYTES = 32;
 const NAMES_KEY_BYTES = 64;
 const NONCE_BYTES = 12;
@@ -16,36 +17,44 @@ const [N_LEAST, N_MOST, P_MOST] = [2 ** 15, 2 ** 20, 4];
 /** The passphrase is another one. */
 export class WrongPassphrase extends Error {}
 
-/** The key in an envelope, which is a text of JSON. Throws WrongPassphrase, and Error for no envelope. */
+/**
+ * The keys in an envelope, which is a text of JSON: a Map by their ids. Throws WrongPassphrase, and Error for no envelope.
+ */
 export async function disclosed(envelope, passphrase, workspace) {
-  const { n, r, p, salt, wrapped } = checked(JSON.parse(envelope));
+  const { n, r, p, salt, wrapped, later } = checked(JSON.parse(envelope));
   const text = new TextEncoder();
   const wrapping = await scrypt(text.encode(passphrase.normalize("NFC")), salt, n, r, p, KEY_BYTES);
   const key = await crypto.subtle.importKey("raw", wrapping, "AES-GCM", false, ["decrypt"]);
-  const how = { name: "AES-GCM", iv: wrapped.subarray(0, NONCE_BYTES), additionalData: text.encode(workspace) };
-  let opened;
+  const opened = new Map();
   try {
-    opened = await crypto.subtle.decrypt(how, key, wrapped.subarray(NONCE_BYTES));
+    opened.set(FIRST_KEY, await unwrapped(key, wrapped, workspace));
   } catch {
     throw new WrongPassphrase("That is not the passphrase of this workspace.");
   }
-  if (opened.byteLength !== KEY_BYTES) throw new Error("There is no key in this workspace's envelope.");
-  return new Uint8Array(opened);
+  for (const [keyId, one] of later) opened.set(keyId, await unwrapped(key, one, `${workspace}/${keyId}`));
+  if ([...opened.values()].some((one) => one.length !== KEY_BYTES))
+    throw new Error("There is no key in this workspace's envelope.");
+  return opened;
 }
 
-/** The working keys of a workspace key: `{keyId, sealing, blockIds, names}`. */
-export async function workingKeys(workspaceKey, keyId) {
-  const purpose = (name, length = KEY_BYTES) => derived(`samedrive 2026 ${name}`, workspaceKey, length);
-  return {
-    keyId,
-    sealing: await crypto.subtle.importKey("raw", purpose("sealing"), "AES-GCM", false, ["decrypt"]),
-    blockIds: purpose("block ids"),
-    names: purpose("names", NAMES_KEY_BYTES),
-  };
+async function unwrapped(key, wrapped, of) {
+  const additionalData = new TextEncoder().encode(of);
+  const how = { name: "AES-GCM", iv: wrapped.subarray(0, NONCE_BYTES), additionalData };
+  return new Uint8Array(await crypto.subtle.decrypt(how, key, wrapped.subarray(NONCE_BYTES)));
+}
+
+/** The working keys of a workspace's keys: `{sealing, blockIds, names}`, `sealing` being a Map by their ids. */
+export async function workingKeys(keys) {
+  const purpose = (key, name, length = KEY_BYTES) => derived(`samedrive 2026 ${name}`, key, length);
+  const sealing = new Map();
+  for (const [keyId, key] of keys)
+    sealing.set(keyId, await crypto.subtle.importKey("raw", purpose(key, "sealing"), "AES-GCM", false, ["decrypt"]));
+  const first = keys.get(FIRST_KEY);
+  return { sealing, blockIds: purpose(first, "block ids"), names: purpose(first, "names", NAMES_KEY_BYTES) };
 }
 
 /** The same bounds as everywhere: a server that changes them can't make guessing cheap or exhaust this device. */
-function checked({ kdf, n, r, p, salt, wrapped }) {
+function checked({ kdf, n, r, p, salt, wrapped, later = {} }) {
   const isPower = Number.isInteger(n) && Number.isInteger(Math.log2(n));
   if (
     kdf !== "scrypt" ||
@@ -56,7 +65,8 @@ function checked({ kdf, n, r, p, salt, wrapped }) {
     !(Number.isInteger(p) && p >= 1 && p <= P_MOST)
   )
     throw new Error("This workspace's passphrase is derived in a way that this page refuses.");
-  const found = { n, r, p, salt: bytesOf(salt), wrapped: bytesOf(wrapped) };
+  const others = Object.entries(later).map(([keyId, one]) => [Number(keyId), bytesOf(one)]);
+  const found = { n, r, p, salt: bytesOf(salt), wrapped: bytesOf(wrapped), later: others };
   if (found.salt.length !== SALT_BYTES) throw new Error("This workspace's envelope has an unknown form.");
   return found;
 }

@@ -12,8 +12,8 @@ let keys;
 let names;
 
 const ANSWERS = {
-  async unlock({ envelope, passphrase, workspace, keyId }) {
-    keys = await workingKeys(await disclosed(envelope, passphrase, workspace), keyId);
+  async unlock({ envelope, passphrase, workspace }) {
+    keys = await workingKeys(await disclosed(envelope, passphrase, workspace));
     names = await SealedNames.of(keys.names);
     return null;
   },

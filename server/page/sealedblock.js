@@ -17,10 +17,14 @@ const DEFLATE = 2;
 /** These bytes are not the block that they claim to be. */
 export class DamagedBlock extends Error {}
 
-/** The plain bytes of the block `id`. `keys` as keys.js derives them. Throws DamagedBlock. */
+/** They are under a key that was added after the workspace was unlocked. */
+export class LaterKey extends Error {}
+
+/** The plain bytes of the block `id`. `keys` as keys.js derives them. Throws DamagedBlock and LaterKey. */
 export async function openBlock(keys, id, sealed) {
   const { flags, keyId, length } = headerOf(sealed);
-  if (keyId !== keys.keyId) throw new DamagedBlock("A block is sealed with a key that this workspace does not use.");
+  const key = keys.sealing.get(keyId);
+  if (key === undefined) throw new LaterKey("This workspace has got another key: reload the page and unlock it again.");
   const how = {
     name: "AES-GCM",
     iv: sealed.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES),
@@ -30,7 +34,7 @@ export async function openBlock(keys, id, sealed) {
   let content;
   try {
     content = new Uint8Array(
-      await crypto.subtle.decrypt(how, keys.sealing, sealed.subarray(HEADER_BYTES + NONCE_BYTES)),
+      await crypto.subtle.decrypt(how, key, sealed.subarray(HEADER_BYTES + NONCE_BYTES)),
     );
   } catch {
     throw new DamagedBlock("A block of this file does not open: it is damaged.");

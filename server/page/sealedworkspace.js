@@ -25,8 +25,8 @@ export class SealedWorkspace extends Workspace {
 
   /** Get its key with a passphrase; throws Problem, and Error for a wrong one. */
   async unlock(passphrase) {
-    const { envelope, key_id: keyId } = await this.ask("GET", "");
-    this.#vault = await Vault.unlocked(atob(envelope), passphrase, this.id, keyId ?? 1);
+    const { envelope } = await this.ask("GET", "");
+    this.#vault = await Vault.unlocked(atob(envelope), passphrase, this.id);
   }
 
   /** Forget the key and all names. */

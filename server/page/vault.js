@@ -18,10 +18,10 @@ export class Vault {
   }
 
   /** With the keys in an envelope, which is a text. Throws Error for a wrong passphrase. */
-  static async unlocked(envelope, passphrase, workspace, keyId) {
+  static async unlocked(envelope, passphrase, workspace) {
     const vault = new Vault();
     try {
-      await vault.#ask("unlock", { envelope, passphrase, workspace, keyId });
+      await vault.#ask("unlock", { envelope, passphrase, workspace });
       return vault;
     } catch (error) {
       vault.lock();

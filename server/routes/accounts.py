@@ -267,26 +267,34 @@ async def get_workspace(request: Request) -> Response:
 async def add_key(request: Request) -> Response:
     """For owners: a key that seals from now on. What is stored is sealed anew under it, by and by.
 
-    Not in an end-to-end workspace, which gets no key from the server.
+    An end-to-end workspace gets no key from the server: its owner makes it, sends the envelope that it is in, and seals
+    anew what is stored.
     """
     service, identity = service_of(request), workspace_of(request)
     given = await message(request, NewKey)
+    _check_length(given.envelope)
 
-    def work(tx: Transaction) -> Workspace:
+    def work(tx: Transaction) -> tuple[Workspace, bool]:
         who = owner(tx, request, identity)
+        wrapped = None
         if accounts.is_end_to_end(tx, identity):
-            raise Trouble(
-                problems.END_TO_END, "this workspace is end-to-end encrypted: the server has no key of it to rotate"
-            )
+            if not given.envelope:
+                raise Trouble(problems.END_TO_END, "an end-to-end workspace's next key comes in its envelope")
+            accounts.replace_envelope(tx, identity, given.replaces, given.envelope)
+        elif given.envelope:
+            raise Trouble(problems.CONFLICT, "this workspace has no envelope: it isn't end-to-end encrypted")
+        else:
+            wrapped = service.keyring.wrap(identity, new_key())
         now_ns = service.now_ns()
-        added = workspacekeys.add(tx, identity, service.keyring.wrap(identity, new_key()), given.after, now_ns)
+        added = workspacekeys.add(tx, identity, wrapped, given.after, now_ns)
         audit.note(tx, audit.who_of(who), What.KEY_ADDED, now_ns, f"key {added}", identity)
-        return accounts.workspace_for(tx, identity, who.user)
+        return accounts.workspace_for(tx, identity, who.user), wrapped is not None
 
-    changed = await service.metadata.write(work)
-    # Who seals here doesn't look whether there is a later one.
-    await service.blocks.keys_now(identity, lambda tx: None)
-    service.key_added.ring()
+    changed, is_kept_here = await service.metadata.write(work)
+    if is_kept_here:
+        # Who seals here doesn't look whether there is a later one.
+        await service.blocks.keys_now(identity, lambda tx: None)
+        service.key_added.ring()
     return reply(request, changed, 201)
 
 

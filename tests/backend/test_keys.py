@@ -107,7 +107,7 @@ async def test_no_key_of_an_end_to_end_workspace_is_learnt_from_the_server() -> 
     assert (keys.now, remembered) == (known, [])
 
 
-def test_a_mount_of_an_end_to_end_workspace_works_with_the_key_of_its_passphrase_alone() -> None:
+def test_a_mount_of_an_end_to_end_workspace_works_with_the_keys_of_its_passphrase() -> None:
     told = Workspace(
         WorkspaceId("5" * 32),
         "home",
@@ -117,4 +117,4 @@ def test_a_mount_of_an_end_to_end_workspace_works_with_the_key_of_its_passphrase
         later_keys={2: bytes(32)},
         end_to_end=True,
     )
-    assert working_keys(told) == derive_end_to_end(bytes(range(32)))
+    assert working_keys(told) == derive_end_to_end(bytes(range(32)), {2: bytes(32)})

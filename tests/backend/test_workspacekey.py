@@ -12,7 +12,7 @@ from protocol.passphrase import enclose
 KEY = bytes(range(32))
 HERE = WorkspaceId("0" * 32)
 PASSPHRASE = "correct horse battery staple"
-ENVELOPE = enclose(KEY, PASSPHRASE, HERE)
+ENVELOPE = enclose({1: KEY}, PASSPHRASE, HERE)
 PLAIN = Workspace(HERE, "docs", "ada", Role.OWNER, key=b"k" * 32)
 SEALED = Workspace(HERE, "docs", "ada", Role.OWNER, end_to_end=True, envelope=ENVELOPE)
 OPENED = replace(SEALED, key=KEY)
@@ -80,3 +80,30 @@ def test_what_was_end_to_end_encrypted_is_not_opened_as_a_plain_one() -> None:
 def test_a_passphrase_for_a_plain_workspace_is_refused() -> None:
     with pytest.raises(NoKey, match="not end-to-end encrypted"):
         with_key(PLAIN, None, PASSPHRASE)
+
+
+LATER = {2: b"2" * 32}
+ROTATED = replace(SEALED, key_id=2, envelope=enclose({1: KEY, **LATER}, PASSPHRASE, HERE))
+
+
+def test_all_keys_are_in_the_envelope() -> None:
+    assert with_key(ROTATED, None, PASSPHRASE) == replace(ROTATED, key=KEY, later_keys=LATER)
+
+
+def test_later_keys_are_remembered_like_the_first() -> None:
+    known = replace(ROTATED, key=KEY, later_keys=LATER)
+    assert with_key(ROTATED, known, None) == known
+
+
+def test_later_keys_that_a_server_tells_are_not_taken() -> None:
+    """It would have them itself."""
+    told = {2: b"the server's own" * 2}
+    assert with_key(replace(SEALED, later_keys=told), OPENED, None) == OPENED
+    assert with_key(replace(SEALED, later_keys=told), None, PASSPHRASE) == OPENED
+    known = replace(ROTATED, key=KEY, later_keys=LATER)
+    assert with_key(replace(ROTATED, later_keys=told), known, None).later_keys == LATER
+
+
+def test_keys_that_a_restored_server_has_no_envelope_with_stay_known() -> None:
+    known = replace(ROTATED, key=KEY, later_keys=LATER)
+    assert with_key(SEALED, known, PASSPHRASE).later_keys == LATER

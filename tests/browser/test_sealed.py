@@ -220,6 +220,23 @@ def test_a_damaged_block_is_told_and_not_shown(sealed: Sealed, world: World) -> 
 # ── changes ──
 
 
+def test_what_a_later_key_sealed_is_opened_when_it_is_unlocked_again(sealed: Sealed, world: World) -> None:
+    sealed.content("before.txt", b"before it")
+    sealed.open()
+    passphrase = ("--passphrase-file", str(world.folder / "passphrase"), "--keep-passphrase")
+    sealed.mount.device.run("workspace", "rotate-key", sealed.name, *passphrase)
+    sealed.mount.remount()
+    sealed.content("after.txt", b"after it")
+    sealed.page.wait_rows("after.txt", "before.txt")
+    sealed.page.open_row("after.txt")
+    sealed.page.wait_text("This workspace has got another key: reload the page and unlock it again.")
+    sealed.page.driver.refresh()
+    sealed.unlock()
+    sealed.page.wait_rows("after.txt", "before.txt")
+    sealed.page.open_row("after.txt")
+    sealed.page.wait_text("after it", "dialog pre")
+
+
 def test_what_is_made_renamed_and_deleted_in_the_page_is_so_on_a_mount(sealed: Sealed) -> None:
     sealed.content("a.txt", b"x")
     sealed.open()

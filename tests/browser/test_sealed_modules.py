@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,7 +119,7 @@ def test_blake3_is_that_of_mounts_at_all_borders_of_its_tree(scripts: Scripts) -
 def test_keys_are_derived_as_everywhere(scripts: Scripts) -> None:
     found = scripts.run(
         """const { workingKeys } = await import("/keys.js");
-        const keys = await workingKeys(unhex(given), 1);
+        const keys = await workingKeys(new Map([[1, unhex(given)]]));
         return [hex(keys.names), hex(keys.blockIds)];""",
         GOLDEN["workspace_key"],
     )
@@ -130,10 +130,30 @@ def test_keys_are_derived_as_everywhere(scripts: Scripts) -> None:
 def test_envelopes_open_with_their_passphrase(scripts: Scripts, vector: dict[str, str]) -> None:
     found = scripts.run(
         """const { disclosed } = await import("/keys.js");
-        return hex(await disclosed(...given));""",
+        return [...(await disclosed(...given))].map(([keyId, key]) => [keyId, hex(key)]);""",
         [vector["envelope"], vector["passphrase"], GOLDEN["workspace"]],
     )
-    assert found == GOLDEN["workspace_key"]
+    assert found == [[1, GOLDEN["workspace_key"]]]
+
+
+def test_an_envelope_with_a_later_key_opens_and_so_does_what_that_sealed(scripts: Scripts) -> None:
+    vector = GOLDEN["later"]
+    found = scripts.run(
+        """const { disclosed, workingKeys } = await import("/keys.js");
+        const { openBlock } = await import("/sealedblock.js");
+        const keys = await disclosed(given.envelope, given.passphrase, given.workspace);
+        const plain = await openBlock(
+          await workingKeys(keys), unhex(given.block.id), base64(given.block.sealed));
+        return [[...keys].map(([keyId, key]) => [keyId, hex(key)]), hex(plain) === hex(base64(given.block.plain))];""",
+        {**vector, "workspace": GOLDEN["workspace"]},
+    )
+    assert found == [[[1, GOLDEN["workspace_key"]], [2, vector["key"]]], True]
+
+
+def test_a_block_under_a_later_key_is_not_called_damaged(scripts: Scripts) -> None:
+    block = GOLDEN["later"]["block"]
+    found = _opened(scripts, BlockId(bytes.fromhex(block["id"])), b64decode(block["sealed"]))
+    assert found == "LaterKey: This workspace has got another key: reload the page and unlock it again."
 
 
 @pytest.mark.parametrize(
@@ -258,7 +278,7 @@ def test_marks_are_split_and_put_as_everywhere(scripts: Scripts) -> None:
 
 OPENING = """const { workingKeys } = await import("/keys.js");
         const { openBlock } = await import("/sealedblock.js");
-        const keys = await workingKeys(unhex(given.key), 1);
+        const keys = await workingKeys(new Map([[1, unhex(given.key)]]));
         """
 
 
@@ -296,7 +316,8 @@ def test_a_block_that_was_changed_does_not_open(scripts: Scripts) -> None:
     for place in (0, 4, 7, 11, 20, 30, len(sealed) - 1):
         changed = bytearray(sealed)
         changed[place] ^= 1
-        assert _opened(scripts, block, changed).startswith("DamagedBlock")
+        expected = "LaterKey" if place == 7 else "DamagedBlock"
+        assert _opened(scripts, block, changed).startswith(expected)
     assert _opened(scripts, KEYS.block_id(b"other"), sealed).startswith("DamagedBlock")
     assert _opened(scripts, block, sealed[:30]).startswith("DamagedBlock")
 

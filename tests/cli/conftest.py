@@ -70,6 +70,15 @@ def admin(server: LocalServer, tmp_path: Path) -> Person:
 
 
 @pytest.fixture
+def ann(admin: Person, server: LocalServer, tmp_path: Path) -> Person:
+    """A user whom admin has added, logged in on her laptop."""
+    admin.does("user", "add", "ann", "--password-file", "-", typed="ann's\n")
+    person = Person(tmp_path / "ann")
+    person.does("login", server.url, "--user", "ann", "--password-file", "-", "--device", "laptop", typed="ann's")
+    return person
+
+
+@pytest.fixture
 def person(tmp_path: Path) -> Iterator[Person]:
     """Somebody new; what is still up after the test is taken down."""
     made = Person(tmp_path / "home")

@@ -5,19 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from cli.localserver import LocalServer
 from tests.cli.conftest import Person
-
-
-@pytest.fixture
-def ann(admin: Person, server: LocalServer, tmp_path: Path) -> Person:
-    """A user whom admin has added, logged in on her laptop."""
-    admin.does("user", "add", "ann", "--password-file", "-", typed="ann's\n")
-    person = Person(tmp_path / "ann")
-    person.does("login", server.url, "--user", "ann", "--password-file", "-", "--device", "laptop", typed="ann's")
-    return person
 
 
 def names(person: Person, *arguments: str) -> set[str]:

@@ -27,6 +27,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "cache_bytes": 0,
         "cache_hits": 0,
         "cache_trouble": "",
+        "key_trouble": "",
     } | changes
 
 

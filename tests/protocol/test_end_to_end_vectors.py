@@ -30,8 +30,17 @@ def test_keys_are_derived_as_ever() -> None:
 
 @pytest.mark.parametrize("vector", GOLDEN["envelopes"], ids=lambda vector: vector["passphrase"])
 def test_frozen_envelopes_open(vector: dict[str, str]) -> None:
-    key = disclose(vector["envelope"].encode(), vector["passphrase"], WorkspaceId(GOLDEN["workspace"]))
-    assert key.hex() == GOLDEN["workspace_key"]
+    keys = disclose(vector["envelope"].encode(), vector["passphrase"], WorkspaceId(GOLDEN["workspace"]))
+    assert {key_id: key.hex() for key_id, key in keys.items()} == {1: GOLDEN["workspace_key"]}
+
+
+def test_a_frozen_envelope_with_a_later_key_opens_and_so_does_what_that_sealed() -> None:
+    vector = GOLDEN["later"]
+    keys = disclose(vector["envelope"].encode(), vector["passphrase"], WorkspaceId(GOLDEN["workspace"]))
+    assert {key_id: key.hex() for key_id, key in keys.items()} == {1: GOLDEN["workspace_key"], 2: vector["key"]}
+    block = vector["block"]
+    working = derive_end_to_end(keys.pop(1), keys)
+    assert unseal(working, BlockId(bytes.fromhex(block["id"])), b64decode(block["sealed"])) == b64decode(block["plain"])
 
 
 @pytest.mark.parametrize("vector", GOLDEN["names"], ids=lambda vector: vector["sealed"][:8])

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from protocol.ids import WorkspaceId
-from protocol.keys import wrap
+from protocol.keys import KEYS_MAX, wrap
+from protocol.limits import ENVELOPE_MAX_BYTES
 from protocol.passphrase import BadEnvelope, Envelope, WrongPassphrase, disclose, enclose, wrapping_key
 
 KEY = bytes(range(32))
@@ -22,16 +23,16 @@ def envelope(passphrase: str = "a passphrase", key: bytes = KEY, **changed: obje
 
 
 def test_an_envelope_opens_with_its_passphrase() -> None:
-    assert disclose(enclose(KEY, "a passphrase", HERE), "a passphrase", HERE) == KEY
+    assert disclose(enclose({1: KEY}, "a passphrase", HERE), "a passphrase", HERE) == {1: KEY}
 
 
 def test_an_envelope_is_hard_to_try_passphrases_on() -> None:
-    made = msgspec.json.decode(enclose(KEY, "a passphrase", HERE), type=Envelope)
+    made = msgspec.json.decode(enclose({1: KEY}, "a passphrase", HERE), type=Envelope)
     assert (made.kdf, made.n, made.r, made.p, len(made.salt)) == ("scrypt", 131072, 8, 1, 16)
 
 
 def test_two_envelopes_of_one_key_have_nothing_in_common() -> None:
-    one, other = (msgspec.json.decode(enclose(KEY, "a passphrase", HERE), type=Envelope) for _ in range(2))
+    one, other = (msgspec.json.decode(enclose({1: KEY}, "a passphrase", HERE), type=Envelope) for _ in range(2))
     assert one.salt != other.salt
     assert one.wrapped != other.wrapped
 
@@ -47,7 +48,7 @@ def test_an_envelope_does_not_open_as_another_workspace_s() -> None:
 
 
 def test_one_passphrase_can_be_typed_in_two_ways() -> None:
-    assert disclose(envelope("Zu\u0308rich"), "Z\u00fcrich", HERE) == KEY
+    assert disclose(envelope("Zu\u0308rich"), "Z\u00fcrich", HERE) == {1: KEY}
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,39 @@ def test_the_wrapping_key_is_scrypt_s() -> None:
     assert wrapping_key("pleaseletmein", b"SodiumChloride", 16384, 8, 1) == bytes.fromhex(
         "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2"
     )
+
+
+LATER = bytes(range(32, 64))
+
+
+def later(key_id: int, wrapped_as: str, key: bytes = LATER) -> bytes:
+    """An envelope with a second key under this id, which was wrapped as this."""
+    return envelope(later={str(key_id): wrap(key, wrapping_key("a passphrase", SALT, CHEAP, 8, 1), wrapped_as)})
+
+
+def test_later_keys_are_in_it_by_their_ids() -> None:
+    keys = {1: KEY, 2: LATER, 3: bytes(32)}
+    assert disclose(enclose(keys, "a passphrase", HERE), "a passphrase", HERE) == keys
+    assert disclose(later(2, f"{HERE}/2"), "a passphrase", HERE) == {1: KEY, 2: LATER}
+
+
+@pytest.mark.parametrize("wrapped_as", [HERE, f"{HERE}/3", f"{THERE}/2"], ids=["first", "third", "another's"])
+def test_a_server_can_not_give_a_key_another_number_or_take_it_from_elsewhere(wrapped_as: str) -> None:
+    with pytest.raises(BadEnvelope, match="not one of this workspace"):
+        disclose(later(2, wrapped_as), "a passphrase", HERE)
+
+
+@pytest.mark.parametrize("key_id", [-1, 0, 1, 257])
+def test_ids_that_no_later_key_has_are_refused(key_id: int) -> None:
+    with pytest.raises(BadEnvelope, match="ids that no key has"):
+        disclose(later(key_id, f"{HERE}/{key_id}"), "a passphrase", HERE)
+
+
+def test_a_later_key_has_its_length() -> None:
+    with pytest.raises(BadEnvelope):
+        disclose(later(2, f"{HERE}/2", key=b"short"), "a passphrase", HERE)
+
+
+def test_an_envelope_with_as_many_keys_as_there_may_be_is_taken_by_the_server() -> None:
+    keys = {key_id: bytes(32) for key_id in range(1, KEYS_MAX + 1)}
+    assert len(enclose(keys, "a passphrase", HERE)) <= ENVELOPE_MAX_BYTES

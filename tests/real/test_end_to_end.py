@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.harness import Device, Failed, Log, Mount, Server
+from tests.real.test_keys import keys_in
 from tests.real.world import World
 
 PASSPHRASE = "correct horse battery staple"
@@ -244,3 +246,55 @@ def test_links_are_refused_in_words(world: World, pair: tuple[Mount, Mount]) -> 
     done = world.admin.run("link", "create", "file", "--workspace", world.workspace, check=False)
     assert done.returncode != 0
     assert "end-to-end encrypted" in done.stderr
+
+
+def test_a_key_is_rotated_while_mounts_go_on(new_own_world: Callable[..., World], passphrase_file: Path) -> None:
+    world = new_own_world("--lease-s", "1")
+    make_workspace(world.admin, "secret", passphrase_file)
+    flags = ("--passphrase-file", str(passphrase_file))
+    desk = world.mount("desk", *flags, workspace="secret")
+    laptop = world.mount("laptop", *flags, workspace="secret")
+    large = os.urandom(3 << 20)
+    (desk.path / "before").write_bytes(large)
+    (desk.path / "small before").write_bytes(SECRET)
+    new = passphrase_file.with_name("new")
+    new.write_text("another horse, another battery\n")
+
+    said = desk.device.run("workspace", "rotate-key", "secret", *flags, "--new-passphrase-file", str(new)).stdout
+    assert re.search(r"\n\d+ blocks sealed anew under key 2\.\n", said)
+    store = world.server.data / "blocks"
+    assert keys_in(store) == {2}
+    polls = desk.status()["polls"]
+    desk.until(lambda status: status["polls"] > polls + 1)  # It has heard of it.
+    (desk.path / "after").write_bytes(large[::-1])
+    assert keys_in(store) == {2}
+
+    # A mount that is not unlocked says so, and goes on with what it can.
+    laptop.log.expect(r"has got another key|another key: samedrive workspace unlock")
+    with pytest.raises(OSError) as caught:
+        (laptop.path / "after").read_bytes()
+    assert caught.value.errno == errno.ENOKEY
+    assert "samedrive workspace unlock" in laptop.status()["key_trouble"]
+    assert "samedrive workspace unlock" in laptop.device.run("status", str(laptop.path)).stdout
+    (laptop.path / "mine").write_bytes(SECRET * 2)
+    assert (desk.path / "mine").read_bytes() == SECRET * 2
+
+    laptop.device.run("workspace", "unlock", "secret", "--passphrase-file", str(new))
+    assert laptop.status()["key_trouble"] == ""
+    assert (laptop.path / "after").read_bytes() == large[::-1]
+    assert (laptop.path / "before").read_bytes() == large
+    assert (laptop.path / "small before").read_bytes() == SECRET
+
+    # What it wrote meanwhile is sealed anew when its owner goes on.
+    reseal = ("workspace", "reseal", "secret", "--passphrase-file", str(new))
+    assert re.match(r"[1-9]\d* blocks? sealed anew under key 2\.", desk.device.run(*reseal).stdout)
+    assert desk.device.run(*reseal).stdout == "0 blocks sealed anew under key 2.\n"
+
+    for mount in (desk, laptop):
+        mount.unmount()
+        mount.flags = ()
+        mount.start()
+        assert (mount.path / "after").read_bytes() == large[::-1]
+        assert (mount.path / "mine").read_bytes() == SECRET * 2
+    with pytest.raises(Failed, match="not the passphrase"):
+        world.mount("phone", *flags, workspace="secret")

@@ -50,6 +50,7 @@ from tests.simulation.disk import ROOT, SimDisk
 
 LEASE_S: Final = 10.0
 KEY: Final = bytes(range(32))
+ENVELOPE: Final = b"an envelope"
 
 
 class AsgiHttp:
@@ -167,7 +168,7 @@ class Place:
         self.world = world
         self._name = name
         self.remembered: Workspace | None = None
-        """What a mount begins with where the network is cut."""
+        """What a mount begins with where the network is cut, and what is unlocked on this machine."""
         self._numbers = count()
 
     @asynccontextmanager
@@ -184,8 +185,8 @@ class Place:
         token = self.token or await self.world.issue_token(self._name)
         reached = not self.http.cut
         if reached:
-            caller = Caller(self.http, token, IMPATIENT)
-            self.remembered = _opened(await Account(caller).workspace(self.world.workspace.id))
+            told = await Account(Caller(self.http, token, IMPATIENT)).workspace(self.world.workspace.id)
+            self.remembered = _opened(told, self.remembered)
         assert self.remembered is not None
         for name in FOLDERS:
             make_folders(self.disk, self.folder / name)
@@ -215,6 +216,7 @@ class Place:
             patience=IMPATIENT,
             sources=sources,
             remember=self._remember,
+            recall=lambda: self.remembered,
         )
 
     def _remember(self, workspace: Workspace) -> None:
@@ -244,6 +246,7 @@ class World:
         rotate_key: Callable[[], Awaitable[None]],
         reseal: Callable[[], Awaitable[None]],
         old_blocks: Callable[[], Awaitable[int]],
+        forget_keys: Callable[[], Awaitable[None]],
         store: MemoryBlockStore,
         workspace: Workspace,
     ) -> None:
@@ -259,9 +262,12 @@ class World:
         """All stored blocks are sealed under the last key."""
         self.old_blocks = old_blocks
         """How many stored blocks are under older keys."""
+        self.forget_keys = forget_keys
+        """As a server that was restored from a backup of before the first key was added to an end-to-end workspace."""
         self.issue_token = issue_token
         self.workspace = workspace
         self._store = store
+        self._shell_token: str | None = None
 
     def place(self, name: str) -> Place:
         return Place(self, name)
@@ -272,6 +278,12 @@ class World:
         place = self.place(name)
         place.token = await self.issue_token(name, is_owner=False)
         return place
+
+    async def account(self, place: Place) -> Account:
+        """What commands of the owner on this machine ask the server by."""
+        if self._shell_token is None:
+            self._shell_token = await self.issue_token("shell")
+        return Account(Caller(place.http, self._shell_token, IMPATIENT))
 
     def damage_blocks(self) -> None:
         """Change a byte of each stored object."""
@@ -288,9 +300,12 @@ class World:
             self._store.room_bytes = room_bytes
 
 
-def _opened(workspace: Workspace) -> Workspace:
-    """With its key, which an end-to-end workspace's members have and its server has not."""
-    return msgspec.structs.replace(workspace, key=KEY) if workspace.end_to_end else workspace
+def _opened(told: Workspace, known: Workspace | None) -> Workspace:
+    """With the keys that an end-to-end workspace's members have and its server has not."""
+    if not told.end_to_end:
+        return told
+    later_keys = {} if known is None else known.later_keys
+    return msgspec.structs.replace(told, key=KEY, later_keys=later_keys)
 
 
 @asynccontextmanager
@@ -317,7 +332,7 @@ async def serving(*, end_to_end: bool = False) -> AsyncIterator[World]:
         def give_key(tx: Transaction) -> None:
             if end_to_end:
                 tx.execute("DELETE FROM workspace_keys")
-                tx.execute("UPDATE workspaces SET envelope = ?", (b"an envelope",))
+                tx.execute("UPDATE workspaces SET envelope = ?", (ENVELOPE,))
             else:
                 tx.execute("UPDATE workspace_keys SET wrapped = ?", (wrapped,))
 
@@ -349,5 +364,8 @@ async def serving(*, end_to_end: bool = False) -> AsyncIterator[World]:
         async def old_blocks() -> int:
             return (await metadata.read(lambda tx: accounts.workspace_for(tx, workspace.id, user.id))).old_blocks
 
-        keys = (rotate_key, reseal, old_blocks)
+        async def forget_keys() -> None:
+            await metadata.write(lambda tx: tx.execute("UPDATE workspaces SET key_id = 1, envelope = ?", (ENVELOPE,)))
+
+        keys = (rotate_key, reseal, old_blocks, forget_keys)
         yield World(create_app(service), issue_token, share, prune, *keys, store, workspace)

@@ -1,0 +1,228 @@
+"""``samedrive workspace``, of keys and passphrases: what seals a workspace, and what opens an end-to-end one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from backend import credentials
+from backend.account import Account
+from backend.credentials import Credential
+from backend.errors import Offline
+from backend.keys import working_keys
+from backend.rotation import Resealed, add_key, reseal
+from backend.threads import WorkerThreads
+from backend.workspacekey import keeping, with_key
+from cli.asking import (
+    ask,
+    named,
+    new_passphrase_from,
+    new_passphrase_option,
+    passphrase_from,
+    passphrase_option,
+    server_option,
+)
+from protocol.ids import WorkspaceId, new_hex_id
+from protocol.keys import FIRST_KEY, new_key
+from protocol.limits import PASSPHRASE_MIN_CHARS
+from protocol.messages.accounts import Workspace
+from protocol.passphrase import enclose
+
+WORKERS = 2
+
+
+def create_end_to_end(credential: Credential, name: str, quota: int | None, passphrase: str) -> None:
+    """Make the key and its envelope here; the server gets the envelope."""
+    _check_passphrase(passphrase)
+    workspace = WorkspaceId(new_hex_id())
+    envelope = enclose({FIRST_KEY: new_key()}, passphrase, workspace)
+    ask(credential, lambda account: account.create_end_to_end_workspace(workspace, name, envelope, quota))
+
+
+@click.command("passphrase")
+@click.argument("workspace")
+@passphrase_option
+@new_passphrase_option
+@server_option
+def passphrase_command(
+    workspace: str, passphrase_file: Path | None, new_passphrase_file: Path | None, server: str | None
+) -> None:
+    """Give the end-to-end encrypted WORKSPACE another passphrase. Its keys stay the same."""
+    credential = credentials.load(server)
+    found = _end_to_end(credential, workspace, "has no passphrase: it isn't end-to-end encrypted")
+    opened = _opened(found, passphrase_from(passphrase_file))
+    new = new_passphrase_from(new_passphrase_file)
+    _check_passphrase(new)
+    envelope = enclose(_keys_of(opened), new, found.id)
+    ask(credential, lambda account: account.replace_envelope(found.id, found.envelope, envelope))
+    click.echo(
+        f"{workspace} has another passphrase. Each mount asks for it once when it begins again. Who has an old copy of"
+        " the server's database can still open that with the old one."
+    )
+
+
+@click.command("unlock")
+@click.argument("workspace")
+@passphrase_option
+@server_option
+def unlock_command(workspace: str, passphrase_file: Path | None, server: str | None) -> None:
+    """Open the end-to-end encrypted WORKSPACE on this machine, for the mounts that run here and those that begin later.
+
+    Needed once after its key was rotated, or its passphrase changed.
+    """
+    credential = credentials.load(server)
+    found = _end_to_end(credential, workspace, "needs no unlocking: it isn't end-to-end encrypted")
+    _remember(credential, workspace, _opened(found, passphrase_from(passphrase_file)))
+    click.echo(f"{workspace} is unlocked on this machine.")
+
+
+@click.command("rotate-key")
+@click.argument("workspace")
+@passphrase_option
+@new_passphrase_option
+@click.option("--keep-passphrase", is_flag=True, help="Of an end-to-end workspace: for a device that was lost.")
+@server_option
+def rotate_key_command(
+    workspace: str,
+    passphrase_file: Path | None,
+    new_passphrase_file: Path | None,
+    keep_passphrase: bool,
+    server: str | None,
+) -> None:
+    """Seal what WORKSPACE gets from now on under another key, and seal anew what it holds.
+
+    So that who had the old key, and is no member any more, can't read what lies in storage. Mounts go on meanwhile. The
+    server does it, but in an end-to-end workspace this command, which asks for a new passphrase, too.
+    """
+    credential = credentials.load(server)
+    found = _found(credential, workspace)
+    if found.end_to_end:
+        if keep_passphrase and new_passphrase_file is not None:
+            raise click.UsageError("--keep-passphrase and --new-passphrase-file exclude each other")
+        _rotate_end_to_end(credential, workspace, found, passphrase_file, new_passphrase_file, keep=keep_passphrase)
+        return
+    if passphrase_file is not None or new_passphrase_file is not None or keep_passphrase:
+        raise click.UsageError(f"{workspace} has no passphrase: it isn't end-to-end encrypted")
+    changed = ask(credential, lambda account: account.add_key(found.id, found.key_id))
+    text = f"Key {changed.key_id} seals what {workspace} gets from now on."
+    if changed.old_blocks:
+        text += (
+            f" The server seals {counted(changed.old_blocks)} anew: samedrive workspace list says how many are left."
+        )
+    click.echo(text)
+
+
+@click.command("reseal")
+@click.argument("workspace")
+@passphrase_option
+@server_option
+def reseal_command(workspace: str, passphrase_file: Path | None, server: str | None) -> None:
+    """Go on with sealing anew what the end-to-end encrypted WORKSPACE holds under older keys.
+
+    Where rotate-key was interrupted, or devices that had not been unlocked yet brought something since.
+    """
+    credential = credentials.load(server)
+    found = _end_to_end(credential, workspace, "is sealed anew by the server itself")
+    opened = _opened(found, passphrase_from(passphrase_file))
+    _remember(credential, workspace, opened)
+    _reseal(credential, workspace, opened)
+
+
+def _rotate_end_to_end(
+    credential: Credential,
+    workspace: str,
+    found: Workspace,
+    passphrase_file: Path | None,
+    new_passphrase_file: Path | None,
+    *,
+    keep: bool,
+) -> None:
+    passphrase = passphrase_from(passphrase_file)
+    opened = _opened(found, passphrase)
+    for path in credentials.files_of(found.id):
+        if (known := credentials.remembered_workspace(path)) is not None:
+            opened = keeping(opened, known)
+    new = passphrase
+    if not keep:
+        new = new_passphrase_from(new_passphrase_file)
+        _check_passphrase(new)
+    threads = WorkerThreads(WORKERS)
+    keys = ask(credential, lambda account: add_key(account, found, _keys_of(opened), new, threads))
+    click.echo(f"Key {max(keys)} seals what {workspace} gets from now on from devices that are unlocked.")
+    opened = _opened(_found(credential, workspace), new)
+    _remember(credential, workspace, opened)
+    click.echo(f"On each other device: samedrive workspace unlock {workspace}")
+    _reseal(credential, workspace, opened)
+
+
+def _reseal(credential: Credential, workspace: str, opened: Workspace) -> None:
+    keys, threads = working_keys(opened), WorkerThreads(WORKERS)
+    if keys.key_id != opened.key_id:
+        raise click.ClickException(
+            f"the server has lost key {keys.key_id} of {workspace}, which is known here: samedrive workspace rotate-key"
+        )
+
+    def note(done: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{done:,} of {opened.old_blocks:,} blocks sealed anew", nl=False, err=True)
+
+    try:
+        done: Resealed = ask(credential, lambda account: reseal(account, opened.id, keys, threads, note))
+    except (Offline, KeyboardInterrupt):
+        click.echo(f"Interrupted. To go on: samedrive workspace reseal {workspace}", err=True)
+        raise
+    finally:
+        if sys.stderr.isatty():
+            click.echo(err=True)
+    text = f"{counted(done.done)} sealed anew under key {keys.key_id}."
+    if done.unreadable:
+        text += (
+            f" {counted(done.unreadable)} can't be opened and stay: each is replaced when a device that has its content"
+            " sends it again."
+        )
+    click.echo(text)
+
+
+def counted(blocks: int) -> str:
+    """A number of blocks, for people."""
+    return "1 block" if blocks == 1 else f"{blocks:,} blocks"
+
+
+def _found(credential: Credential, workspace: str) -> Workspace:
+    async def asked(account: Account) -> Workspace:
+        return await account.workspace((await named(account, workspace, credential)).id)
+
+    return ask(credential, asked)
+
+
+def _end_to_end(credential: Credential, workspace: str, else_: str) -> Workspace:
+    found = _found(credential, workspace)
+    if not found.end_to_end:
+        raise click.ClickException(f"{workspace} {else_}")
+    return found
+
+
+def _opened(found: Workspace, passphrase: str) -> Workspace:
+    return with_key(found, None, passphrase)
+
+
+def _keys_of(opened: Workspace) -> dict[int, bytes]:
+    return {FIRST_KEY: opened.key, **opened.later_keys}
+
+
+def _remember(credential: Credential, workspace: str, opened: Workspace) -> None:
+    """For every mount of it on this machine, those that run among them."""
+    paths = credentials.files_of(opened.id) or [credentials.workspace_file(credential, workspace)]
+    for path in paths:
+        known = credentials.remembered_workspace(path)
+        credentials.remember_workspace(path, opened if known is None else keeping(opened, known))
+
+
+def _check_passphrase(passphrase: str) -> None:
+    if len(passphrase) < PASSPHRASE_MIN_CHARS:
+        raise click.ClickException(
+            f"a passphrase has at least {PASSPHRASE_MIN_CHARS} characters, such as several words: "
+            "whoever gets at the server can try as many as he likes"
+        )
