@@ -171,6 +171,7 @@ class TrioTransport(httpx.AsyncBaseTransport):
             finally:
                 if reusable:
                     self._idle.append(connection)
+                    await self._drop_longest_idle()
                 else:
                     with trio.CancelScope(shield=True):
                         await connection.close()
@@ -188,6 +189,13 @@ class TrioTransport(httpx.AsyncBaseTransport):
                 return connection
             await connection.close()
         return None
+
+    async def _drop_longest_idle(self) -> None:
+        """If the server has closed it. The one that was used last serves first, so others may never be looked at."""
+        longest = self._idle[0]
+        if not longest.is_open():
+            self._idle.popleft()
+            await longest.close()
 
     async def _connect(self, url: httpx.URL, connect_s: float) -> _Connection:
         port = url.port or (443 if url.scheme == "https" else 80)

@@ -33,10 +33,12 @@ def put(url: str) -> httpx.Request:
 
 
 async def take(stream: trio.SocketStream) -> None:
-    """Read a whole request of ``BODY``."""
+    """Read a whole request of ``BODY``; raises EndOfChannel where the client has closed it."""
     taken = b""
     while b"\r\n\r\n" not in taken:
-        taken += bytes(await stream.receive_some())
+        if not (part := bytes(await stream.receive_some())):
+            raise trio.EndOfChannel
+        taken += part
     left = len(BODY) - len(taken.partition(b"\r\n\r\n")[2])
     while left:
         left -= len(await stream.receive_some())
@@ -143,3 +145,37 @@ async def test_an_answer_moves_as_it_comes() -> None:
     async with server(serve) as url, HttpxClient(url) as http:
         assert (await http.request("GET", "/v1/health")).body == b"ok"
         assert http.traffic.moves > 0
+
+
+async def test_what_the_server_closed_is_not_kept_while_another_connection_serves() -> None:
+    """After many requests at once, most connections are idle until the server has had enough of them."""
+    served: list[trio.SocketStream] = []
+    all_here = trio.Event()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        with suppress(trio.EndOfChannel):
+            while True:
+                await take(stream)
+                served.append(stream)
+                if len(served) == 3:
+                    all_here.set()
+                await all_here.wait()
+                await stream.send_all(ANSWER)
+
+    transport = TrioTransport(3, None, lambda: None)
+    async with server(serve) as url:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(transport.handle_async_request, put(url))
+        await transport.handle_async_request(put(url))
+        idle = set(served) - {served[-1]}
+        assert len(idle) == 2
+        for stream in idle:
+            await stream.send_eof()
+        for _ in idle:
+            await transport.handle_async_request(put(url))
+        assert set(served[3:]) == {served[-1]}
+        await trio.testing.wait_all_tasks_blocked()
+        ended = [stream.socket.fileno() for stream in idle]
+        assert ended == [-1, -1]
+        await transport.aclose()

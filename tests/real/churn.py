@@ -20,6 +20,7 @@ class Footprint(NamedTuple):
 
     resident_bytes: int
     descriptors: int
+    """But the connections to the server, of which there are as many as requests were under way at once."""
     known: int
     """Nodes and names, as ``samedrive status`` counts them."""
 
@@ -29,7 +30,13 @@ class Footprint(NamedTuple):
         process = Path(f"/proc/{mount.process.pid}")
         match = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
         assert match
-        return cls(int(match[1]) * 1024, len(os.listdir(process / "fd")), int(mount.status()["known"]))
+        return cls(int(match[1]) * 1024, _descriptors(process), int(mount.status()["known"]))
+
+
+def _descriptors(process: Path) -> int:
+    connections = {line.split()[9] for line in (process / "net" / "tcp").read_text().splitlines()[1:]}
+    targets = [os.readlink(each) for each in (process / "fd").iterdir()]
+    return sum(target.removeprefix("socket:[").rstrip("]") not in connections for target in targets)
 
 
 def come_and_go(folder: Path, numbers: Iterable[int]) -> None:
