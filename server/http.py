@@ -21,7 +21,7 @@ from protocol import problems
 from protocol.ids import BLOCK_ID_BYTES, JOURNAL_ID_BYTES, BlockId, JournalId, NodeId, Seq, SessionId, WorkspaceId
 from protocol.limits import KIB, PASSWORD_MAX_BYTES, SEALED_NAME_MAX_BYTES
 from protocol.messages.sessions import SESSION_HEADER
-from protocol.messages.wire import JSON, MSGPACK, Message
+from protocol.messages.wire import INTEGER_MAX, JSON, MSGPACK, Message, out_of_range
 from server.troubles import Trouble
 
 M = TypeVar("M", bound=Message)
@@ -104,9 +104,12 @@ async def message(request: Request, kind: type[M], most_bytes: int = MESSAGE_MAX
     content = await body(request, most_bytes)
     decode = msgspec.msgpack.decode if _names_msgpack(request, "content-type") else msgspec.json.decode
     try:
-        return decode(content, type=kind)
+        found = decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Trouble(problems.BAD_REQUEST, f"the body is not what this request takes: {error}") from None
+    if (number := out_of_range(found)) is not None:
+        raise Trouble(problems.BAD_REQUEST, f"the body is not what this request takes: {number} is out of range")
+    return found
 
 
 class Asking(NamedTuple):
@@ -201,8 +204,8 @@ def check_password(password: str) -> None:
 
 
 def check_expiry(expires_ns: int | None, now_ns: int) -> None:
-    """Raises Trouble for a time that has passed, or that the database can't hold."""
-    if expires_ns is not None and not now_ns < expires_ns < 1 << 63:
+    """Raises Trouble for a time that has passed."""
+    if expires_ns is not None and expires_ns <= now_ns:
         raise Trouble(problems.BAD_REQUEST, "expires_ns is a time to come, in nanoseconds since 1970")
 
 
@@ -284,7 +287,7 @@ def seconds_query(request: Request, name: str, most: float) -> float:
 
 
 def _number(what: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= 1 << 63:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > INTEGER_MAX:
         raise Trouble(problems.BAD_REQUEST, f"{what} is a whole number")
     return int(text)
 

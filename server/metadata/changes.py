@@ -9,7 +9,7 @@ is given, which is never older than the notices that go with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from protocol.messages.changes import (
     Unlink,
 )
 from protocol.messages.nodes import Node
+from protocol.messages.wire import out_of_range
 from server.metadata import feed, tree
 from server.metadata.accounts import Caller
 from server.metadata.attributes import remove_xattr, set_attributes, set_xattr
@@ -40,9 +41,6 @@ from server.metadata.rename import rename
 from server.metadata.resolving import resolve
 from server.metadata.store import Transaction
 from server.metadata.texts import texts_of
-
-_INTEGER_MAX: Final = (1 << 63) - 1
-"""What the database can hold."""
 
 
 class OutOfOrder(Exception):
@@ -257,9 +255,8 @@ def _named(edit: Edit, outcome: Outcome) -> list[NodeId]:
 
 
 def _dispatch(edit: Edit, change: AnyChange, verified: Mapping[BlockId, int]) -> Outcome:
-    for value in msgspec.structs.astuple(change):
-        if isinstance(value, int) and not -_INTEGER_MAX <= value <= _INTEGER_MAX:
-            raise Rule("EINVAL", f"{value} is out of range")
+    if (number := out_of_range(change)) is not None:
+        raise Rule("EINVAL", f"{number} is out of range")
     match change:
         case Commit():
             return commit(edit, change, verified)

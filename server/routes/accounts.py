@@ -210,7 +210,7 @@ async def create_workspace(request: Request) -> Response:
     service = service_of(request)
     given = await message(request, NewWorkspace)
     check_name("the workspace's name", given.name, WORKSPACE_NAME_MAX_CHARS)
-    if given.quota_bytes is not None and not 0 <= given.quota_bytes < 1 << 63:
+    if given.quota_bytes is not None and given.quota_bytes < 0:
         raise Trouble(problems.BAD_REQUEST, "a quota is a number of bytes")
     _check_envelope(given)
 

@@ -38,7 +38,7 @@ async def make_link(request: Request) -> Response:
     wanted = await message(request, NewLink)
     names = names_of(wanted.path)
     check_expiry(wanted.expires_ns, service.now_ns())
-    if wanted.transfers_max is not None and not 0 < wanted.transfers_max < 1 << 63:
+    if wanted.transfers_max is not None and wanted.transfers_max <= 0:
         raise Trouble(problems.BAD_REQUEST, "transfers_max is a number from 1")
     await service.metadata.read(lambda tx: _linker(tx, request, workspace))
     password_hash = None

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import structlog.testing
 
-from protocol.messages.wire import MSGPACK
+from protocol.ids import Seq, VersionNumber
+from protocol.messages.accounts import NewKey
+from protocol.messages.batches import Batch
+from protocol.messages.conflicts import Keep, Resolution
+from protocol.messages.items import Copy, Restore
+from protocol.messages.sessions import Join
+from protocol.messages.wire import MSGPACK, Message
 from server.metadata.store import StoreFull, StoreUnavailable
+from tests.server.plainly import put
 from tests.server.world import Client, World, problem
 
 
@@ -19,6 +26,25 @@ async def test_a_path_of_nothing_is_a_problem(world: World, path: str) -> None:
 
 async def test_a_wrong_method_is_a_problem(world: World) -> None:
     assert problem(await world.http.put("/v1/health")) == (405, "method-not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("./join", Join(b"s" * 16, b"j" * 16, Seq(1 << 63))),
+        ("./changes", Batch(b"j" * 16, 1 << 63, [])),
+        ("./restore", Restore("file", VersionNumber(1 << 63))),
+        ("./copy", Copy("file", "other", version=VersionNumber(-1 << 63))),
+        ("./keys", NewKey(1 << 63)),
+        ("./conflicts/101", Resolution(Keep.BOTH, VersionNumber(1 << 63))),
+    ],
+)
+async def test_a_number_that_no_database_holds_is_malformed(ada: Client, path: str, message: Message) -> None:
+    await ada.leave()
+    await put(ada, "file", b"content")
+    answer = await ada.call("POST", path, message)
+    assert problem(answer) == (400, "bad-request")
+    assert "out of range" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
