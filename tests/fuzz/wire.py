@@ -151,7 +151,7 @@ class Making:
 
     def _struct(self, kind: inspect.StructType) -> Any:
         if kind.cls.__name__ == "SealedBlock" and self._random.random() < 0.9:
-            return self._random.choice(self.blocks)
+            return list(self._random.choice(self.blocks))
         made = {field.encode_name: self._of(field.type, field.name) for field in kind.fields}
         if kind.array_like:
             return list(made.values())

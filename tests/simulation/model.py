@@ -11,7 +11,8 @@ The promises that are put into it:
   the one that was opened (compare-and-set); else its bytes are a conflict copy, which must be there in the end;
 - a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's,
   also where another device has brought that back by then;
-- a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back;
+- a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back, or is kept
+  in the root where it was under way when its machine parted;
 - O_EXCL and mkdir make what is not there.
 
 Machines share an open file between their descriptors: a commit through one is the base of the next through another.
@@ -34,6 +35,7 @@ from tests.simulation.history import (
     Look,
     Mkdir,
     Open,
+    Outcome,
     Rename,
     Rmdir,
     Unlink,
@@ -224,11 +226,17 @@ class Model:
             if not state.has_folder(what.path):
                 yield state
             return
-        path = what.path
-        if not state.has_folder(path):
+        if not state.has_folder(what.path):
             if what.exclusive:
                 return
-            state = state.enter(path.rpartition("/")[0], _FOLDER_NODE)  # It comes back with the file.
+            if event.outcome is Outcome.KEPT:
+                yield from self._made(state, node, event, what, what.path.rpartition("/")[2])
+            state = state.enter(what.path.rpartition("/")[0], _FOLDER_NODE)  # It comes back with the file.
+        yield from self._made(state, node, event, what, what.path)
+
+    def _made(self, state: State, node: int, event: Event, what: Create, path: str) -> Iterator[State]:
+        """A new file at a path in a folder that is there."""
+        taken = state.node(path) is not None
         if taken and what.exclusive:
             return
         made = state.keep(File(node, "", 0, path, *((ASIDE, event.machine) if taken else ("", ""))))

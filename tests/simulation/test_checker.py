@@ -224,3 +224,14 @@ def test_a_label_tells_where_each_byte_came_from() -> None:
     assert size_of("7*3 12*1") == len(cells(7, 3) + cells(12, 1))
     assert label_of(b"torn") == "?746f726e*1"
     assert label_of(b"") == ""
+
+
+def test_a_file_whose_folder_its_own_machine_removes_is_kept_in_the_root() -> None:
+    base = [event(Mkdir("d"), 0, 1), event(Rmdir("d"), 2, FOREVER_S, outcome=Outcome.UNKNOWN)]
+    made = (event(Create("d/y", 1, False), 3, 9), event(Commit(1, "1*1"), 3, 9))
+    kept = [replace(one, outcome=Outcome.KEPT) for one in made]
+    in_root = [event(List(""), 10, 11, "y/"), event(Open("y", 0), 10, 11, "1*1")]
+    assert is_right(*base, *kept, *in_root)
+    assert is_right(*base, *kept, event(List(""), 10, 11, "d/"), event(Open("d/y", 0), 10, 11, "1*1"))
+    assert not is_right(*base, *made, *in_root)
+    assert not is_right(*base, *kept, event(List(""), 10, 11, ""))
