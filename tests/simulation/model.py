@@ -11,8 +11,8 @@ The promises that are put into it:
   the one that was opened (compare-and-set); else its bytes are a conflict copy, which must be there in the end;
 - a commit to a file that another device removed brings it back; one to a file that this device removed is nobody's,
   also where another device has brought that back by then;
-- a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back, or is kept
-  in the root where it was under way when its machine parted;
+- a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back, or is
+  kept in the root where it was under way when its machine parted;
 - O_EXCL and mkdir make what is not there.
 
 Machines share an open file between their descriptors: a commit through one is the base of the next through another.
