@@ -25,7 +25,7 @@ from backend.threads import Threads
 from protocol.ids import BlockId
 from protocol.limits import KIB, MIB, READ_MANY_BLOCKS
 from protocol.manifest import Manifest, Span
-from protocol.sealing import CorruptBlock, UnknownKey, unseal
+from protocol.sealing import CorruptBlock, UnknownKey, key_id_of, unseal
 
 MEMORY_BYTES: Final = 48 * MIB
 KEEPING_BYTES: Final = 512
@@ -299,10 +299,10 @@ class Blocks:
                 self._finish(block, plain)
         if unknown:
             await self._keys.learn()
-            for (block, _), plain in zip(
+            for (block, box), plain in zip(
                 unknown, await self._threads.run(partial(self._unsealed, unknown)), strict=True
             ):
-                if isinstance(plain, UnknownKey) and self._keys.now.end_to_end:
+                if isinstance(plain, UnknownKey) and await self._keys.is_locked(key_id_of(box)):
                     self._fail([block], self._keys.not_unlocked())
                 elif isinstance(plain, CorruptBlock):
                     damaged[block] = plain

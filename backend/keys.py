@@ -127,6 +127,15 @@ class Keys:
             self._missed = self._remote.key_id
             log.warning("%s", self.not_unlocked())
 
+    async def is_locked(self, key_id: int) -> bool:
+        """Whether an end-to-end workspace has a key of this id that isn't known here; raises DriveError.
+
+        What claims to be under one that it hasn't is damaged: a member can have made that.
+        """
+        if not self.now.end_to_end or key_id <= self.now.key_id:
+            return False
+        return key_id <= self._remote.key_id or key_id <= (await self._remote.workspace()).key_id
+
     def not_unlocked(self) -> NotUnlocked:
         """What is to be done where content is under a key that isn't known here."""
         return NotUnlocked("the workspace has got another key: samedrive workspace unlock, on this machine")

@@ -8,14 +8,17 @@ from random import Random
 import pytest
 import trio
 from msgspec.structs import replace
+from trio.testing import wait_all_tasks_blocked
 
 from backend.drive import Drive
-from backend.errors import NotUnlocked, Offline, Refused
+from backend.errors import Corrupt, NotUnlocked, Offline, Refused
 from backend.keys import working_keys
 from backend.rotation import AT_ONCE, Resealed, add_key, reseal
 from backend.threads import InlineThreads
+from protocol.keys import derive_end_to_end
 from protocol.messages.accounts import Workspace
 from protocol.passphrase import disclose
+from protocol.sealing import seal
 from tests.together.parting import back, cut_off
 from tests.together.programs import read, write
 from tests.together.world import ENVELOPE, KEY, LEASE_S, Place, World, serving
@@ -178,8 +181,29 @@ async def test_no_server_makes_a_drive_seal_under_an_earlier_key(
         await write(one, b"newer", OTHER[::-1])
         unlock(laptop, opened, {1: KEY})
         async with laptop.drive() as two:
-            with pytest.raises(NotUnlocked):
+            with pytest.raises(Corrupt):
                 await read(two, b"newer")
+
+
+async def test_what_claims_to_be_under_a_key_that_nobody_has_is_damaged_and_sent_again(
+    world: World, desk: Place, laptop: Place, autojump_clock: object
+) -> None:
+    """Any member can store it."""
+    content = LARGE[:300_000]
+    hers = derive_end_to_end(KEY, {7: bytes(32)})
+    account = await world.account(desk)
+    block = hers.block_id(content)
+    path = f"/workspaces/{world.workspace.id}/blocks/{block.hex()}"
+    await account.caller.call("PUT", path, octets=bytes(seal(hers, block, content)))
+    async with desk.drive() as one, laptop.drive() as two:
+        await write(one, b"file", content)
+        with pytest.raises(Corrupt):
+            await read(two, b"file")
+        await wait_all_tasks_blocked()
+        assert [each for each in laptop.http.requests if each.endswith("/blocks/damaged")]
+        async with world.place("tower").drive() as three:
+            await write(three, b"once more", content)
+        assert await read(two, b"file") == content
 
 
 async def test_a_restored_server_gets_back_the_keys_that_are_known_here(
