@@ -68,9 +68,10 @@ def passphrase_command(
 @passphrase_option
 @server_option
 def unlock_command(workspace: str, passphrase_file: Path | None, server: str | None) -> None:
-    """Open the end-to-end encrypted WORKSPACE on this machine, for the mounts that run here and those that begin later.
+    """Open WORKSPACE, end-to-end encrypted, on this machine.
 
-    Needed once after its key was rotated, or its passphrase changed.
+    For the mounts that run here and those that begin later. Needed once after its key was rotated, or its passphrase
+    changed.
     """
     credential = credentials.load(server)
     found = _end_to_end(credential, workspace, "needs no unlocking: it isn't end-to-end encrypted")
@@ -82,7 +83,7 @@ def unlock_command(workspace: str, passphrase_file: Path | None, server: str | N
 @click.argument("workspace")
 @passphrase_option
 @new_passphrase_option
-@click.option("--keep-passphrase", is_flag=True, help="Of an end-to-end workspace: for a device that was lost.")
+@click.option("--keep-passphrase", is_flag=True, help="Leave an end-to-end workspace's passphrase as it is.")
 @server_option
 def rotate_key_command(
     workspace: str,
@@ -91,10 +92,11 @@ def rotate_key_command(
     keep_passphrase: bool,
     server: str | None,
 ) -> None:
-    """Seal what WORKSPACE gets from now on under another key, and seal anew what it holds.
+    """Give WORKSPACE another key, and seal anew what it holds.
 
-    So that who had the old key, and is no member any more, can't read what lies in storage. Mounts go on meanwhile. The
-    server does it, but in an end-to-end workspace this command, which asks for a new passphrase, too.
+    What it gets from now on is sealed under that key, too. So who had the old one, and is no member any more, can't read
+    what lies in storage. Mounts go on meanwhile. The server seals anew by itself, but for an end-to-end encrypted
+    workspace: that is done by this command, which asks for a new passphrase.
     """
     credential = credentials.load(server)
     found = _found(credential, workspace)
@@ -119,9 +121,10 @@ def rotate_key_command(
 @passphrase_option
 @server_option
 def reseal_command(workspace: str, passphrase_file: Path | None, server: str | None) -> None:
-    """Go on with sealing anew what the end-to-end encrypted WORKSPACE holds under older keys.
+    """Go on with sealing WORKSPACE anew.
 
-    Where rotate-key was interrupted, or devices that had not been unlocked yet brought something since.
+    It is end-to-end encrypted, and holds something under older keys: rotate-key was interrupted, or devices that had
+    not been unlocked yet brought it since.
     """
     credential = credentials.load(server)
     found = _end_to_end(credential, workspace, "is sealed anew by the server itself")
