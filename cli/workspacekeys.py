@@ -94,8 +94,8 @@ def rotate_key_command(
 ) -> None:
     """Give WORKSPACE another key, and seal anew what it holds.
 
-    What it gets from now on is sealed under that key, too. So who had the old one, and is no member any more, can't read
-    what lies in storage. Mounts go on meanwhile. The server seals anew by itself, but for an end-to-end encrypted
+    What it gets from now on is sealed under that key, too. So who had the old one, and is no member any more, can't
+    read what lies in storage. Mounts go on meanwhile. The server seals anew by itself, but for an end-to-end encrypted
     workspace: that is done by this command, which asks for a new passphrase.
     """
     credential = credentials.load(server)
