@@ -33,7 +33,7 @@ from protocol.messages.accounts import (
     Workspaces,
 )
 from protocol.messages.audit import Audit
-from protocol.messages.blocks import OldBlocks
+from protocol.messages.blocks import BlockList, OldBlocks
 from protocol.messages.links import Link, Links, MadeLink, NewLink
 from protocol.messages.tokens import MadeToken, NewToken, Token, Tokens
 from protocol.messages.wire import API
@@ -100,6 +100,10 @@ class Account:
         """A sealed block; raises NotFound."""
         path = f"/workspaces/{workspace}/blocks/{block.hex()}"
         return (await self.caller.call("GET", path, lane=Lane.BULK)).body
+
+    async def report_damaged(self, workspace: WorkspaceId, blocks: list[BlockId]) -> None:
+        """These did not open: whoever has their bytes is to send them again."""
+        await self.caller.call("POST", f"/workspaces/{workspace}/blocks/damaged", message=BlockList(blocks))
 
     async def put_anew(self, workspace: WorkspaceId, block: BlockId, sealed: bytes | bytearray) -> None:
         """The same block of an end-to-end workspace, sealed under its last key; raises NotFound."""

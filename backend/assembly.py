@@ -102,7 +102,7 @@ def assemble(
     codec = SealedCodec(NameSealer(derived.names_key)) if derived.end_to_end else PlainCodec()
     remote = sources.remote(Caller(http, token, patience, sources.random, reach), workspace.id, standing, codec)
     direct = sources.remote(Caller(http, token, IMPATIENT, sources.random), workspace.id, standing, codec)
-    known = Keys(derived, remote, threads, remember, recall)
+    known = Keys(derived, remote, threads, remember, recall, f"{workspace.owner}/{workspace.name}")
     journal, own, cache = kept.journal, kept.own, kept.cache
     reached = ReachedBlocks(remote, own, reach, threads)
     blocks = Blocks(reached, cache, known, threads)

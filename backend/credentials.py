@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -26,9 +25,6 @@ from protocol.ids import DeviceId, WorkspaceId
 from protocol.messages.accounts import Workspace
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-log = logging.getLogger(__name__)
 
 
 class NoLogin(DriveError):
@@ -107,17 +103,18 @@ def workspace_file(credential: Credential, workspace: str | None, environment: M
 
 
 def remember_workspace(path: Path, workspace: Workspace) -> None:
-    """Keep what a mount needs to begin without its server. Where that fails, it can't; nothing else is lost."""
+    """Keep what a mount needs to begin without its server; raises LocalFailure."""
     try:
         _write(path, msgspec.json.encode(workspace))
     except OSError as error:
-        log.warning("%s can't be written, so a mount can't begin without the server: %s", path, error.strerror)
+        raise LocalFailure(f"{path} can't be written: {error.strerror}") from error
 
 
-def files_of(workspace: WorkspaceId, environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where a workspace is remembered: once for each name and login that it was mounted by."""
+def remembered_as(workspace: WorkspaceId, environment: Mapping[str, str] = os.environ) -> dict[Path, Workspace]:
+    """Where a workspace is remembered, and as what: once for each name and login that it was mounted by."""
     files = sorted((default_folder(environment).parent / "workspaces").glob("*.json"))
-    return [path for path in files if (known := remembered_workspace(path)) is not None and known.id == workspace]
+    found = {path: known for path in files if (known := remembered_workspace(path)) is not None}
+    return {path: known for path, known in found.items() if known.id == workspace}
 
 
 def remembered_workspace(path: Path) -> Workspace | None:

@@ -81,13 +81,15 @@ class Keys:
         threads: Threads,
         remember: Callable[[Workspace], None] | None = None,
         recall: Callable[[], Workspace | None] | None = None,
+        called: str = "WORKSPACE",
     ) -> None:
-        """``remember`` keeps what the next mount begins with, and ``recall`` reads that."""
+        """``remember`` keeps what the next mount begins with, and ``recall`` reads that. ``called`` is for people."""
         self.now = known
         self._remote = remote
         self._threads = threads
         self._remember = remember
         self._recall = recall
+        self._called = called
         self._asking = trio.Lock()
         self._missed = 0
         """The last key that is known to be unknown here."""
@@ -97,12 +99,18 @@ class Keys:
         """Whether an end-to-end workspace has a later key that isn't known here."""
         return self.now.end_to_end and self._remote.key_id > self.now.key_id
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there may be keys to learn: the server's last one is another, or (end-to-end) a later one."""
+        now = self.now
+        return self.is_behind if now.end_to_end else self._remote.key_id != now.key_id
+
     async def learn(self) -> None:
-        """Ask the server for keys that were added; raises DriveError."""
+        """Keys that were added: of the server, or those that were unlocked on this machine; raises DriveError."""
         await self.learn_from(self._remote)
 
     async def learn_from(self, source: WorkspaceSource) -> None:
-        """The same by other calls: those that go on while the mount works apart."""
+        """The same by other calls to the server: those that go on while the mount works apart."""
         async with self._asking:  # Who asked earlier replaces nothing that was learnt later.
             if self.now.end_to_end:
                 await self._learn_unlocked()
@@ -138,11 +146,11 @@ class Keys:
 
     def not_unlocked(self) -> NotUnlocked:
         """What is to be done where content is under a key that isn't known here."""
-        return NotUnlocked("the workspace has got another key: samedrive workspace unlock, on this machine")
+        return NotUnlocked(f"{self._called} has got another key: samedrive workspace unlock {self._called}")
 
     async def learn_to_seal(self) -> None:
         """Before something is sealed. Where the server can't be asked for its last key, the last known one seals."""
-        if self.is_behind if self.now.end_to_end else self._remote.key_id != self.now.key_id:
+        if self.has_news:
             try:
                 await self.learn()
             except DriveError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from backend.reach import Reach
 from backend.threads import WorkerThreads
 from backend.workspacekey import keeping, with_key
 from protocol.messages.accounts import Workspace
+
+log = logging.getLogger(__name__)
 
 WORKERS = 3
 """Threads for cutting, hashing, sealing and opening blocks: two cores' worth and one that waits for the disk."""
@@ -83,7 +86,10 @@ async def open_drive(
 
 
 def _remember(path: Path, told: Workspace) -> None:
-    credentials.remember_workspace(path, keeping(told, credentials.remembered_workspace(path) or told))
+    try:
+        credentials.remember_workspace(path, keeping(told, credentials.remembered_workspace(path) or told))
+    except LocalFailure as error:
+        log.warning("a mount can't begin without the server: %s", error)
 
 
 async def needs_passphrase(*, url: str, token: str, ca_file: Path | None, workspace: str | None) -> bool:

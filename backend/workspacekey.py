@@ -34,6 +34,11 @@ def keeping(told: Workspace, known: Workspace) -> Workspace:
     return replace(told, later_keys={**known.later_keys, **told.later_keys})
 
 
+def keys_of(opened: Workspace) -> dict[int, bytes]:
+    """All keys of a workspace that has them, by their ids."""
+    return {FIRST_KEY: opened.key, **opened.later_keys}
+
+
 def with_key(asked: Workspace, known: Workspace | None, passphrase: str | None) -> Workspace:
     """The workspace with its keys; raises NoKey and Unusable. Takes a third of a second where they are in an envelope.
 

@@ -14,7 +14,7 @@ from backend.errors import Offline
 from backend.keys import working_keys
 from backend.rotation import Resealed, add_key, reseal
 from backend.threads import WorkerThreads
-from backend.workspacekey import keeping, with_key
+from backend.workspacekey import keeping, keys_of, with_key
 from cli.asking import (
     ask,
     named,
@@ -52,10 +52,8 @@ def passphrase_command(
     """Give the end-to-end encrypted WORKSPACE another passphrase. Its keys stay the same."""
     credential = credentials.load(server)
     found = _end_to_end(credential, workspace, "has no passphrase: it isn't end-to-end encrypted")
-    opened = _opened(found, passphrase_from(passphrase_file))
-    new = new_passphrase_from(new_passphrase_file)
-    _check_passphrase(new)
-    envelope = enclose(_keys_of(opened), new, found.id)
+    opened = with_key(found, None, passphrase_from(passphrase_file))
+    envelope = enclose(keys_of(opened), _new_passphrase(new_passphrase_file), found.id)
     ask(credential, lambda account: account.replace_envelope(found.id, found.envelope, envelope))
     click.echo(
         f"{workspace} has another passphrase. Each mount asks for it once when it begins again. Who has an old copy of"
@@ -75,7 +73,7 @@ def unlock_command(workspace: str, passphrase_file: Path | None, server: str | N
     """
     credential = credentials.load(server)
     found = _end_to_end(credential, workspace, "needs no unlocking: it isn't end-to-end encrypted")
-    _remember(credential, workspace, _opened(found, passphrase_from(passphrase_file)))
+    _unlocked(credential, workspace, found, passphrase_from(passphrase_file))
     click.echo(f"{workspace} is unlocked on this machine.")
 
 
@@ -83,7 +81,11 @@ def unlock_command(workspace: str, passphrase_file: Path | None, server: str | N
 @click.argument("workspace")
 @passphrase_option
 @new_passphrase_option
-@click.option("--keep-passphrase", is_flag=True, help="Leave an end-to-end workspace's passphrase as it is.")
+@click.option(
+    "--keep-passphrase",
+    is_flag=True,
+    help="Leave an end-to-end workspace's passphrase as it is: where nobody who is to be shut out knows it.",
+)
 @server_option
 def rotate_key_command(
     workspace: str,
@@ -95,15 +97,19 @@ def rotate_key_command(
     """Give WORKSPACE another key, and seal anew what it holds.
 
     What it gets from now on is sealed under that key, too. So who had the old one, and is no member any more, can't
-    read what lies in storage. Mounts go on meanwhile. The server seals anew by itself, but for an end-to-end encrypted
-    workspace: that is done by this command, which asks for a new passphrase.
+    read the contents that lie in storage. Mounts go on meanwhile. The server seals anew by itself, but for an
+    end-to-end encrypted workspace: that is done by this command, which asks for a new passphrase. Names there stay
+    under the first key.
     """
     credential = credentials.load(server)
     found = _found(credential, workspace)
     if found.end_to_end:
         if keep_passphrase and new_passphrase_file is not None:
             raise click.UsageError("--keep-passphrase and --new-passphrase-file exclude each other")
-        _rotate_end_to_end(credential, workspace, found, passphrase_file, new_passphrase_file, keep=keep_passphrase)
+        passphrase = passphrase_from(passphrase_file)
+        opened = _unlocked(credential, workspace, found, passphrase)
+        new = passphrase if keep_passphrase else _new_passphrase(new_passphrase_file)
+        _rotate_end_to_end(credential, workspace, opened, new)
         return
     if passphrase_file is not None or new_passphrase_file is not None or keep_passphrase:
         raise click.UsageError(f"{workspace} has no passphrase: it isn't end-to-end encrypted")
@@ -128,64 +134,46 @@ def reseal_command(workspace: str, passphrase_file: Path | None, server: str | N
     """
     credential = credentials.load(server)
     found = _end_to_end(credential, workspace, "is sealed anew by the server itself")
-    opened = _opened(found, passphrase_from(passphrase_file))
-    _remember(credential, workspace, opened)
+    opened = _unlocked(credential, workspace, found, passphrase_from(passphrase_file))
+    if max(keys_of(opened)) > opened.key_id:
+        raise click.ClickException(
+            f"the server, which was restored from a backup, lacks a key of {workspace} that is known here:"
+            " samedrive workspace rotate-key gives it back"
+        )
     _reseal(credential, workspace, opened)
 
 
-def _rotate_end_to_end(
-    credential: Credential,
-    workspace: str,
-    found: Workspace,
-    passphrase_file: Path | None,
-    new_passphrase_file: Path | None,
-    *,
-    keep: bool,
-) -> None:
-    passphrase = passphrase_from(passphrase_file)
-    opened = _opened(found, passphrase)
-    for path in credentials.files_of(found.id):
-        if (known := credentials.remembered_workspace(path)) is not None:
-            opened = keeping(opened, known)
-    new = passphrase
-    if not keep:
-        new = new_passphrase_from(new_passphrase_file)
-        _check_passphrase(new)
+def _rotate_end_to_end(credential: Credential, workspace: str, opened: Workspace, passphrase: str) -> None:
     threads = WorkerThreads(WORKERS)
-    keys = ask(credential, lambda account: add_key(account, found, _keys_of(opened), new, threads))
-    click.echo(f"Key {max(keys)} seals what {workspace} gets from now on from devices that are unlocked.")
-    opened = _opened(_found(credential, workspace), new)
+    opened = ask(credential, lambda account: add_key(account, opened, passphrase, threads))
     _remember(credential, workspace, opened)
+    click.echo(f"Key {opened.key_id} seals what {workspace} gets from now on from devices that are unlocked.")
     click.echo(f"On each other device: samedrive workspace unlock {workspace}")
     _reseal(credential, workspace, opened)
 
 
 def _reseal(credential: Credential, workspace: str, opened: Workspace) -> None:
     keys, threads = working_keys(opened), WorkerThreads(WORKERS)
-    if keys.key_id != opened.key_id:
-        raise click.ClickException(
-            f"the server has lost key {keys.key_id} of {workspace}, which is known here: samedrive workspace rotate-key"
-        )
 
     def note(done: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{done:,} of {opened.old_blocks:,} blocks sealed anew", nl=False, err=True)
 
     try:
-        done: Resealed = ask(credential, lambda account: reseal(account, opened.id, keys, threads, note))
+        found: Resealed = ask(credential, lambda account: reseal(account, opened.id, keys, threads, note))
     except (Offline, KeyboardInterrupt):
         click.echo(f"Interrupted. To go on: samedrive workspace reseal {workspace}", err=True)
         raise
     finally:
         if sys.stderr.isatty():
             click.echo(err=True)
-    text = f"{counted(done.done)} sealed anew under key {keys.key_id}."
-    if done.unreadable:
-        text += (
-            f" {counted(done.unreadable)} can't be opened and stay: each is replaced when a device that has its content"
-            " sends it again."
+    click.echo(f"{counted(found.done)} sealed anew under key {keys.key_id}.")
+    if found.damaged:
+        click.echo(
+            f"{counted(found.damaged)} damaged: each is replaced when a device that has its content sends it again."
         )
-    click.echo(text)
+    if found.locked:
+        click.echo(f"{counted(found.locked)} under keys that aren't known here, but maybe on another device.")
 
 
 def counted(blocks: int) -> str:
@@ -207,20 +195,25 @@ def _end_to_end(credential: Credential, workspace: str, else_: str) -> Workspace
     return found
 
 
-def _opened(found: Workspace, passphrase: str) -> Workspace:
-    return with_key(found, None, passphrase)
-
-
-def _keys_of(opened: Workspace) -> dict[int, bytes]:
-    return {FIRST_KEY: opened.key, **opened.later_keys}
+def _unlocked(credential: Credential, workspace: str, found: Workspace, passphrase: str) -> Workspace:
+    """Opened, with what else is known of its keys on this machine, where it is remembered so."""
+    opened = with_key(found, None, passphrase)
+    for known in credentials.remembered_as(found.id).values():
+        opened = keeping(opened, known)
+    _remember(credential, workspace, opened)
+    return opened
 
 
 def _remember(credential: Credential, workspace: str, opened: Workspace) -> None:
     """For every mount of it on this machine, those that run among them."""
-    paths = credentials.files_of(opened.id) or [credentials.workspace_file(credential, workspace)]
-    for path in paths:
-        known = credentials.remembered_workspace(path)
-        credentials.remember_workspace(path, opened if known is None else keeping(opened, known))
+    for path in credentials.remembered_as(opened.id) or [credentials.workspace_file(credential, workspace)]:
+        credentials.remember_workspace(path, opened)
+
+
+def _new_passphrase(file: Path | None) -> str:
+    passphrase = new_passphrase_from(file)
+    _check_passphrase(passphrase)
+    return passphrase
 
 
 def _check_passphrase(passphrase: str) -> None:

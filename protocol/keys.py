@@ -38,9 +38,6 @@ NAMES_KEY_BYTES: Final = 64
 FIRST_KEY: Final = 1
 """The id of the key that a workspace begins with."""
 
-KEYS_MAX: Final = 256
-"""Of one workspace: one a month for twenty years. All of them travel with each answer that has a workspace's keys."""
-
 _NONCE_BYTES: Final = 12
 
 

@@ -77,8 +77,11 @@ PASSWORD_MAX_BYTES: Final = 1_024
 PASSPHRASE_MIN_CHARS: Final = 12
 """Whoever has the server's database can try passphrases for as long as he likes."""
 
+KEYS_MAX: Final = 256
+"""Of one workspace: one a month for twenty years. All of them travel with each answer that has a workspace's keys."""
+
 ENVELOPE_MAX_BYTES: Final = 32 * KIB
-"""A wrapped key and how it opens take some hundred bytes."""
+"""KEYS_MAX wrapped keys, in base64, and how they open."""
 
 DEVICE_NAME_MAX_CHARS: Final = 64
 WORKSPACE_NAME_MAX_CHARS: Final = 64

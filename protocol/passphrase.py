@@ -25,7 +25,8 @@ from typing import Final
 import msgspec
 
 from protocol.ids import WorkspaceId
-from protocol.keys import FIRST_KEY, KEY_BYTES, KEYS_MAX, WrongKey, unwrap, wrap
+from protocol.keys import FIRST_KEY, KEY_BYTES, WrongKey, unwrap, wrap
+from protocol.limits import KEYS_MAX
 
 KDF: Final = "scrypt"
 _N: Final = 1 << 17

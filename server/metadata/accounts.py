@@ -301,9 +301,9 @@ def envelope_of(tx: Transaction, workspace: WorkspaceId) -> bytes | None:
 
 
 def replace_envelope(tx: Transaction, workspace: WorkspaceId, replaced: bytes, envelope: bytes) -> None:
-    """Another passphrase; raises Taken where the envelope is another by now."""
+    """Another passphrase, or one more key; raises Taken where the envelope is another by now."""
     if envelope_of(tx, workspace) != replaced:
-        raise Taken("the passphrase was changed meanwhile")
+        raise Taken("the envelope was replaced meanwhile: the passphrase or the key is another")
     tx.execute("UPDATE workspaces SET envelope = ? WHERE id = ?", (envelope, workspace))
 
 

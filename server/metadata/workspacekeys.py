@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol.ids import WorkspaceId
-from protocol.keys import KEYS_MAX
+from protocol.limits import KEYS_MAX
 from server.metadata.accounts import Taken, Unknown
 from server.metadata.store import Transaction
 
@@ -32,8 +32,8 @@ def wrapped_keys(tx: Transaction, workspace: WorkspaceId) -> dict[int, bytes]:
 def add(tx: Transaction, workspace: WorkspaceId, wrapped: bytes | None, after: int, now_ns: int) -> int:
     """A key that seals from now on, in place of ``after``; returns its id. An end-to-end workspace's is None here.
 
-    Every block that is there is under an older key then. Raises Taken where another key was added, and where there may
-    be no more.
+    Every block that the server can open is under an older key then. Raises Taken where another key was added, and where
+    there may be no more.
     """
     if last_id(tx, workspace) != after:
         raise Taken(f"key {after} isn't the one that seals any more: it was rotated meanwhile")
@@ -46,6 +46,12 @@ def add(tx: Transaction, workspace: WorkspaceId, wrapped: bytes | None, after: i
             (workspace, added, wrapped, now_ns),
         )
     tx.execute("UPDATE workspaces SET key_id = ?, old_blocks = block_count WHERE id = ?", (added, workspace))
+    if wrapped is None:  # What was lost with the last backup, and comes back, may have sealed blocks since.
+        tx.execute(
+            "UPDATE workspaces SET old_blocks = old_blocks"
+            " - (SELECT count(*) FROM blocks WHERE workspace = ? AND key_id = ?) WHERE id = ?",
+            (workspace, added, workspace),
+        )
     return added
 
 

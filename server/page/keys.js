@@ -7,6 +7,7 @@ import { derived } from "./blake3.js";
 import { scrypt } from "./scrypt.js";
 
 const FIRST_KEY = 1;
+const KEYS_MOST = 256;
 const KEY_BYTES = 32;
 const NAMES_KEY_BYTES = 64;
 const NONCE_BYTES = 12;
@@ -31,7 +32,11 @@ export async function disclosed(envelope, passphrase, workspace) {
   } catch {
     throw new WrongPassphrase("That is not the passphrase of this workspace.");
   }
-  for (const [keyId, one] of later) opened.set(keyId, await unwrapped(key, one, `${workspace}/${keyId}`));
+  try {
+    for (const [keyId, one] of later) opened.set(keyId, await unwrapped(key, one, `${workspace}/${keyId}`));
+  } catch {
+    throw new Error("A key in this workspace's envelope is not one of its own.");
+  }
   if ([...opened.values()].some((one) => one.length !== KEY_BYTES))
     throw new Error("There is no key in this workspace's envelope.");
   return opened;
@@ -67,7 +72,9 @@ function checked({ kdf, n, r, p, salt, wrapped, later = {} }) {
     throw new Error("This workspace's passphrase is derived in a way that this page refuses.");
   const others = Object.entries(later).map(([keyId, one]) => [Number(keyId), bytesOf(one)]);
   const found = { n, r, p, salt: bytesOf(salt), wrapped: bytesOf(wrapped), later: others };
-  if (found.salt.length !== SALT_BYTES) throw new Error("This workspace's envelope has an unknown form.");
+  const isKeyId = (one) => Number.isInteger(one) && one > FIRST_KEY && one <= KEYS_MOST;
+  if (found.salt.length !== SALT_BYTES || !others.every(([keyId]) => isKeyId(keyId)))
+    throw new Error("This workspace's envelope has an unknown form.");
   return found;
 }
 

@@ -17,14 +17,14 @@ const DEFLATE = 2;
 /** These bytes are not the block that they claim to be. */
 export class DamagedBlock extends Error {}
 
-/** They are under a key that was added after the workspace was unlocked. */
+/** They are under a key that was not in the envelope: it was added later, or there is none. */
 export class LaterKey extends Error {}
 
 /** The plain bytes of the block `id`. `keys` as keys.js derives them. Throws DamagedBlock and LaterKey. */
 export async function openBlock(keys, id, sealed) {
   const { flags, keyId, length } = headerOf(sealed);
   const key = keys.sealing.get(keyId);
-  if (key === undefined) throw new LaterKey("This workspace has got another key: reload the page and unlock it again.");
+  if (key === undefined) throw new LaterKey("This is under a key that is not unlocked here: reload the page and unlock the workspace again.");
   const how = {
     name: "AES-GCM",
     iv: sealed.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES),

@@ -276,19 +276,18 @@ async def add_key(request: Request) -> Response:
 
     def work(tx: Transaction) -> tuple[Workspace, bool]:
         who = owner(tx, request, identity)
-        wrapped = None
-        if accounts.is_end_to_end(tx, identity):
-            if not given.envelope:
-                raise Trouble(problems.END_TO_END, "an end-to-end workspace's next key comes in its envelope")
-            accounts.replace_envelope(tx, identity, given.replaces, given.envelope)
-        elif given.envelope:
+        is_end_to_end = accounts.is_end_to_end(tx, identity)
+        if is_end_to_end and not given.envelope:
+            raise Trouble(problems.END_TO_END, "an end-to-end workspace's next key comes in its envelope")
+        if given.envelope and not is_end_to_end:
             raise Trouble(problems.CONFLICT, "this workspace has no envelope: it isn't end-to-end encrypted")
-        else:
-            wrapped = service.keyring.wrap(identity, new_key())
+        wrapped = None if is_end_to_end else service.keyring.wrap(identity, new_key())
         now_ns = service.now_ns()
         added = workspacekeys.add(tx, identity, wrapped, given.after, now_ns)
+        if is_end_to_end:
+            accounts.replace_envelope(tx, identity, given.replaces, given.envelope)
         audit.note(tx, audit.who_of(who), What.KEY_ADDED, now_ns, f"key {added}", identity)
-        return accounts.workspace_for(tx, identity, who.user), wrapped is not None
+        return accounts.workspace_for(tx, identity, who.user), not is_end_to_end
 
     changed, is_kept_here = await service.metadata.write(work)
     if is_kept_here:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from backend.errors import Offline
 from backend.keys import Keys, for_server, working_keys
@@ -118,3 +119,47 @@ def test_a_mount_of_an_end_to_end_workspace_works_with_the_keys_of_its_passphras
         end_to_end=True,
     )
     assert working_keys(told) == derive_end_to_end(bytes(range(32)), {2: bytes(32)})
+
+
+TOLD = Workspace(WorkspaceId("5" * 32), "home", "ann", Role.OWNER, key=bytes(range(32)), end_to_end=True)
+END_TO_END = derive_end_to_end(TOLD.key)
+
+
+async def test_what_was_unlocked_on_this_machine_is_learnt() -> None:
+    remote, remembered = MemoryKeys(), [TOLD]
+    keys = Keys(END_TO_END, remote, InlineThreads(), recall=lambda: remembered[-1], called="ann/home")
+    await keys.learn()
+    assert (keys.now, keys.is_behind) == (END_TO_END, False)
+    remote.key_id = 2
+    await keys.learn_to_seal()
+    assert (keys.now.key_id, keys.is_behind) == (1, True)
+    assert str(keys.not_unlocked()) == "ann/home has got another key: samedrive workspace unlock ann/home"
+    remembered.append(replace(TOLD, later_keys={2: bytes(32)}))
+    await keys.learn_to_seal()
+    assert (keys.now.key_id, keys.is_behind, remote.questions) == (2, False, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TOLD, key=bytes(32), later_keys={2: bytes(32)}),
+        replace(TOLD, end_to_end=False, later_keys={2: bytes(32)}),
+        replace(TOLD, key=b"", later_keys={2: bytes(32)}),
+    ],
+    ids=["of another workspace", "of one that the server opens", "of one that is not unlocked"],
+)
+async def test_other_keys_are_not_taken_for_the_workspace_s(other: Workspace) -> None:
+    remote = MemoryKeys()
+    remote.key_id = 2
+    keys = Keys(END_TO_END, remote, InlineThreads(), recall=lambda: other)
+    await keys.learn()
+    assert keys.now == END_TO_END
+
+
+@pytest.mark.parametrize(("key_id", "is_locked"), [(1, False), (2, True), (3, True), (4, False)])
+async def test_what_is_under_a_key_that_the_server_knows_of_is_locked(key_id: int, is_locked: bool) -> None:
+    """And damaged where it knows of none: it is asked where the last poll may have been before the rotation."""
+    remote = MemoryKeys()
+    remote.key_id = 2
+    remote.told = replace(TOLD, key_id=3)
+    assert await Keys(END_TO_END, remote, InlineThreads()).is_locked(key_id) is is_locked

@@ -229,7 +229,9 @@ def test_what_a_later_key_sealed_is_opened_when_it_is_unlocked_again(sealed: Sea
     sealed.content("after.txt", b"after it")
     sealed.page.wait_rows("after.txt", "before.txt")
     sealed.page.open_row("after.txt")
-    sealed.page.wait_text("This workspace has got another key: reload the page and unlock it again.")
+    sealed.page.wait_text(
+        "This is under a key that is not unlocked here: reload the page and unlock the workspace again."
+    )
     sealed.page.driver.refresh()
     sealed.unlock()
     sealed.page.wait_rows("after.txt", "before.txt")

@@ -153,7 +153,31 @@ def test_an_envelope_with_a_later_key_opens_and_so_does_what_that_sealed(scripts
 def test_a_block_under_a_later_key_is_not_called_damaged(scripts: Scripts) -> None:
     block = GOLDEN["later"]["block"]
     found = _opened(scripts, BlockId(bytes.fromhex(block["id"])), b64decode(block["sealed"]))
-    assert found == "LaterKey: This workspace has got another key: reload the page and unlock it again."
+    assert (
+        found
+        == "LaterKey: This is under a key that is not unlocked here: reload the page and unlock the workspace again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key_id", "outcome"),
+    [
+        ("3", "Error: A key in this workspace's envelope is not one of its own."),
+        ("1", "Error: This workspace's envelope has an unknown form."),
+        ("257", "Error: This workspace's envelope has an unknown form."),
+        ("x", "Error: This workspace's envelope has an unknown form."),
+    ],
+)
+def test_a_later_key_has_its_own_number(scripts: Scripts, key_id: str, outcome: str) -> None:
+    vector = GOLDEN["later"]
+    envelope = json.loads(vector["envelope"])
+    envelope["later"] = {key_id: envelope["later"]["2"]}
+    found = scripts.run(
+        """const { disclosed } = await import("/keys.js");
+        return outcome(disclosed(...given));""",
+        [json.dumps(envelope), vector["passphrase"], GOLDEN["workspace"]],
+    )
+    assert found == outcome
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from protocol.ids import WorkspaceId
-from protocol.keys import KEYS_MAX, wrap
-from protocol.limits import ENVELOPE_MAX_BYTES
+from protocol.keys import wrap
+from protocol.limits import ENVELOPE_MAX_BYTES, KEYS_MAX
 from protocol.passphrase import BadEnvelope, Envelope, WrongPassphrase, disclose, enclose, wrapping_key
 
 KEY = bytes(range(32))

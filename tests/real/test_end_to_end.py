@@ -270,12 +270,13 @@ def test_a_key_is_rotated_while_mounts_go_on(new_own_world: Callable[..., World]
     assert keys_in(store) == {2}
 
     # A mount that is not unlocked says so, and goes on with what it can.
-    laptop.log.expect(r"has got another key|another key: samedrive workspace unlock")
+    laptop.log.expect(r"has got another key: samedrive workspace unlock admin/secret")
     with pytest.raises(OSError) as caught:
         (laptop.path / "after").read_bytes()
     assert caught.value.errno == errno.ENOKEY
     assert "samedrive workspace unlock" in laptop.status()["key_trouble"]
-    assert "samedrive workspace unlock" in laptop.device.run("status", str(laptop.path)).stdout
+    assert "samedrive workspace unlock admin/secret" in laptop.device.run("status", str(laptop.path)).stdout
+    assert "samedrive workspace unlock admin/secret" in laptop.log.text()
     (laptop.path / "mine").write_bytes(SECRET * 2)
     assert (desk.path / "mine").read_bytes() == SECRET * 2
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from protocol.ids import BlockId
-from protocol.keys import KEYS_MAX, derive_end_to_end
-from protocol.limits import ENVELOPE_MAX_BYTES, INLINE_SEALED_BYTES
+from protocol.keys import derive_end_to_end
+from protocol.limits import ENVELOPE_MAX_BYTES, INLINE_SEALED_BYTES, KEYS_MAX
 from protocol.messages.accounts import NewKey, Role, Workspace
 from protocol.messages.audit import Audit, What
 from protocol.messages.blocks import OldBlocks

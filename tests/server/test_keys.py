@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from protocol.keys import derive
+from protocol.limits import KEYS_MAX
 from protocol.messages.accounts import NewKey, Role, Workspace
 from protocol.messages.audit import Audit, What
 from protocol.messages.tokens import MadeToken, NewToken, Scope
@@ -15,7 +16,6 @@ from server.app import create_app
 from server.blockcare import BlockCare
 from server.keyring import Keyring
 from server.metadata import blocks, invariants
-from server.metadata.workspacekeys import KEYS_MAX
 from tests.server.plainly import content, get, put
 from tests.server.world import Client, World, commit, create, problem
 
