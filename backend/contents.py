@@ -13,12 +13,13 @@ from cachetools import LRUCache
 
 from protocol import manifest as manifests
 from protocol.ids import NodeId, VersionNumber
+from protocol.limits import INLINE_MANIFEST_PIECES
 from protocol.manifest import EMPTY, Manifest
 from protocol.messages.nodes import Node
 from protocol.messages.tree import ManifestReply
 
 PIECES_MAX: Final = 200_000
-"""Of the long manifests kept in memory: about 40 MB."""
+"""Of the long manifests kept in memory: about 30 MB."""
 
 
 _Cache = LRUCache[tuple[NodeId, VersionNumber], Manifest]
@@ -53,8 +54,9 @@ class Contents:
         return manifest
 
     def keep(self, node: NodeId, version: VersionNumber, manifest: Manifest) -> None:
-        """A version's content is known, by the server's word."""
-        _keep(self._kept, node, version, manifest)
+        """A version's content is known, by the server's word. A short one is in the version's row."""
+        if len(manifest.pieces) > INLINE_MANIFEST_PIECES:
+            _keep(self._kept, node, version, manifest)
 
     def forget(self) -> None:
         """Numbers of versions may stand for other contents from now on."""

@@ -7,7 +7,8 @@ import trio.testing
 
 from backend.contents import Contents
 from protocol import manifest as manifests
-from protocol.ids import NodeId, Seq, VersionNumber
+from protocol.ids import BlockId, NodeId, Seq, VersionNumber
+from protocol.limits import INLINE_MANIFEST_PIECES
 from protocol.manifest import HOLE, Manifest, Piece
 from protocol.messages.nodes import Kind, Node, State
 from protocol.messages.tree import ManifestReply
@@ -25,6 +26,10 @@ ROW = Node(
     version=VersionNumber(2),
     state=State.UPLOADED,
 )
+
+
+BLOCK = BlockId(bytes(range(32)))
+LONG = Manifest.of([Piece(BLOCK, 1)] * (INLINE_MANIFEST_PIECES + 1))
 
 
 def content(size_bytes: int) -> Manifest:
@@ -57,9 +62,18 @@ def contents(remote: Remote) -> Contents:
 
 
 async def test_a_row_s_own_manifest_goes_before_what_is_kept(contents: Contents) -> None:
-    contents.keep(ROW.id, ROW.version, content(1))
+    contents.keep(ROW.id, ROW.version, LONG)
     row = msgspec.structs.replace(ROW, manifest=manifests.encode(content(2)))
     assert await contents.of(row) == content(2)
+
+
+async def test_of_what_was_committed_here_only_long_manifests_are_kept(contents: Contents) -> None:
+    """A short one is in its version's row: files that come and go by the thousand would fill memory with them."""
+    contents.keep(ROW.id, ROW.version, LONG)
+    assert await contents.of(ROW) == LONG
+    short = Manifest.of([Piece(BLOCK, 1)] * INLINE_MANIFEST_PIECES)
+    contents.keep(ROW.id, VersionNumber(3), short)
+    assert await contents.of(msgspec.structs.replace(ROW, version=VersionNumber(3))) == content(1)
 
 
 async def test_what_was_asked_for_once_is_kept(contents: Contents, remote: Remote) -> None:
