@@ -13,7 +13,7 @@ The promises that are put into it:
   also where another device has brought that back by then;
 - a create whose name was taken meanwhile is kept under another name; one whose folder is gone brings it back, or is
   kept in the root where it was under way when its machine parted;
-- O_EXCL and mkdir make what is not there.
+- O_EXCL and mkdir make what is not there; the folder of an O_EXCL comes back only where its machine was apart.
 
 Machines share an open file between their descriptors: a commit through one is the base of the next through another.
 """
@@ -227,7 +227,7 @@ class Model:
                 yield state
             return
         if not state.has_folder(what.path):
-            if what.exclusive:
+            if what.exclusive and event.outcome is Outcome.KNOWN:
                 return
             if event.outcome is Outcome.KEPT:
                 yield from self._made(state, node, event, what, what.path.rpartition("/")[2])

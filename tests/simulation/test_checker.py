@@ -235,3 +235,11 @@ def test_a_file_whose_folder_its_own_machine_removes_is_kept_in_the_root() -> No
     assert is_right(*base, *kept, event(List(""), 10, 11, "d/"), event(Open("d/y", 0), 10, 11, "1*1"))
     assert not is_right(*base, *made, *in_root)
     assert not is_right(*base, *kept, event(List(""), 10, 11, ""))
+
+
+def test_an_exclusive_create_brings_its_folder_back_only_from_a_machine_that_was_apart() -> None:
+    base = [event(Mkdir("d"), 0, 1), event(Rmdir("d"), 2, 3, machine="laptop")]
+    end = event(List("d"), 10, 11, "y/")
+    apart = event(Create("d/y", 1, True), 2.5, FOREVER_S, outcome=Outcome.UNKNOWN)
+    assert is_right(*base, apart, end)
+    assert not is_right(*base, event(Create("d/y", 1, True), 4, 5), end)
