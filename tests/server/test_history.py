@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages.nodes import Kind
+from protocol.messages.wire import INTEGER_MAX
 from tests.server.test_copies import manifests
 from tests.server.tree import Tree, ok
 from tests.server.world import NOW_NS, Client, World, problem
@@ -63,7 +64,7 @@ async def test_the_newest_version_is_not_restored_again(tree: Tree) -> None:
 
 async def test_a_version_that_never_was_is_not_restored(tree: Tree) -> None:
     await tree.file("file", b"first")
-    for number in (-1, 0, 2, 1 << 64):
+    for number in (-1, 0, 2, INTEGER_MAX):
         assert problem(await tree.call("POST", "restore", {"path": "file", "version": number})) == (404, "not-found")
 
 
